@@ -1,0 +1,28 @@
+// Whole files on the host: read with a limit, write atomically with tight permissions. Not for the kernel.
+//
+// A secret file must never exist with wider permissions than its final ones nor half written, so writing goes
+// to a new 0600 file beside the target, is synced, and takes the name by rename(2).
+#pragma once
+
+#include <filesystem>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "base/secret.h"
+
+namespace cloister {
+
+// The whole file. NotFound when it does not exist; Malformed when it is longer than `limit` bytes;
+// Unavailable for other I/O errors.
+Result<Bytes> read_file(const std::filesystem::path& path, size_t limit);
+Result<SecretBytes> read_secret_file(const std::filesystem::path& path, size_t limit);
+
+// Replaces `path` atomically and durably; mode 0600. The folder must exist. Denied, NotFound or Unavailable.
+Result<void> write_private_file(const std::filesystem::path& path, ByteView content);
+// The same for what everybody may read (certificates, public keys); mode 0644 less the umask.
+Result<void> write_public_file(const std::filesystem::path& path, ByteView content);
+
+// Makes `path` and its parents; a folder that it creates has mode 0700.
+Result<void> make_private_folder(const std::filesystem::path& path);
+
+}  // namespace cloister
