@@ -28,8 +28,12 @@ Error file_error(const std::filesystem::path& path, std::string_view what, int n
   Code code = Code::Unavailable;
   if (number == ENOENT || number == ENOTDIR) code = Code::NotFound;
   if (number == EACCES || number == EPERM || number == EROFS) code = Code::Denied;
-  return Error(code, std::string("cannot ").append(what).append(" ").append(path.string()).append(": ").append(
-                         ::strerror(number)));
+  return Error(code, std::string("cannot ")
+                         .append(what)
+                         .append(" ")
+                         .append(path.string())
+                         .append(": ")
+                         .append(::strerror(number)));
 }
 
 Result<void> write_all(int fd, ByteView content, const std::filesystem::path& path) {
@@ -75,7 +79,8 @@ Result<Bytes> read_file(const std::filesystem::path& path, size_t limit) {
   if (::fstat(file.get(), &status) != 0) return file_error(path, "stat", errno);
   if (S_ISDIR(status.st_mode)) return file_error(path, "read", EISDIR);
 
-  // The size is only a hint for the buffer (it also avoids reallocation, which would leave copies of secrets).
+  // The size is only a hint for the buffer (it also avoids reallocation, which would leave copies of
+  // secrets).
   const size_t expected = status.st_size > 0 ? static_cast<size_t>(status.st_size) : 4096;
   if (expected > limit && S_ISREG(status.st_mode)) {
     return Error(Code::Malformed, path.string() + " is larger than " + std::to_string(limit) + " bytes");

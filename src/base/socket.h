@@ -1,5 +1,5 @@
-// TCP on the host and in the agent: numeric addresses only (whoever takes names from people resolves them first),
-// non-blocking descriptors, and a deadline on every wait, so that a silent peer costs a bounded time.
+// TCP on the host and in the agent: numeric addresses only (whoever takes names from people resolves them
+// first), non-blocking descriptors, and a deadline on every wait, so that a silent peer costs a bounded time.
 #pragma once
 
 #include <chrono>
@@ -12,7 +12,9 @@
 namespace cloister {
 
 using Deadline = std::chrono::steady_clock::time_point;
-inline Deadline deadline_in(std::chrono::milliseconds time) { return std::chrono::steady_clock::now() + time; }
+inline Deadline deadline_in(std::chrono::milliseconds time) {
+  return std::chrono::steady_clock::now() + time;
+}
 
 // Owns a descriptor.
 class Socket {
@@ -37,8 +39,8 @@ class Socket {
 Result<void> wait_readable(int fd, Deadline deadline);
 Result<void> wait_writable(int fd, Deadline deadline);
 
-// "127.0.0.1:80" or "[::1]:80". InvalidArgument when it is not that. Unavailable when nobody answers: the message
-// is the reason alone ("Connection refused", "timed out"); the caller names the peer.
+// "127.0.0.1:80" or "[::1]:80". InvalidArgument when it is not that. Unavailable when nobody answers: the
+// message is the reason alone ("Connection refused", "timed out"); the caller names the peer.
 Result<Socket> connect_tcp(std::string_view address, Deadline deadline);
 
 class Listener {

@@ -46,8 +46,8 @@ TEST(Socket, ASilentPeerCostsNoMoreThanTheDeadline) {
 }
 
 TEST(Socket, RefusesNamesAndBrokenAddresses) {
-  for (const char* text : {"localhost:80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:8x", ":80", "",
-                           "[::1:80", "1.2.3:80"}) {
+  for (const char* text : {"localhost:80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:8x",
+                           ":80", "", "[::1:80", "1.2.3:80"}) {
     EXPECT_EQ(connect_tcp(text, deadline_in(1s)).error().code(), Code::InvalidArgument) << text;
   }
 }

@@ -95,7 +95,8 @@ Result<Certificate> Certificate::self_signed(const KeyPair& key, const Certifica
       !add_extension(certificate.get(), NID_basic_constraints, "critical,CA:FALSE") ||
       !add_extension(certificate.get(), NID_key_usage, "critical,digitalSignature") ||
       !add_extension(certificate.get(), NID_ext_key_usage, "serverAuth,clientAuth") ||
-      !add_names(certificate.get(), options) || X509_sign(certificate.get(), key.native(), EVP_sha256()) <= 0) {
+      !add_names(certificate.get(), options) ||
+      X509_sign(certificate.get(), key.native(), EVP_sha256()) <= 0) {
     return openssl_error(Code::InvalidArgument, "cannot make a certificate for " + options.common_name);
   }
   return from_native(std::move(certificate));
@@ -150,7 +151,8 @@ Result<PublicKey> Certificate::public_key() const {
 
 std::string Certificate::subject() const {
   const Owned<BIO> bio(BIO_new(BIO_s_mem()));
-  if (!bio || X509_NAME_print_ex(bio.get(), X509_get_subject_name(certificate_.get()), 0, XN_FLAG_RFC2253) < 0) {
+  if (!bio ||
+      X509_NAME_print_ex(bio.get(), X509_get_subject_name(certificate_.get()), 0, XN_FLAG_RFC2253) < 0) {
     clear_openssl_errors();
     return {};
   }

@@ -1,5 +1,6 @@
 // Base64 (RFC 4648, section 4) and PEM (RFC 7468), strict and without OpenSSL, so that one parser with known
-// limits serves every place that reads such text. Not for private keys: these stay in SecretBytes (keypair.h).
+// limits serves every place that reads such text. Not for private keys: these stay in SecretBytes
+// (keypair.h).
 #pragma once
 
 #include <string>
@@ -24,8 +25,9 @@ struct PemBlock {
 
 // Lines of 64 characters, ends with a line feed.
 std::string pem_encode(std::string_view label, ByteView content);
-// All blocks in order; text between blocks is skipped, CRLF and NUL at the end are accepted (Intel's chains have
-// them). Malformed when a block is broken or there are more than `max_blocks`; an empty list is not an error.
+// All blocks in order; text between blocks is skipped, CRLF and NUL at the end are accepted (Intel's chains
+// have them). Malformed when a block is broken or there are more than `max_blocks`; an empty list is not an
+// error.
 Result<std::vector<PemBlock>> pem_decode(std::string_view text, size_t max_blocks = 16);
 
 }  // namespace cloister::crypto

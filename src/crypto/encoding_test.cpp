@@ -7,8 +7,12 @@ namespace {
 
 // RFC 4648, section 10.
 TEST(Base64, AgreesWithTheRfc) {
-  const std::pair<const char*, const char*> known[] = {{"", ""},         {"f", "Zg=="},     {"fo", "Zm8="},
-                                                       {"foo", "Zm9v"},  {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="},
+  const std::pair<const char*, const char*> known[] = {{"", ""},
+                                                       {"f", "Zg=="},
+                                                       {"fo", "Zm8="},
+                                                       {"foo", "Zm9v"},
+                                                       {"foob", "Zm9vYg=="},
+                                                       {"fooba", "Zm9vYmE="},
                                                        {"foobar", "Zm9vYmFy"}};
   for (const auto& [plain, encoded] : known) {
     EXPECT_EQ(base64_encode(as_bytes(plain)), encoded);
@@ -17,7 +21,8 @@ TEST(Base64, AgreesWithTheRfc) {
 }
 
 TEST(Base64, RefusesEverythingThatIsNotCanonical) {
-  for (const char* text : {"Zg", "Zg=", "Zh==", "Zm9=", "Zm9v\n", " Zg==", "Zg==Zg==", "====", "Z===", "Zm8-", "=Zg="}) {
+  for (const char* text :
+       {"Zg", "Zg=", "Zh==", "Zm9=", "Zm9v\n", " Zg==", "Zg==Zg==", "====", "Z===", "Zm8-", "=Zg="}) {
     EXPECT_EQ(base64_decode(text).error().code(), Code::Malformed) << text;
   }
 }

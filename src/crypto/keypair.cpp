@@ -82,7 +82,8 @@ Result<PublicKey> PublicKey::from_spki_der(ByteView der) {
   if (key == nullptr) return openssl_error(Code::Malformed, "public key");
   PublicKey result = TRY(from_native(own(key)));
   // One key, one encoding: a compressed point or trailing bytes would give the same key a second identity.
-  if (!std::ranges::equal(result.spki_, der)) return Error(Code::Malformed, "public key: not in canonical DER");
+  if (!std::ranges::equal(result.spki_, der))
+    return Error(Code::Malformed, "public key: not in canonical DER");
   return result;
 }
 
@@ -114,7 +115,8 @@ bool PublicKey::verify_der(ByteView message, ByteView signature) const {
   const Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
   const bool good =
       context && EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, key_.get()) == 1 &&
-      EVP_DigestVerify(context.get(), signature.data(), signature.size(), message.data(), message.size()) == 1;
+      EVP_DigestVerify(context.get(), signature.data(), signature.size(), message.data(), message.size()) ==
+          1;
   if (!good) clear_openssl_errors();
   return good;
 }
@@ -138,7 +140,8 @@ Result<KeyPair> KeyPair::from_pem(ByteView pem) {
 
 Result<SecretBytes> KeyPair::to_pkcs8_pem() const {
   const Owned<BIO> bio(BIO_new(BIO_s_secmem()));
-  if (!bio || PEM_write_bio_PKCS8PrivateKey(bio.get(), native(), nullptr, nullptr, 0, nullptr, nullptr) != 1) {
+  if (!bio ||
+      PEM_write_bio_PKCS8PrivateKey(bio.get(), native(), nullptr, nullptr, 0, nullptr, nullptr) != 1) {
     return openssl_error(Code::Internal, "private key");
   }
   char* data = nullptr;

@@ -1,6 +1,6 @@
-// P-256 keys: the only asymmetric keys that Cloister makes (instance, service, client, simulated platform keys).
-// Signatures are ECDSA with SHA-256 (FIPS 186-4), as DER (X.509, TLS) or as r||s of 64 bytes (quotes, JWS).
-// A key's identity everywhere in Cloister is the SHA-256 of its SubjectPublicKeyInfo in DER.
+// P-256 keys: the only asymmetric keys that Cloister makes (instance, service, client, simulated platform
+// keys). Signatures are ECDSA with SHA-256 (FIPS 186-4), as DER (X.509, TLS) or as r||s of 64 bytes (quotes,
+// JWS). A key's identity everywhere in Cloister is the SHA-256 of its SubjectPublicKeyInfo in DER.
 #pragma once
 
 #include <memory>
@@ -14,8 +14,8 @@ struct evp_pkey_st;  // OpenSSL's EVP_PKEY
 
 namespace cloister::crypto {
 
-using RawSignature = ByteArray<64>;   // r || s, big-endian
-using RawPublicKey = ByteArray<64>;   // x || y, big-endian
+using RawSignature = ByteArray<64>;  // r || s, big-endian
+using RawPublicKey = ByteArray<64>;  // x || y, big-endian
 
 // Thread-safe once made; copies share the key.
 class PublicKey {
@@ -47,7 +47,8 @@ class PublicKey {
 class KeyPair {
  public:
   static Result<KeyPair> generate();
-  // Unencrypted PKCS#8 ("PRIVATE KEY") or SEC1 ("EC PRIVATE KEY"). Malformed for anything else or another curve.
+  // Unencrypted PKCS#8 ("PRIVATE KEY") or SEC1 ("EC PRIVATE KEY"). Malformed for anything else or another
+  // curve.
   static Result<KeyPair> from_pem(ByteView pem);
   Result<SecretBytes> to_pkcs8_pem() const;
 

@@ -1,4 +1,5 @@
-// OpenSSL reports through a per-thread queue that nobody drains by accident. This turns the queue into one Error.
+// OpenSSL reports through a per-thread queue that nobody drains by accident. This turns the queue into one
+// Error.
 #pragma once
 
 #include <string_view>
@@ -7,7 +8,8 @@
 
 namespace cloister::crypto {
 
-// "what: reason; reason". Empties the calling thread's queue. Never contains key material (OpenSSL's texts do not).
+// "what: reason; reason". Empties the calling thread's queue. Never contains key material (OpenSSL's texts do
+// not).
 Error openssl_error(Code code, std::string_view what);
 
 // Before an operation whose result is read from the queue (SSL_get_error demands it).

@@ -112,10 +112,11 @@ Error failure(std::string_view what, int ssl_error) {
     return Error(Code::Unavailable, std::string(what).append(": the peer closed the connection"));
   }
   Code code = Code::Malformed;
-  if (from_ssl && (reason == SSL_R_CERTIFICATE_VERIFY_FAILED || reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE ||
-                   reason == SSL_R_SSLV3_ALERT_BAD_CERTIFICATE || reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED ||
-                   reason == SSL_R_TLSV1_ALERT_ACCESS_DENIED || reason == SSL_R_TLSV1_ALERT_UNKNOWN_CA ||
-                   reason == SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN)) {
+  if (from_ssl &&
+      (reason == SSL_R_CERTIFICATE_VERIFY_FAILED || reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE ||
+       reason == SSL_R_SSLV3_ALERT_BAD_CERTIFICATE || reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED ||
+       reason == SSL_R_TLSV1_ALERT_ACCESS_DENIED || reason == SSL_R_TLSV1_ALERT_UNKNOWN_CA ||
+       reason == SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN)) {
     code = Code::Denied;
   }
   return openssl_error(code, what);
@@ -174,14 +175,15 @@ Result<TlsStream> TlsContext::handshake(Socket socket, Deadline deadline, bool i
   TlsStream stream(std::move(socket), context_, std::move(ssl));
   SSL* const raw = stream.ssl_.get();
   stream.own_ = settings_->own;
-  TRY(stream.drive([&] { return is_server ? SSL_accept(raw) : SSL_connect(raw); }, deadline, "TLS handshake"));
+  TRY(stream.drive([&] { return is_server ? SSL_accept(raw) : SSL_connect(raw); }, deadline,
+                   "TLS handshake"));
 
   const Result<Certificate> certificate = stream.peer_certificate();
   if (certificate.ok()) stream.peer_ = certificate->spki_sha256();
   if (settings_->options.expected_peer && stream.peer_ != settings_->options.expected_peer) {
     const std::string got = stream.peer_ ? to_hex(*stream.peer_) : "no key";
-    return Error(Code::Denied, "the peer's key is " + got + ", expected " +
-                                   to_hex(*settings_->options.expected_peer));
+    return Error(Code::Denied,
+                 "the peer's key is " + got + ", expected " + to_hex(*settings_->options.expected_peer));
   }
   return stream;
 }
@@ -246,8 +248,8 @@ Result<void> TlsStream::write_all(ByteView data, Deadline deadline) {
 
 Result<ByteArray<32>> TlsStream::exporter(std::string_view label) const {
   ByteArray<32> out;
-  if (SSL_export_keying_material(ssl_.get(), out.data(), out.size(), label.data(), label.size(), nullptr, 0, 1) !=
-      1) {
+  if (SSL_export_keying_material(ssl_.get(), out.data(), out.size(), label.data(), label.size(), nullptr, 0,
+                                 1) != 1) {
     return openssl_error(Code::Internal, "TLS exporter");
   }
   return out;

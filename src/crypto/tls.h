@@ -1,8 +1,8 @@
-// TLS 1.3 between Cloister's own programs. Nobody here trusts a certificate authority: a peer is whoever proves
-// possession of a P-256 key, and what the program then decides on is that key's SPKI hash. So the certificate
-// callback accepts any certificate with such a key, and names, dates and issuers in it mean nothing.
-// No resumption, no tickets, no early data: each connection has its own exporter value, which attestation binds to.
-// Sources: RFC 8446; RFC 9266 (exporter for channel binding).
+// TLS 1.3 between Cloister's own programs. Nobody here trusts a certificate authority: a peer is whoever
+// proves possession of a P-256 key, and what the program then decides on is that key's SPKI hash. So the
+// certificate callback accepts any certificate with such a key, and names, dates and issuers in it mean
+// nothing. No resumption, no tickets, no early data: each connection has its own exporter value, which
+// attestation binds to. Sources: RFC 8446; RFC 9266 (exporter for channel binding).
 #pragma once
 
 #include <functional>
@@ -45,8 +45,8 @@ class TlsContext {
   static Result<TlsContext> server(const TlsIdentity& identity, const TlsOptions& options);
 
   // Take a connected socket (made non-blocking here) and do the handshake.
-  // Unavailable: the peer went away or was too slow. Denied: a certificate was refused (by us or, as far as TLS
-  // tells, by the peer). Malformed: it does not speak TLS 1.3.
+  // Unavailable: the peer went away or was too slow. Denied: a certificate was refused (by us or, as far as
+  // TLS tells, by the peer). Malformed: it does not speak TLS 1.3.
   Result<TlsStream> connect(Socket socket, Deadline deadline) const;
   Result<TlsStream> accept(Socket socket, Deadline deadline) const;
 
@@ -84,8 +84,8 @@ class TlsStream {
 
   // True when the peer has closed or sent something unasked: an idle connection that must not be used again.
   bool idle_and_broken() const;
-  void close_notify();           // best effort, does not wait
-  void shutdown_transport();     // wakes a waiting thread; from any thread
+  void close_notify();        // best effort, does not wait
+  void shutdown_transport();  // wakes a waiting thread; from any thread
   int fd() const { return socket_.fd(); }
 
  private:
@@ -94,7 +94,8 @@ class TlsStream {
     void operator()(ssl_st* ssl) const;
   };
   TlsStream(Socket socket, std::shared_ptr<ssl_ctx_st> context, std::unique_ptr<ssl_st, FreeSsl> ssl);
-  // Runs `step` until it is done; waits as it asks. `ended` tells whether a failure was a proper close_notify.
+  // Runs `step` until it is done; waits as it asks. `ended` tells whether a failure was a proper
+  // close_notify.
   Result<int> drive(const std::function<int()>& step, Deadline deadline, std::string_view what,
                     bool* ended = nullptr);
 

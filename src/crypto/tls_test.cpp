@@ -60,7 +60,8 @@ TEST(Tls, BothSidesSeeEachOthersKeyAndOneExporter) {
 
 TEST(Tls, CarriesDataAndTellsAProperEndFromACut) {
   const TlsIdentity a = identity("a");
-  Outcome outcome = handshake(TlsContext::client(a, {}).value(), TlsContext::server(identity("b"), {}).value());
+  Outcome outcome =
+      handshake(TlsContext::client(a, {}).value(), TlsContext::server(identity("b"), {}).value());
   TlsStream client = std::move(outcome.client).value();
   TlsStream server = std::move(outcome.server).value();
   const Bytes sent(3'000'000, 0x5a);
