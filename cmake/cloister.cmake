@@ -36,7 +36,7 @@ set(CLOISTER_LAYER_cli base crypto volume sgx boundary host attestation policy c
 set(CLOISTER_KERNEL_FLAGS -O2 -g -fPIE -fno-exceptions -fno-rtti -mgeneral-regs-only -mno-red-zone
     -fno-stack-protector -fno-threadsafe-statics -fcf-protection=none -fno-asynchronous-unwind-tables
     -ffunction-sections -fdata-sections -fvisibility=hidden
-    -U_FORTIFY_SOURCE -D_GLIBCXX_EXTERN_TEMPLATE=0 -D_GLIBCXX_ASSERTIONS=0 -DCLOISTER_KERNEL=1
+    -U_FORTIFY_SOURCE -D_GLIBCXX_EXTERN_TEMPLATE=0 -D_GLIBCXX_ASSERTIONS=1 -DCLOISTER_KERNEL=1
     -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -fno-builtin-printf)
 
 set(CLOISTER_HOST_FLAGS -ffile-prefix-map=${CMAKE_SOURCE_DIR}=.)

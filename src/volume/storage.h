@@ -1,0 +1,44 @@
+// Storage: the one folder of ciphertext that a volume lives in, seen through the fewest operations it needs.
+// Everything it returns is hostile: contents, sizes, absence. Names are ours ("volume.fspf", "objects/3f/…").
+// Implementations: PosixStorage (host), MemoryStorage and FaultyStorage (tests), the arena storage of the kernel.
+// Not thread-safe; the volume serialises.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/result.h"
+
+namespace cloister::volume {
+
+class StorageFile {
+ public:
+  virtual ~StorageFile() = default;
+  // Reads up to out.size() bytes at `offset`; returns how many (0 at the end). Short counts are possible.
+  virtual Result<size_t> read_at(uint64_t offset, MutableByteView out) = 0;
+  // Writes all of `data` at `offset`, or fails. The file grows as needed.
+  virtual Result<void> write_at(uint64_t offset, ByteView data) = 0;
+  virtual Result<void> truncate(uint64_t size) = 0;
+  virtual Result<void> sync() = 0;  // data and size are durable afterwards
+  virtual Result<uint64_t> size() = 0;
+
+  // Where ciphertext of `size` bytes may be built before write_at, to save a copy: in the kernel this is
+  // untrusted memory (write-only for the caller). Valid until the next call on this file.
+  // The default returns an empty span: build it anywhere.
+  virtual MutableByteView staging(size_t /*size*/) { return {}; }
+};
+
+enum class OpenMode : uint8_t { Read, ReadWrite, CreateNew };  // CreateNew: fails when it exists; makes folders
+
+class Storage {
+ public:
+  virtual ~Storage() = default;
+  virtual Result<std::unique_ptr<StorageFile>> open(std::string_view name, OpenMode mode) = 0;
+  virtual Result<void> remove(std::string_view name) = 0;  // a missing file is success
+  virtual Result<void> sync_names() = 0;                   // created and removed names are durable afterwards
+  // One writer: takes the lock or says who holds it. Released by destruction. Readers do not lock.
+  virtual Result<void> lock_for_writing(std::string_view owner) = 0;
+};
+
+}  // namespace cloister::volume
