@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <thread>
@@ -144,6 +145,10 @@ std::shared_ptr<SSL_CTX> foreign(const TlsIdentity& id) {
 Result<void> foreign_handshake(SSL_CTX* context, const TlsContext& server) {
   auto [left, right] = socket_pair();
   std::thread thread([context, socket = std::move(left)] {
+    sigset_t pipe;  // OpenSSL's own socket writes raise it; ours do not
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
     SSL* ssl = SSL_new(context);
     SSL_set_fd(ssl, socket.fd());
     if (SSL_connect(ssl) == 1) {

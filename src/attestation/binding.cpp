@@ -1,0 +1,21 @@
+#include "attestation/binding.h"
+
+#include "crypto/sha512.h"
+
+namespace cloister::attestation {
+
+ReportData report_data_for(const Binding& binding) {
+  const uint8_t role[1] = {static_cast<uint8_t>(binding.role)};
+  ByteWriter fields;
+  fields.field(kBindingLabel)
+      .field(ByteView(role))
+      .field(binding.nonce)
+      .field(binding.exporter)
+      .field(binding.own_key)
+      .field(binding.peer_key)
+      .field(binding.subject)
+      .field(binding.runtime_config_hash);
+  return crypto::sha512(fields.view());
+}
+
+}  // namespace cloister::attestation

@@ -1,0 +1,42 @@
+// What evidence is bound to. A quote proves which program runs somewhere; by itself it does not prove that
+// this program is at the other end of this connection. So the 64 bytes of report data commit to everything
+// that makes the conversation unique: both keys, the TLS exporter (equal only at the two ends of one
+// connection), a fresh nonce, who plays which role, what is asked for. Evidence carried to another
+// connection, another peer, another role or another session then has the wrong report data. Sources: RFC 9266
+// (exporter); docs/formats/attest-protocol.md, "Binding" (with a test vector).
+#pragma once
+
+#include <string>
+
+#include "base/bytes.h"
+#include "crypto/sha256.h"
+
+namespace cloister::attestation {
+
+using ReportData = ByteArray<64>;
+using Nonce = ByteArray<32>;
+
+inline constexpr std::string_view kBindingLabel = "cloister-attest-v1";
+
+// Whose evidence it is. Part of the hash, so evidence cannot be reflected to its maker.
+enum class Role : uint8_t {
+  Enclave = 1,  // an enclave that asks for its configuration
+  Service = 2,  // a service that proves itself to whoever connects
+};
+
+struct Binding {
+  Role role = Role::Enclave;
+  Nonce nonce{};              // given by the verifier, used once
+  ByteArray<32> exporter{};   // TLS exporter "EXPORTER-Channel-Binding", no context, 32 bytes
+  crypto::Digest own_key{};   // SHA-256 of the SPKI of the evidence's maker
+  crypto::Digest peer_key{};  // … of the verifier
+  std::string subject;        // "session/service"
+  crypto::Digest
+      runtime_config_hash{};  // SHA-256 of what the runtime was started with (launch options that matter)
+};
+
+// SHA-512 over, in this order and each with a u32 little-endian length before it: label, role (one byte),
+// nonce, exporter, own key hash, peer key hash, subject, runtime configuration hash.
+ReportData report_data_for(const Binding& binding);
+
+}  // namespace cloister::attestation
