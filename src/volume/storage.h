@@ -12,6 +12,9 @@
 
 namespace cloister::volume {
 
+// A full disk is Code::Unavailable with this hint; any other hint or none is an I/O error.
+inline constexpr std::string_view kNoSpaceHint = "free some space on the disk that holds the volume";
+
 class StorageFile {
  public:
   virtual ~StorageFile() = default;

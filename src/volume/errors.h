@@ -1,0 +1,35 @@
+// Between the two error types of the library: operations on files fail with a Reason that becomes an errno, storage
+// and opening fail with a Code that becomes an exit code.
+#pragma once
+
+#include <utility>
+
+#include "volume/volume.h"
+
+namespace cloister::volume {
+
+VolumeError from_storage(Error error);
+
+template <class T>
+VolumeResult<T> lift(Result<T> result) {
+  if (!result.ok()) return from_storage(std::move(result).error());
+  if constexpr (std::is_void_v<T>) {
+    return {};
+  } else {
+    return std::move(result).value();
+  }
+}
+
+template <class T>
+Result<T> lower(VolumeResult<T> result) {
+  if (!result.ok()) return static_cast<Error>(result.error());
+  if constexpr (std::is_void_v<T>) {
+    return {};
+  } else {
+    return std::move(result).value();
+  }
+}
+
+inline VolumeError damaged(std::string message) { return {Reason::Integrity, std::move(message)}; }
+
+}  // namespace cloister::volume

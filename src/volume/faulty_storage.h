@@ -1,0 +1,32 @@
+// Storage that fails its n-th operation, and from then on works again or stays broken. For tests.
+#pragma once
+
+#include <memory>
+
+#include "volume/storage.h"
+
+namespace cloister::volume {
+
+struct Faults {
+  uint64_t count = 0;         // operations so far (open, read, write, truncate, sync, remove, lock, size)
+  uint64_t fail_at = 0;       // the operation with this number fails; 0: none
+  bool stay_broken = false;   // so do all later ones: the process was killed
+  bool changes_only = false;  // count only what changes the storage
+  bool no_space = false;      // report a full disk instead of an I/O error
+};
+
+class FaultyStorage final : public Storage {
+ public:
+  FaultyStorage(Storage& below, Faults& faults) : below_(below), faults_(faults) {}
+
+  Result<std::unique_ptr<StorageFile>> open(std::string_view name, OpenMode mode) override;
+  Result<void> remove(std::string_view name) override;
+  Result<void> sync_names() override;
+  Result<void> lock_for_writing(std::string_view owner) override;
+
+ private:
+  Storage& below_;
+  Faults& faults_;
+};
+
+}  // namespace cloister::volume

@@ -1,0 +1,113 @@
+// The stored structures other than tree nodes: references, superblocks, epoch pages and inode records, and the bytes
+// that bind a block to its position. docs/formats/volume.md is the specification; numbers there and here agree.
+#pragma once
+
+#include "crypto/sha256.h"
+#include "volume/page.h"
+#include "volume/volume.h"
+
+namespace cloister::volume {
+
+inline constexpr std::string_view kMainName = "volume.fspf";
+inline constexpr uint32_t kFormatVersion = 1;
+inline constexpr unsigned kSuperblockSlots = 8;     // one block each at the start of volume.fspf
+inline constexpr uint64_t kFirstBlock = kSuperblockSlots;
+inline constexpr uint64_t kMaxPlace = uint64_t{1} << 46;
+inline constexpr uint64_t kMainChunks = 16;         // the first chunks of every file lie in volume.fspf
+inline constexpr size_t kInlineMax = 2048;          // bytes of a file kept inside the tree
+inline constexpr size_t kGroupBytes = 1920;         // references to 60 (encrypted) or 48 chunks in one record
+inline constexpr uint64_t kMaxFileSize = uint64_t{1} << 54;
+inline constexpr size_t kEpochsPerPage = 100;
+
+using VolumeId = ByteArray<16>;
+
+// Where a block lies and what it must be. Encrypted: MAC and nonce. Authenticated-only: SHA-256.
+struct Ref {
+  ByteArray<32> digest{};  // encrypted: the first 16 bytes
+  uint32_t epoch = 0;
+  uint64_t counter = 0;
+  uint64_t place = 0;  // number of the 4 KiB block in its file
+  bool present = false;
+};
+constexpr size_t ref_size(Mode mode) { return mode == Mode::Encrypted ? 32 : 40; }
+constexpr size_t group_count(Mode mode) { return kGroupBytes / ref_size(mode); }
+void store_ref(uint8_t* at, const Ref& ref, Mode mode);
+Ref load_ref(const uint8_t* at, Mode mode);
+
+// What a block is: part of the authenticated data of each.
+enum class BlockType : uint32_t { Node = 1, Chunk = 2 };
+struct BlockName {
+  BlockType type = BlockType::Chunk;
+  uint64_t inode = 0;
+  uint64_t index = 0;  // chunk: its number in the file; node: its level
+};
+ByteArray<48> bind_block(const VolumeId& id, const BlockName& name);
+
+struct Superblock {
+  Mode mode = Mode::Encrypted;
+  VolumeId id{};
+  ByteArray<32> commitment{};
+  uint64_t generation = 0;
+  Tag previous{};
+  Ref root;
+  uint32_t height = 1;  // levels of the tree
+  uint64_t next_inode = 2;
+  uint64_t inodes = 0;
+  uint64_t data_size = 0;
+  uint64_t blocks = kFirstBlock;  // of volume.fspf, used or free
+  uint64_t live_blocks = 0;
+  uint32_t epochs = 0;
+  uint64_t epoch_page = 0;
+  crypto::Digest epoch_digest{};
+};
+inline constexpr size_t kHeadSize = 64;
+inline constexpr size_t kBodySize = 256;
+inline constexpr size_t kBodyOffset = 112;
+inline constexpr size_t kSaltOffset = 64;
+inline constexpr size_t kMacOffset = 96;
+using SuperblockHead = ByteArray<kHeadSize>;
+using SuperblockBody = ByteArray<kBodySize>;
+SuperblockHead encode_head(const Superblock& superblock);
+SuperblockBody encode_body(const Superblock& superblock);
+// Unsupported for another version, suite or mode; Malformed when it is no superblock.
+Result<Superblock> decode_head(ByteView head);
+Result<void> decode_body(ByteView body, Superblock& into);
+
+struct Epoch {
+  uint64_t id = 0;
+  ByteArray<32> salt{};
+};
+// A full or the last page of the epoch table; not secret, named by its SHA-256.
+struct EpochPage {
+  uint64_t previous = 0;  // block, 0 = none
+  crypto::Digest previous_digest{};
+  uint32_t first = 0;
+  std::vector<Epoch> epochs;
+};
+void encode_epoch_page(const EpochPage& page, uint8_t* block);
+Result<EpochPage> decode_epoch_page(ByteView block);
+
+struct InodeRecord {
+  FileType type = FileType::Regular;
+  bool is_inline = false;   // content (or target) in an Inline record
+  bool has_object = false;
+  uint16_t permissions = 0;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t links = 0;
+  uint64_t size = 0;
+  uint64_t chunks = 0;      // that are not holes
+  Timestamp modified;
+  Timestamp changed;
+  InodeId parent = 0;       // directory: its parent; else where it was last linked, for messages only
+  uint64_t entries = 0;     // directory
+  uint64_t slots = 0;       // regular: blocks of the object, used or free
+  Key256 key;               // regular, encrypted
+  ByteArray<16> object{};
+};
+Bytes encode_inode(const InodeRecord& record, Mode mode);
+Result<InodeRecord> decode_inode(ByteView bytes, Mode mode);
+
+std::string object_name(const ByteArray<16>& object);  // objects/xx/…
+
+}  // namespace cloister::volume

@@ -1,0 +1,195 @@
+#include "volume/posix_storage.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <set>
+
+namespace cloister::volume {
+namespace {
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  bool valid() const { return fd_ >= 0; }
+
+ private:
+  int fd_;
+};
+
+Error system_error(std::string_view what, std::string_view name) {
+  const int number = errno;
+  std::string message = std::string(what) + " " + std::string(name) + ": " + std::strerror(number);
+  switch (number) {
+    case ENOENT: return {Code::NotFound, std::move(message)};
+    case EEXIST:
+    case ENOTDIR: return {Code::InvalidArgument, std::move(message)};
+    case EACCES:
+    case EPERM:
+    case EROFS:
+    case ELOOP: return {Code::Denied, std::move(message)};
+    case ENOSPC:
+    case EDQUOT: return {Code::Unavailable, std::move(message), std::string(kNoSpaceHint)};
+    default: return {Code::Unavailable, std::move(message)};
+  }
+}
+
+class PosixFile final : public StorageFile {
+ public:
+  PosixFile(Descriptor fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
+
+  Result<size_t> read_at(uint64_t offset, MutableByteView out) override {
+    while (true) {
+      const ssize_t got = ::pread(fd_.get(), out.data(), out.size(), static_cast<off_t>(offset));
+      if (got >= 0) return static_cast<size_t>(got);
+      if (errno != EINTR) return system_error("cannot read", name_);
+    }
+  }
+  Result<void> write_at(uint64_t offset, ByteView data) override {
+    while (!data.empty()) {
+      const ssize_t put = ::pwrite(fd_.get(), data.data(), data.size(), static_cast<off_t>(offset));
+      if (put < 0 && errno == EINTR) continue;
+      if (put < 0) return system_error("cannot write", name_);
+      data = data.subspan(static_cast<size_t>(put));
+      offset += static_cast<uint64_t>(put);
+    }
+    return {};
+  }
+  Result<void> truncate(uint64_t size) override {
+    if (::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) return system_error("cannot resize", name_);
+    return {};
+  }
+  Result<void> sync() override {
+    if (::fdatasync(fd_.get()) != 0) return system_error("cannot sync", name_);
+    return {};
+  }
+  Result<uint64_t> size() override {
+    struct stat status {};
+    if (::fstat(fd_.get(), &status) != 0) return system_error("cannot stat", name_);
+    return static_cast<uint64_t>(status.st_size);
+  }
+
+ private:
+  Descriptor fd_;
+  std::string name_;
+};
+
+class PosixStorage final : public Storage {
+ public:
+  explicit PosixStorage(Descriptor folder) : folder_(std::move(folder)) {}
+  ~PosixStorage() override {
+    if (lock_.valid()) (void)!::ftruncate(lock_.get(), 0);
+  }
+
+  Result<std::unique_ptr<StorageFile>> open(std::string_view name, OpenMode mode) override {
+    const bool create = mode == OpenMode::CreateNew;
+    std::string last;
+    const Descriptor parent = TRY(walk(name, create, last));
+    int flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    flags |= mode == OpenMode::Read ? O_RDONLY : O_RDWR;
+    if (create) flags |= O_CREAT | O_EXCL;
+    Descriptor fd(::openat(parent.get(), last.c_str(), flags, 0600));
+    if (!fd.valid()) return system_error(create ? "cannot create" : "cannot open", name);
+    struct stat status {};
+    if (::fstat(fd.get(), &status) != 0) return system_error("cannot stat", name);
+    if (!S_ISREG(status.st_mode)) return Error(Code::Denied, std::string(name) + " is not a regular file");
+    if (create) unsynced_.insert(std::string(name.substr(0, name.size() - last.size())));
+    return std::unique_ptr<StorageFile>(std::make_unique<PosixFile>(std::move(fd), std::string(name)));
+  }
+
+  Result<void> remove(std::string_view name) override {
+    std::string last;
+    Result<Descriptor> parent = walk(name, false, last);
+    if (!parent.ok()) {
+      if (parent.error().code() == Code::NotFound) return {};
+      return std::move(parent).error();
+    }
+    if (::unlinkat(parent->get(), last.c_str(), 0) != 0 && errno != ENOENT) return system_error("cannot remove", name);
+    return {};
+  }
+
+  Result<void> sync_names() override {
+    for (const std::string& folder : unsynced_) {
+      std::string last;
+      const Descriptor fd = TRY(walk(folder + "x", false, last));
+      if (::fsync(fd.get()) != 0) return system_error("cannot sync", folder);
+    }
+    unsynced_.clear();
+    return {};
+  }
+
+  Result<void> lock_for_writing(std::string_view owner) override {
+    if (lock_.valid()) return {};
+    Descriptor fd(::openat(folder_.get(), "volume.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+    if (!fd.valid()) return system_error("cannot create", "volume.lock");
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK) return system_error("cannot lock", "volume.lock");
+      return Error(Code::Unavailable, "the volume is open for writing by " + holder(fd.get()),
+                   "wait until it ends, or open the volume read-only");
+    }
+    const std::string text = std::string(owner.substr(0, 200)) + " (process " + std::to_string(::getpid()) + ")\n";
+    if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), text.data(), text.size(), 0) < 0) {
+      return system_error("cannot write", "volume.lock");
+    }
+    lock_ = std::move(fd);
+    return {};
+  }
+
+ private:
+  static std::string holder(int fd) {
+    char text[256];
+    const ssize_t got = ::pread(fd, text, sizeof(text), 0);
+    std::string out;
+    for (ssize_t i = 0; i < got && text[i] != '\n'; ++i) {
+      if (text[i] >= ' ' && text[i] <= '~') out.push_back(text[i]);
+    }
+    return out.empty() ? "another process" : out;
+  }
+
+  // The folder that holds `name`, and its last component.
+  Result<Descriptor> walk(std::string_view name, bool create, std::string& last) {
+    Descriptor at(::fcntl(folder_.get(), F_DUPFD_CLOEXEC, 0));
+    if (!at.valid()) return system_error("cannot open", name);
+    std::string below;
+    for (size_t slash = name.find('/'); slash != name.npos; slash = name.find('/')) {
+      const std::string part(name.substr(0, slash));
+      if (create && ::mkdirat(at.get(), part.c_str(), 0700) == 0) unsynced_.insert(below);
+      below += part + "/";
+      Descriptor next(::openat(at.get(), part.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      if (!next.valid()) return system_error("cannot open", part);
+      at = std::move(next);
+      name.remove_prefix(slash + 1);
+    }
+    last = std::string(name);
+    return at;
+  }
+
+  Descriptor folder_;
+  Descriptor lock_;
+  std::set<std::string> unsynced_;  // folders with new names: "" or ending in '/'
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Storage>> open_posix_storage(const std::filesystem::path& folder, bool create_folder) {
+  if (create_folder && ::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
+    return system_error("cannot create", folder.native());
+  }
+  Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return system_error("cannot open", folder.native());
+  return std::unique_ptr<Storage>(std::make_unique<PosixStorage>(std::move(fd)));
+}
+
+}  // namespace cloister::volume

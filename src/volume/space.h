@@ -1,0 +1,24 @@
+// Free places of one file of the storage, as extents. Nothing of it is stored: what a mount frees it reuses, and what
+// earlier mounts freed is found again by walking the tree once half of the file is unused (volume_space.cpp).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+
+namespace cloister::volume {
+
+class SpaceMap {
+ public:
+  // Adding what is already free changes nothing: a forged tree may name one place twice.
+  void add(uint64_t start, uint64_t count);
+  // The lowest free place.
+  std::optional<uint64_t> take();
+  void clear() { extents_.clear(); }
+  bool empty() const { return extents_.empty(); }
+
+ private:
+  std::map<uint64_t, uint64_t> extents_;  // start -> end
+};
+
+}  // namespace cloister::volume

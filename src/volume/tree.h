@@ -1,0 +1,134 @@
+// The metadata tree: a copy-on-write B+tree of 4 KiB pages (page.h) with a cache of verified nodes.
+//
+// A node that changes gets a temporary number (>= kTemporary) and stays in memory; its old block is left alone, because
+// committed states reach it. flush() writes the changed nodes bottom up, each parent receiving the reference of its
+// child, and so leaves one root reference that covers everything. Views into values are valid until the next call.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "volume/errors.h"
+#include "volume/format.h"
+#include "volume/table.h"
+
+namespace cloister::volume {
+
+// Blocks, seen by the tree.
+class TreeIo {
+ public:
+  virtual ~TreeIo() = default;
+  // Reads, verifies and decrypts.
+  virtual VolumeResult<void> read_node(const Ref& ref, unsigned level, uint8_t* page) = 0;
+  // Seals a node and queues it for writing; finish_nodes() writes what is queued.
+  virtual VolumeResult<Ref> write_node(unsigned level, const uint8_t* page) = 0;
+  virtual VolumeResult<void> finish_nodes() = 0;
+  // The newest state no longer reaches this block.
+  virtual void forget_node(const Ref& ref) = 0;
+};
+
+class Tree {
+ public:
+  struct Record {
+    RecordKey key;
+    ByteView value;
+  };
+
+  Tree(TreeIo& io, Mode mode) : io_(io), mode_(mode), ref_size_(ref_size(mode)) {}
+  ~Tree();
+  Tree(const Tree&) = delete;
+  Tree& operator=(const Tree&) = delete;
+
+  void start_empty();
+  void start_at(const Ref& root, unsigned height);
+
+  VolumeResult<std::optional<ByteView>> find(const RecordKey& key);
+  VolumeResult<std::optional<Record>> lower_bound(const RecordKey& key);  // the first record with a key >= `key`
+  VolumeResult<void> put(const RecordKey& key, ByteView value);           // value.size() <= kMaxValue
+  VolumeResult<bool> erase(const RecordKey& key);                         // false: there was none
+
+  // Writes all changed nodes. On failure the tree is as before.
+  VolumeResult<void> flush();
+  const Ref& root() const { return root_; }  // valid after flush()
+  unsigned height() const { return height_; }
+  size_t dirty_nodes() const { return dirty_; }
+  // Drops clean nodes, least recently used first, until at most `limit` nodes are cached.
+  void trim(size_t limit);
+
+  // Calls `visit(ref)` for every node block of the tree (flushed), reading inner nodes only.
+  template <class F>
+  VolumeResult<void> each_node(F&& visit) {
+    return each_below(root_, height_ - 1, visit);
+  }
+
+ private:
+  struct Node {
+    uint64_t table_a = 0;
+    uint64_t table_b = 0;
+    Node* table_next = nullptr;
+    Node* lru_newer = nullptr;
+    Node* lru_older = nullptr;
+    bool dirty = false;
+    Ref origin;  // clean: where it was read from or written to
+    alignas(64) uint8_t page[kBlockSize];
+  };
+  struct Step {
+    Node* node;
+    unsigned index;
+  };
+  struct Path {
+    Step steps[kMaxHeight];  // [0] is the root
+  };
+  struct Written {
+    Node* node;
+    uint8_t* slot;  // the reference in the parent; null for the root
+    Ref ref;
+  };
+  static constexpr uint64_t kTemporary = kMaxPlace;
+
+  VolumeResult<Node*> load(const Ref& ref, unsigned level);
+  Node* make_node(unsigned level);
+  void make_dirty(Node* node, uint8_t* slot);
+  void drop(Node* node);
+  void discard(Node* node);  // from the tree, not only from the cache
+  Ref temporary_ref(const Node* node) const;
+  VolumeResult<void> descend_for_change(const RecordKey& key, Path& path);
+  VolumeResult<std::optional<Record>> next_leaf(const RecordKey& key, const Path& path);
+  void split_leaf(Path& path, const RecordKey& key, ByteView value);
+  bool insert_child(Path& path, unsigned depth, const RecordKey& key, Node* child);
+  VolumeResult<void> shrink(Path& path);
+  VolumeResult<void> merge(Path& path, unsigned depth);
+  VolumeResult<void> write_dirty(Node* node, uint8_t* slot, std::vector<Written>& written);
+
+  template <class F>
+  VolumeResult<void> each_below(const Ref& ref, unsigned level, F& visit) {
+    visit(ref);
+    if (level == 0) return {};
+    Node* node = TRY(load(ref, level));
+    std::vector<Ref> children;
+    for (unsigned i = 0; i < page::count(node->page); ++i) {
+      children.push_back(load_ref(page::inner_reference(node->page, i, ref_size_), mode_));
+    }
+    for (const Ref& child : children) {
+      if (level == 1) {
+        visit(child);
+      } else {
+        TRY(each_below(child, level - 1, visit));
+      }
+    }
+    return {};
+  }
+
+  TreeIo& io_;
+  const Mode mode_;
+  const size_t ref_size_;
+  Ref root_;
+  unsigned height_ = 1;
+  Table<Node> nodes_;
+  LruList<Node> lru_;
+  size_t dirty_ = 0;
+  uint64_t next_temporary_ = kTemporary;
+};
+
+}  // namespace cloister::volume

@@ -1,0 +1,331 @@
+// Chunks of files: their references, the cache of plaintext and its write-back.
+#include <algorithm>
+
+#include "volume/volume_impl.h"
+
+namespace cloister::volume {
+namespace {
+
+constexpr size_t kBatch = kMaxRun / kBlockSize;
+constexpr uint64_t kReadRun = 64;  // 256 KiB: still in the second-level cache when it is decrypted
+
+}  // namespace
+
+VolumeError VolumeImpl::chunk_failure(const Inode& inode, uint64_t index) {
+  const uint64_t begin = index * kBlockSize;
+  const uint64_t end = std::max(std::min(begin + kBlockSize, inode.record.size), begin + 1);
+  return damaged("Verification of file chunk " + std::to_string(index) + " (bytes " + std::to_string(begin) +
+                 " to " + std::to_string(end - 1) + ") of file " + describe(inode.id()) + " failed.");
+}
+
+VolumeResult<void> VolumeImpl::load_group(Inode& inode, uint64_t group) {
+  if (inode.group == group) return {};
+  if (inode.group_dirty) TRY(store_group(inode));
+  const std::optional<ByteView> value = TRY(tree_.find({inode.id(), Kind::Chunks, group}));
+  inode.refs.clear();
+  if (value) {
+    if (value->size() > kGroupBytes || value->size() % ref_size(mode_) != 0) {
+      return poison(damaged("The volume's metadata holds a malformed group of chunks"));
+    }
+    inode.refs.assign(value->begin(), value->end());
+  }
+  inode.group = group;
+  return {};
+}
+
+VolumeResult<void> VolumeImpl::store_group(Inode& inode) {
+  const size_t size = ref_size(mode_);
+  while (!inode.refs.empty() && !load_ref(inode.refs.data() + inode.refs.size() - size, mode_).present) {
+    inode.refs.resize(inode.refs.size() - size);
+  }
+  const RecordKey key{inode.id(), Kind::Chunks, inode.group};
+  if (inode.refs.empty()) {
+    TRY(tree_.erase(key));
+  } else {
+    TRY(tree_.put(key, inode.refs));
+  }
+  inode.group_dirty = false;
+  return {};
+}
+
+VolumeResult<Ref> VolumeImpl::chunk_ref(Inode& inode, uint64_t index) {
+  const size_t count = group_count(mode_);
+  TRY(load_group(inode, index / count));
+  const size_t at = static_cast<size_t>(index % count) * ref_size(mode_);
+  return at < inode.refs.size() ? load_ref(inode.refs.data() + at, mode_) : Ref{};
+}
+
+VolumeResult<void> VolumeImpl::set_chunk_ref(Inode& inode, uint64_t index, const Ref& ref) {
+  const size_t count = group_count(mode_);
+  TRY(load_group(inode, index / count));
+  const size_t at = static_cast<size_t>(index % count) * ref_size(mode_);
+  if (at >= inode.refs.size()) inode.refs.resize(at + ref_size(mode_), 0);
+  const bool before = load_ref(inode.refs.data() + at, mode_).present;
+  store_ref(inode.refs.data() + at, ref, mode_);
+  inode.record.chunks += (ref.present ? 1 : 0);
+  if (before && inode.record.chunks != 0) --inode.record.chunks;
+  inode.group_dirty = true;
+  mark(inode);
+  return {};
+}
+
+VolumeResult<StorageFile*> VolumeImpl::file_of(Inode& inode, uint64_t index, bool for_writing) {
+  if (index < kMainChunks) return main_.get();
+  if (inode.object != nullptr) return inode.object.get();
+  OpenMode how = read_only_ ? OpenMode::Read : OpenMode::ReadWrite;
+  if (!inode.record.has_object) {
+    if (!for_writing) return damaged("an object of the volume is missing");
+    if (mode_ == Mode::Encrypted) {
+      random(inode.record.object);
+    } else {
+      uint8_t id[8];
+      store_le(id, inode.id());
+      const crypto::Digest digest = crypto::sha256({as_bytes("cloister volume object"), ByteView(id)});
+      std::memcpy(inode.record.object.data(), digest.data(), inode.record.object.size());
+    }
+    how = OpenMode::CreateNew;
+  }
+  Result<std::unique_ptr<StorageFile>> opened = storage_.open(object_name(inode.record.object), how);
+  if (!opened.ok()) {
+    if (opened.error().code() == Code::NotFound) return damaged("an object of the volume is missing");
+    return from_storage(std::move(opened).error());
+  }
+  inode.object = std::move(opened).value();
+  ++open_objects_;
+  if (how == OpenMode::CreateNew) {
+    inode.record.has_object = true;
+    names_unsynced_ = true;
+    mark(inode);
+  }
+  return inode.object.get();
+}
+
+VolumeResult<void> VolumeImpl::open_chunk(Inode& inode, uint64_t index, const Ref& ref, uint8_t* block) {
+  const crypto::Aes256Gcm* key = mode_ == Mode::Encrypted ? TRY(chunk_key(inode, ref.epoch)) : nullptr;
+  if (!open_block(key, {BlockType::Chunk, inode.id(), index}, ref, block)) return poison(chunk_failure(inode, index));
+  return {};
+}
+
+// What is stored, whatever the cache holds. On failure nothing of it remains in `out`.
+VolumeResult<void> VolumeImpl::read_chunks(Inode& inode, uint64_t first, uint64_t count, uint8_t* out) {
+  std::vector<Ref> run;
+  const auto fail = [&](VolumeError error) {
+    std::memset(out, 0, count * kBlockSize);
+    return error;
+  };
+  for (uint64_t done = 0; done < count; done += std::max<uint64_t>(run.size(), 1)) {
+    run.clear();
+    const uint64_t start = first + done;
+    while (done + run.size() < count && run.size() < kReadRun) {
+      const uint64_t index = start + run.size();
+      VolumeResult<Ref> ref = chunk_ref(inode, index);
+      if (!ref.ok()) return fail(ref.error());
+      const bool joins = run.empty() || (ref->place == run.back().place + 1 && index != kMainChunks);
+      if (!ref->present || !joins) break;
+      run.push_back(*ref);
+    }
+    uint8_t* to = out + done * kBlockSize;
+    if (run.empty()) {
+      std::memset(to, 0, kBlockSize);
+      continue;
+    }
+    VolumeResult<StorageFile*> file = file_of(inode, start, false);
+    VolumeResult<void> read =
+        file.ok() ? read_exactly(**file, run[0].place * kBlockSize, {to, run.size() * kBlockSize})
+                  : VolumeResult<void>(file.error());
+    if (!read.ok()) {
+      return fail(read.error().reason == Reason::Integrity ? poison(chunk_failure(inode, start)) : read.error());
+    }
+    for (size_t i = 0; i < run.size(); ++i) {
+      VolumeResult<void> opened = open_chunk(inode, start + i, run[i], to + i * kBlockSize);
+      if (!opened.ok()) return fail(opened.error());
+    }
+  }
+  return {};
+}
+
+Chunk* VolumeImpl::add_chunk(Inode& inode, uint64_t index) {
+  auto* chunk = new Chunk;
+  chunk->owner = &inode;
+  chunk->sibling_next = inode.chunks;
+  if (inode.chunks != nullptr) inode.chunks->sibling_previous = chunk;
+  inode.chunks = chunk;
+  chunks_.insert(chunk, inode.id(), index);
+  chunk_lru_.add(chunk);
+  return chunk;
+}
+
+void VolumeImpl::drop_chunk(Chunk* chunk) {
+  Inode& inode = *chunk->owner;
+  if (chunk->dirty) {
+    --inode.dirty_chunks;
+    --dirty_chunks_;
+  }
+  (chunk->sibling_previous != nullptr ? chunk->sibling_previous->sibling_next : inode.chunks) = chunk->sibling_next;
+  if (chunk->sibling_next != nullptr) chunk->sibling_next->sibling_previous = chunk->sibling_previous;
+  chunks_.erase(chunk);
+  chunk_lru_.remove(chunk);
+  delete chunk;
+}
+
+void VolumeImpl::drop_chunks(Inode& inode, uint64_t first, uint64_t end) {
+  for (Chunk* chunk = inode.chunks; chunk != nullptr;) {
+    Chunk* next = chunk->sibling_next;
+    if (chunk->table_b >= first && chunk->table_b < end) drop_chunk(chunk);
+    chunk = next;
+  }
+}
+
+void VolumeImpl::mark_chunk(Chunk* chunk) {
+  if (!chunk->dirty) {
+    chunk->dirty = true;
+    ++chunk->owner->dirty_chunks;
+    ++dirty_chunks_;
+  }
+  mark(*chunk->owner);
+}
+
+VolumeResult<Chunk*> VolumeImpl::cached(Inode& inode, uint64_t index, uint64_t read_ahead) {
+  if (Chunk* chunk = chunks_.find(inode.id(), index)) {
+    chunk_lru_.touch(chunk);
+    return chunk;
+  }
+  const uint64_t chunk_count = (inode.record.size + kBlockSize - 1) / kBlockSize;
+  uint64_t count = 1;
+  while (count < std::min(read_ahead, kReadRun) && index + count < chunk_count &&
+         chunks_.find(inode.id(), index + count) == nullptr) {
+    ++count;
+  }
+  if (count == 1) {
+    Chunk* chunk = add_chunk(inode, index);
+    VolumeResult<void> read = read_chunks(inode, index, 1, chunk->data);
+    if (read.ok()) return chunk;
+    drop_chunk(chunk);
+    return read.error();
+  }
+  if (bounce_ == nullptr) bounce_.reset(new uint8_t[kReadRun * kBlockSize]);
+  TRY(read_chunks(inode, index, count, bounce_.get()));
+  Chunk* wanted = nullptr;
+  for (uint64_t i = count; i-- > 0;) {
+    wanted = add_chunk(inode, index + i);
+    std::memcpy(wanted->data, bounce_.get() + i * kBlockSize, kBlockSize);
+  }
+  return wanted;
+}
+
+VolumeResult<void> VolumeImpl::flush_chunks(Inode& inode, std::vector<BatchItem>& batch) {
+  std::vector<Chunk*> list;
+  list.reserve(inode.dirty_chunks);
+  for (Chunk* chunk = inode.chunks; chunk != nullptr; chunk = chunk->sibling_next) {
+    if (chunk->dirty) list.push_back(chunk);
+  }
+  std::sort(list.begin(), list.end(), [](const Chunk* a, const Chunk* b) { return a->table_b < b->table_b; });
+  for (Chunk* chunk : list) {
+    batch.push_back({&inode, chunk->table_b, chunk->data, chunk, {}, {}, false});
+    if (batch.size() == kBatch) TRY(write_batch(batch));
+  }
+  return {};
+}
+
+VolumeResult<void> VolumeImpl::flush_all_chunks() {
+  std::vector<BatchItem> batch;
+  for (size_t i = 0; dirty_chunks_ != 0 && i < dirty_inodes_.size(); ++i) {
+    Inode* inode = inodes_.find(dirty_inodes_[i]);
+    if (inode != nullptr && inode->dirty_chunks != 0) TRY(flush_chunks(*inode, batch));
+  }
+  return write_batch(batch);
+}
+
+bool VolumeImpl::is_fresh_chunk(uint64_t index, const Ref& ref) const {
+  // In an authenticated-only volume only blocks of volume.fspf can tell; slots of objects just stay unused.
+  return is_fresh(ref) && (mode_ == Mode::Encrypted || index < kMainChunks);
+}
+
+void VolumeImpl::free_chunk(Inode& inode, uint64_t index, const Ref& ref) {
+  if (index < kMainChunks) {
+    free_block(ref);
+  } else if (is_fresh_chunk(index, ref)) {
+    inode.free_slots.add(ref.place, 1);
+  } else {
+    freed_.push_back({state_.generation + 1, inode.id(), ref.place});
+  }
+}
+
+VolumeResult<uint64_t> VolumeImpl::take_slot(Inode& inode) {
+  if (const std::optional<uint64_t> slot = inode.free_slots.take()) return *slot;
+  if (inode.record.slots + 1 >= kMaxPlace) return VolumeError{Reason::NoSpace, "the file is full"};
+  mark(inode);
+  return inode.record.slots++;
+}
+
+VolumeResult<void> VolumeImpl::place_batch(std::vector<BatchItem>& batch) {
+  for (BatchItem& item : batch) {
+    item.old = TRY(chunk_ref(*item.inode, item.index));
+    if (item.index >= kMainChunks && !item.inode->slots_searched) TRY(find_free_slots(*item.inode));
+    // Overwriting in place is only for what the cache still holds should the write fail.
+    item.reused = item.old.present && item.chunk != nullptr && is_fresh_chunk(item.index, item.old);
+    if (item.reused) {
+      item.fresh.place = item.old.place;
+    } else {
+      item.fresh.place = item.index < kMainChunks ? TRY(take_block()) : TRY(take_slot(*item.inode));
+    }
+    item.fresh.present = true;
+  }
+  return {};
+}
+
+// Places, seals and writes a batch, then points the files at it. Empties the batch, also on failure: then the files are
+// as before and cached chunks stay dirty.
+VolumeResult<void> VolumeImpl::write_batch(std::vector<BatchItem>& batch) {
+  VolumeResult<void> result = place_batch(batch);
+  for (size_t i = 0; result.ok() && i < batch.size(); ++i) {
+    BatchItem& item = batch[i];
+    const auto seal_one = [&]() -> VolumeResult<void> {
+      StorageFile* file = TRY(file_of(*item.inode, item.index, true));
+      const crypto::Aes256Gcm* key = nullptr;
+      if (mode_ == Mode::Encrypted) {
+        TRY(next_nonce(item.fresh));
+        key = TRY(chunk_key(*item.inode, item.fresh.epoch));
+      }
+      uint8_t* out = TRY(writer_.reserve(*file, item.fresh.place * kBlockSize));
+      seal(key, {BlockType::Chunk, item.inode->id(), item.index}, item.data, out, item.fresh);
+      writer_.done();
+      if (item.index >= kMainChunks) unsynced_objects_[item.inode->id()] = item.inode->record.object;
+      return {};
+    };
+    result = seal_one();
+  }
+  if (result.ok()) {
+    result = writer_.flush();
+  } else {
+    writer_.abandon();
+  }
+  const Changing changing(*this);
+  for (const BatchItem& item : batch) {
+    if (!result.ok()) {
+      if (!item.fresh.present || item.reused) continue;
+      if (item.index < kMainChunks) {
+        if (state_.live_blocks != 0) --state_.live_blocks;
+        free_blocks_.add(item.fresh.place, 1);
+      } else {
+        item.inode->free_slots.add(item.fresh.place, 1);
+      }
+      continue;
+    }
+    VolumeResult<void> set = set_chunk_ref(*item.inode, item.index, item.fresh);
+    if (!set.ok()) {
+      batch.clear();
+      return poison(set.error());
+    }
+    if (item.old.present && !item.reused) free_chunk(*item.inode, item.index, item.old);
+    if (item.chunk != nullptr && item.chunk->dirty) {
+      item.chunk->dirty = false;
+      --item.inode->dirty_chunks;
+      --dirty_chunks_;
+    }
+  }
+  batch.clear();
+  return result;
+}
+
+}  // namespace cloister::volume

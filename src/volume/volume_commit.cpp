@@ -1,0 +1,148 @@
+// Commit and acknowledge.
+//
+// Commit: chunks, changed nodes, epoch page; barrier; superblock into a slot that no openable state holds; barrier. A
+// crash before the last barrier leaves the states before it, whose blocks nobody has touched. A failing barrier means
+// that nobody knows what is durable, so the volume then refuses everything and is opened again at its last tag.
+#include <algorithm>
+
+#include "crypto/random.h"
+#include "volume/volume_impl.h"
+
+namespace cloister::volume {
+
+VolumeResult<void> VolumeImpl::prepare_writes() {
+  if (prepared_) return {};
+  if (!stale_slots_.empty()) {
+    // Newer states that were discarded by opening an older one: their blocks are about to be overwritten.
+    const Bytes zeros(kBlockSize, 0);
+    for (const unsigned slot : stale_slots_) TRY(lift(main_->write_at(slot * kBlockSize, zeros)));
+    TRY(lift(main_->sync()));
+    stale_slots_.clear();
+  }
+  if (state_.blocks > 4096 && state_.live_blocks < state_.blocks / 2) TRY(find_free_blocks());
+  prepared_ = true;
+  return remove_orphans();
+}
+
+VolumeResult<void> VolumeImpl::write_epoch_page() {
+  uint8_t page[kBlockSize];
+  encode_epoch_page(epoch_tail_, page);
+  const uint64_t block = TRY(take_block());
+  VolumeResult<void> written = lift(main_->write_at(block * kBlockSize, page));
+  if (!written.ok()) {
+    free_blocks_.add(block, 1);
+    return written;
+  }
+  if (state_.epoch_page != 0) freed_.push_back({state_.generation + 1, 0, state_.epoch_page});
+  state_.epoch_page = block;
+  state_.epoch_digest = crypto::sha256(page);
+  epoch_tail_dirty_ = false;
+  return {};
+}
+
+VolumeResult<void> VolumeImpl::write_everything() {
+  TRY(flush_all_chunks());
+  for (const InodeId id : dirty_inodes_) {
+    Inode* inode = inodes_.find(id);
+    if (inode != nullptr && (inode->dirty || inode->inline_dirty || inode->group_dirty)) TRY(store_inode(*inode));
+  }
+  dirty_inodes_.clear();
+  TRY(tree_.flush());
+  if (epoch_tail_dirty_) TRY(write_epoch_page());
+  return {};
+}
+
+VolumeResult<void> VolumeImpl::sync_everything() {
+  for (const auto& [id, object] : unsynced_objects_) {
+    const Inode* inode = inodes_.find(id);
+    if (inode != nullptr && inode->object != nullptr) {
+      TRY(lift(inode->object->sync()));
+      continue;
+    }
+    const std::unique_ptr<StorageFile> file = TRY(lift(storage_.open(object_name(object), OpenMode::ReadWrite)));
+    TRY(lift(file->sync()));
+  }
+  unsynced_objects_.clear();
+  if (names_unsynced_) TRY(lift(storage_.sync_names()));
+  names_unsynced_ = false;
+  return lift(main_->sync());
+}
+
+unsigned VolumeImpl::choose_slot() {
+  if (states_.size() == kSuperblockSlots) states_.erase(states_.begin() + 1);  // never the acknowledged one
+  for (unsigned slot = 0; slot < kSuperblockSlots; ++slot) {
+    const bool used = std::any_of(states_.begin(), states_.end(), [&](const State& s) { return s.slot == slot; });
+    if (!used) return slot;
+  }
+  CLOISTER_CHECK(false);
+  return 0;
+}
+
+VolumeResult<void> VolumeImpl::write_superblock(const Superblock& next, unsigned slot) {
+  ByteArray<32> salt{};
+  if (mode_ == Mode::Encrypted) crypto::random_bytes(salt);
+  Bytes block(kBlockSize);
+  seal_superblock(keys_, next, salt, block.data());
+  TRY(lift(main_->write_at(slot * kBlockSize, block)));
+  return lift(main_->sync());
+}
+
+Result<Tag> VolumeImpl::commit() {
+  TRY(lower(check_readable()));
+  if (!changed_) return tag_;
+  TRY(lower(prepare_writes()));
+  TRY(lower(write_everything()));
+  VolumeResult<void> synced = sync_everything();
+  if (!synced.ok()) return static_cast<Error>(poison(synced.error()));
+  Superblock next = state_;
+  next.generation = newest_generation_ + 1;
+  next.previous = tag_;
+  next.root = tree_.root();
+  next.height = tree_.height();
+  const unsigned slot = choose_slot();
+  VolumeResult<void> written = write_superblock(next, slot);
+  if (!written.ok()) return static_cast<Error>(poison(written.error()));
+  state_ = next;
+  newest_generation_ = next.generation;
+  if (mode_ == Mode::Encrypted) {
+    tag_ = compute_tag(keys_, next);
+  } else {
+    root_ = compute_root(next);
+    std::memcpy(tag_.data(), root_.data(), tag_.size());
+  }
+  states_.push_back({slot, next.generation, tag_});
+  fresh_epoch_ = current_epoch_.value_or(state_.epochs);
+  fresh_counter_ = current_epoch_ ? counter_ : 0;
+  fresh_block_ = state_.blocks;
+  changed_ = false;
+  return tag_;
+}
+
+Result<void> VolumeImpl::acknowledge(const Tag& tag) {
+  const auto found = std::find_if(states_.begin(), states_.end(), [&](const State& s) { return s.tag == tag; });
+  if (found == states_.end()) return Error(Code::InvalidArgument, "the acknowledged tag is not of a kept state");
+  const uint64_t generation = found->generation;
+  const std::vector<State> gone(states_.begin(), found);
+  states_.erase(states_.begin(), found);
+  if (read_only_ || poisoned_) return {};
+  // So that an old tag is refused at once. Not synced: losing this write loses nothing.
+  const Bytes zeros(kBlockSize, 0);
+  for (const State& state : gone) (void)main_->write_at(state.slot * kBlockSize, zeros);
+  const auto kept = std::partition(freed_.begin(), freed_.end(),
+                                   [&](const Freed& item) { return item.generation > generation; });
+  for (auto item = kept; item != freed_.end(); ++item) {
+    if (item->inode == 0) {
+      free_blocks_.add(item->place, 1);
+    } else if (Inode* inode = inodes_.find(item->inode)) {
+      inode->free_slots.add(item->place, 1);
+    }
+  }
+  freed_.erase(kept, freed_.end());
+  const auto objects = std::partition(freed_objects_.begin(), freed_objects_.end(),
+                                      [&](const FreedObject& item) { return item.generation > generation; });
+  for (auto item = objects; item != freed_objects_.end(); ++item) (void)storage_.remove(object_name(item->object));
+  freed_objects_.erase(objects, freed_objects_.end());
+  return {};
+}
+
+}  // namespace cloister::volume

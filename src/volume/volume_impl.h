@@ -1,0 +1,327 @@
+// The volume itself. One object, its functions by concern:
+//
+//   volume_open.cpp     create, open: superblocks, tags, keys
+//   volume_commit.cpp   commit, acknowledge, retained states
+//   volume_blocks.cpp   sealing and opening of blocks, epochs, places in volume.fspf and in objects
+//   volume_names.cpp    directories            volume_inodes.cpp   inodes, attributes, links, removal, xattrs
+//   volume_content.cpp  read, write, truncate  volume_chunks.cpp   the cache of chunks and its write-back
+//   volume_verify.cpp   verify_all, finding free space again
+//
+// Lives of a change: names and attributes change the tree and cached inodes; content changes cached chunks. Chunks are
+// sealed into new places when the cache is half dirty or at commit; commit then writes changed inodes, tree nodes
+// and, after a barrier, a superblock. Nothing that an openable state reaches is overwritten.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "volume/keys.h"
+#include "volume/run_writer.h"
+#include "volume/space.h"
+#include "volume/table.h"
+#include "volume/tree.h"
+
+namespace cloister::volume {
+
+struct Inode;
+
+struct Chunk {
+  uint64_t table_a = 0;  // inode
+  uint64_t table_b = 0;  // index in the file
+  Chunk* table_next = nullptr;
+  Chunk* lru_newer = nullptr;
+  Chunk* lru_older = nullptr;
+  Inode* owner = nullptr;
+  Chunk* sibling_next = nullptr;
+  Chunk* sibling_previous = nullptr;
+  bool dirty = false;
+  alignas(64) uint8_t data[kBlockSize];
+  ~Chunk() { wipe(data, kBlockSize); }
+};
+
+struct Inode {
+  uint64_t table_a = 0;  // id
+  uint64_t table_b = 0;
+  Inode* table_next = nullptr;
+  Inode* lru_newer = nullptr;
+  Inode* lru_older = nullptr;
+  InodeRecord record;
+  bool dirty = false;          // the record differs from the tree's
+  bool listed_dirty = false;   // in dirty_inodes_
+  bool inline_loaded = false;
+  bool inline_dirty = false;
+  Bytes inline_data;
+  uint64_t group = kNoGroup;   // the group of references in `refs`
+  bool group_dirty = false;
+  Bytes refs;                  // packed, without holes at the end
+  Chunk* chunks = nullptr;     // cached
+  size_t dirty_chunks = 0;
+  std::unique_ptr<StorageFile> object;
+  SpaceMap free_slots;
+  bool slots_searched = false;
+  uint64_t read_end = 0;       // where the last read ended: tells sequential readers
+  uint32_t key_epoch[2] = {0, 0};
+  std::unique_ptr<crypto::Aes256Gcm> key[2];
+  unsigned key_next = 0;
+
+  static constexpr uint64_t kNoGroup = ~uint64_t{0};
+  uint64_t id() const { return table_a; }
+  ~Inode() { wipe(inline_data.data(), inline_data.size()); }
+};
+
+class VolumeImpl final : public Volume, private TreeIo {
+ public:
+  VolumeImpl(Storage& storage, const Superblock& superblock, const Keys& keys, const OpenOptions& options);
+  ~VolumeImpl() override;
+
+  // --- volume_open.cpp
+  static Result<std::unique_ptr<Volume>> make(Storage& storage, const Key& key, const CreateOptions& options);
+  struct Candidate {
+    Superblock superblock;
+    Keys keys;
+    Tag tag{};
+    unsigned slot = 0;
+  };
+  struct Scan {
+    std::vector<Candidate> valid;
+    bool wrong_key = false;
+    std::optional<Error> other;
+  };
+  static Result<Scan> scan(StorageFile& main, const Key& key);
+  static Result<std::unique_ptr<Volume>> mount(Storage& storage, std::unique_ptr<StorageFile> main,
+                                               const std::vector<Candidate>& valid, const Candidate& chosen,
+                                               const OpenOptions& options);
+
+  Tag tag() const override { return tag_; }
+  Root root() const override { return root_; }
+  void set_root(const Root& root) { root_ = root; }
+  Mode mode() const override { return mode_; }
+  bool read_only() const override { return read_only_; }
+
+  VolumeResult<InodeId> lookup(InodeId directory, std::string_view name) override;
+  VolumeResult<InodeId> create_file(InodeId directory, std::string_view name, uint16_t permissions, uint32_t uid,
+                                    uint32_t gid, Timestamp now) override;
+  VolumeResult<InodeId> make_directory(InodeId directory, std::string_view name, uint16_t permissions, uint32_t uid,
+                                       uint32_t gid, Timestamp now) override;
+  VolumeResult<InodeId> make_symlink(InodeId directory, std::string_view name, std::string_view target, uint32_t uid,
+                                     uint32_t gid, Timestamp now) override;
+  VolumeResult<void> link(InodeId inode, InodeId directory, std::string_view name, Timestamp now) override;
+  VolumeResult<void> unlink(InodeId directory, std::string_view name, Timestamp now) override;
+  VolumeResult<void> remove_directory(InodeId directory, std::string_view name, Timestamp now) override;
+  VolumeResult<void> rename(InodeId from, std::string_view from_name, InodeId to, std::string_view to_name,
+                            Timestamp now) override;
+  VolumeResult<uint64_t> read_directory(InodeId directory, uint64_t cookie, size_t limit,
+                                        std::vector<DirectoryEntry>& out) override;
+  VolumeResult<std::string> read_symlink(InodeId inode) override;
+  VolumeResult<InodeId> parent_of(InodeId directory) override;
+  VolumeResult<Attributes> attributes(InodeId inode) override;
+  VolumeResult<void> set_attributes(InodeId inode, const AttributeChange& change, Timestamp now) override;
+  void hold(InodeId inode) override;
+  void release(InodeId inode) override;
+  VolumeResult<size_t> read(InodeId inode, uint64_t offset, MutableByteView out) override;
+  VolumeResult<void> write(InodeId inode, uint64_t offset, ByteView data, Timestamp now) override;
+  VolumeResult<void> truncate(InodeId inode, uint64_t size, Timestamp now) override;
+  VolumeResult<uint64_t> seek_data(InodeId inode, uint64_t offset) override;
+  VolumeResult<uint64_t> seek_hole(InodeId inode, uint64_t offset) override;
+  VolumeResult<Bytes> get_xattr(InodeId inode, std::string_view name) override;
+  VolumeResult<void> set_xattr(InodeId inode, std::string_view name, ByteView value, bool create_only,
+                               bool replace_only, Timestamp now) override;
+  VolumeResult<std::vector<std::string>> list_xattrs(InodeId inode) override;
+  VolumeResult<void> remove_xattr(InodeId inode, std::string_view name, Timestamp now) override;
+  Result<Tag> commit() override;
+  Result<void> acknowledge(const Tag& tag) override;
+  bool dirty() const override { return changed_; }
+  Result<void> verify_all() override;
+  Usage usage() const override { return {state_.inodes, state_.data_size}; }
+
+ private:
+  struct State {  // a superblock on disk that may still be opened
+    unsigned slot;
+    uint64_t generation;
+    Tag tag;
+  };
+  struct Freed {  // a place that states before `generation` reach
+    uint64_t generation;
+    InodeId inode;  // 0: block of volume.fspf
+    uint64_t place;
+  };
+  struct FreedObject {
+    uint64_t generation;
+    ByteArray<16> object;
+  };
+  struct BatchItem {
+    Inode* inode;
+    uint64_t index;
+    const uint8_t* data;
+    Chunk* chunk;  // null: straight from the caller's buffer
+    Ref old;
+    Ref fresh;
+    bool reused;   // keeps the place of `old`
+  };
+  struct NameRecord {
+    std::string name;
+    InodeId inode;
+    FileType type;
+  };
+  // Marks an operation that changes several records: when reading fails in its middle, nothing more is written.
+  class Changing {
+   public:
+    explicit Changing(VolumeImpl& volume) : volume_(volume) { ++volume_.changing_; }
+    ~Changing() { --volume_.changing_; }
+    Changing(const Changing&) = delete;
+    Changing& operator=(const Changing&) = delete;
+
+   private:
+    VolumeImpl& volume_;
+  };
+  friend class Changing;
+
+  // --- volume_blocks.cpp
+  VolumeResult<void> read_node(const Ref& ref, unsigned level, uint8_t* page) override;
+  VolumeResult<Ref> write_node(unsigned level, const uint8_t* page) override;
+  VolumeResult<void> finish_nodes() override { return writer_.flush(); }
+  void forget_node(const Ref& ref) override { free_block(ref); }
+  VolumeError poison(VolumeError error);
+  VolumeResult<void> check_readable();
+  VolumeResult<void> read_exactly(StorageFile& file, uint64_t offset, MutableByteView out);
+  VolumeResult<Epoch> epoch(uint32_t index);
+  VolumeResult<void> begin_epoch();
+  VolumeResult<void> next_nonce(Ref& ref);
+  VolumeResult<const crypto::Aes256Gcm*> node_key(uint32_t epoch_index);
+  VolumeResult<const crypto::Aes256Gcm*> chunk_key(Inode& inode, uint32_t epoch_index);
+  void seal(const crypto::Aes256Gcm* key, const BlockName& name, const uint8_t* plain, uint8_t* out, Ref& ref) const;
+  bool open_block(const crypto::Aes256Gcm* key, const BlockName& name, const Ref& ref, uint8_t* block) const;
+  bool is_fresh(const Ref& ref) const;
+  VolumeResult<uint64_t> take_block();
+  void free_block(const Ref& ref);
+
+  // --- volume_inodes.cpp
+  VolumeResult<Inode*> get(InodeId id);
+  VolumeResult<Inode*> get_regular(InodeId id);
+  VolumeResult<Inode*> get_directory(InodeId id);
+  VolumeResult<Inode*> make_inode(FileType type, InodeId parent, uint16_t permissions, uint32_t uid, uint32_t gid,
+                                  Timestamp now);
+  void mark(Inode& inode);
+  VolumeResult<void> load_inline(Inode& inode);
+  VolumeResult<void> store_inode(Inode& inode);
+  VolumeResult<void> delete_inode(Inode& inode);
+  VolumeResult<void> remove_orphans();
+  VolumeResult<void> drop_link(Inode& inode, Timestamp now);
+  VolumeResult<Bytes> xattr_record(InodeId inode, std::string_view name);
+  VolumeResult<void> begin_change();
+  VolumeResult<void> make_room();
+  void forget_inode(Inode* inode);
+  void random(MutableByteView out);
+
+  // --- volume_names.cpp
+  VolumeResult<std::vector<NameRecord>> entries(InodeId directory, uint64_t hash);
+  VolumeResult<std::optional<NameRecord>> find_entry(InodeId directory, std::string_view name);
+  VolumeResult<void> put_entries(InodeId directory, uint64_t hash, const std::vector<NameRecord>& list);
+  VolumeResult<void> add_entry(Inode& directory, std::string_view name, const Inode& inode, Timestamp now);
+  VolumeResult<void> remove_entry(Inode& directory, std::string_view name, FileType type, Timestamp now);
+  VolumeResult<InodeId> make_named(FileType type, InodeId directory, std::string_view name, std::string_view target,
+                                   uint16_t permissions, uint32_t uid, uint32_t gid, Timestamp now);
+  VolumeResult<void> check_free(InodeId directory, std::string_view name);
+  VolumeResult<void> replace_target(Inode& directory, std::string_view name, const NameRecord& target,
+                                    FileType moving, Timestamp now);
+  std::string describe(InodeId id);  // a path for messages
+
+  // --- volume_chunks.cpp
+  VolumeResult<void> load_group(Inode& inode, uint64_t group);
+  VolumeResult<void> store_group(Inode& inode);
+  VolumeResult<Ref> chunk_ref(Inode& inode, uint64_t index);
+  VolumeResult<void> set_chunk_ref(Inode& inode, uint64_t index, const Ref& ref);
+  VolumeResult<StorageFile*> file_of(Inode& inode, uint64_t index, bool for_writing);
+  VolumeResult<void> open_chunk(Inode& inode, uint64_t index, const Ref& ref, uint8_t* block);
+  VolumeResult<void> read_chunks(Inode& inode, uint64_t first, uint64_t count, uint8_t* out);
+  VolumeResult<Chunk*> cached(Inode& inode, uint64_t index, uint64_t read_ahead);
+  Chunk* add_chunk(Inode& inode, uint64_t index);
+  void drop_chunk(Chunk* chunk);
+  void drop_chunks(Inode& inode, uint64_t first, uint64_t end);
+  void mark_chunk(Chunk* chunk);
+  VolumeResult<void> flush_chunks(Inode& inode, std::vector<BatchItem>& batch);
+  VolumeResult<void> flush_all_chunks();
+  VolumeResult<void> write_batch(std::vector<BatchItem>& batch);
+  VolumeResult<void> place_batch(std::vector<BatchItem>& batch);
+  VolumeResult<uint64_t> take_slot(Inode& inode);
+  bool is_fresh_chunk(uint64_t index, const Ref& ref) const;
+  void free_chunk(Inode& inode, uint64_t index, const Ref& ref);
+  VolumeError chunk_failure(const Inode& inode, uint64_t index);
+
+  // --- volume_content.cpp
+  VolumeResult<void> leave_inline(Inode& inode);
+  VolumeResult<void> write_chunked(Inode& inode, uint64_t offset, ByteView data);
+  VolumeResult<void> shrink_chunks(Inode& inode, uint64_t size);
+  void set_size(Inode& inode, uint64_t size, Timestamp now);
+
+  // --- volume_commit.cpp
+  VolumeResult<void> prepare_writes();
+  VolumeResult<void> write_everything();
+  VolumeResult<void> write_epoch_page();
+  VolumeResult<void> sync_everything();
+  VolumeResult<void> write_superblock(const Superblock& next, unsigned slot);
+  unsigned choose_slot();
+
+  // --- volume_verify.cpp
+  VolumeResult<void> verify_inode(InodeId id);
+  VolumeResult<void> find_free_blocks();
+  VolumeResult<void> find_free_slots(Inode& inode);
+
+  Storage& storage_;
+  std::unique_ptr<StorageFile> main_;
+  const Mode mode_;
+  bool read_only_ = false;
+  const Keys keys_;
+  const uint64_t cache_size_;
+  const std::optional<uint64_t> wanted_epoch_;
+
+  Superblock state_;            // numbers of the state being built; `generation` is the last committed one
+  Tag tag_{};
+  Root root_{};
+  Tree tree_;
+  std::vector<State> states_;   // [0] is the acknowledged one
+  uint64_t newest_generation_ = 0;  // on disk, also of states that were discarded
+  std::vector<unsigned> stale_slots_;  // hold superblocks newer than the opened one
+
+  bool changed_ = false;
+  bool prepared_ = false;
+  unsigned changing_ = 0;
+  std::optional<VolumeError> poisoned_;
+
+  std::map<uint32_t, Epoch> epochs_;         // known salts
+  std::optional<uint32_t> current_epoch_;    // index
+  EpochPage epoch_tail_;
+  bool epoch_tail_dirty_ = false;
+  uint64_t counter_ = 0;
+  uint32_t fresh_epoch_ = 0;                 // blocks sealed at or after this belong to no committed state
+  uint64_t fresh_counter_ = 0;
+  uint64_t fresh_block_ = 0;                 // the same for authenticated-only volumes
+  struct NodeKey {
+    uint32_t epoch;
+    std::unique_ptr<crypto::Aes256Gcm> key;
+  };
+  std::vector<NodeKey> node_keys_;
+
+  SpaceMap free_blocks_;
+  std::vector<Freed> freed_;
+  std::vector<FreedObject> freed_objects_;
+  std::map<InodeId, ByteArray<16>> unsynced_objects_;
+  bool names_unsynced_ = false;
+
+  Table<Inode> inodes_;
+  LruList<Inode> inode_lru_;
+  std::vector<InodeId> dirty_inodes_;
+  std::map<InodeId, uint32_t> holds_;
+  size_t open_objects_ = 0;
+
+  Table<Chunk> chunks_;
+  LruList<Chunk> chunk_lru_;
+  size_t dirty_chunks_ = 0;
+  RunWriter writer_;
+  std::unique_ptr<uint8_t[]> bounce_;
+  ByteArray<1024> random_pool_{};
+  size_t random_left_ = 0;
+};
+
+}  // namespace cloister::volume

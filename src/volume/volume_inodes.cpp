@@ -1,0 +1,369 @@
+// Inodes: the cache of their records, attributes, links, removal, extended attributes.
+#include <algorithm>
+
+#include "volume/volume_impl.h"
+
+namespace cloister::volume {
+namespace {
+
+constexpr size_t kCachedInodes = 16384;
+constexpr size_t kOpenObjects = 64;
+constexpr size_t kMaxXattrValue = 2048;
+
+RecordKey inode_key(InodeId id) { return {id, Kind::Inode, 0}; }
+RecordKey inline_key(InodeId id) { return {id, Kind::Inline, 0}; }
+RecordKey orphan_key(InodeId id) { return {0, Kind::Orphan, id}; }
+
+struct Xattr {
+  std::string name;
+  Bytes value;
+};
+
+VolumeResult<std::vector<Xattr>> parse_xattrs(ByteView bytes) {
+  const VolumeError bad = damaged("The volume's metadata holds a malformed extended attribute");
+  ByteReader in(bytes, "attribute");
+  std::vector<Xattr> out;
+  while (!in.at_end()) {
+    const Result<uint8_t> name_size = in.le<uint8_t>();
+    if (!name_size.ok()) return bad;
+    const Result<ByteView> name = in.take(*name_size);
+    const Result<uint16_t> size = in.le<uint16_t>();
+    if (!name.ok() || !size.ok()) return bad;
+    const Result<ByteView> value = in.take(*size);
+    if (!value.ok()) return bad;
+    out.push_back({std::string(as_text(*name)), Bytes(value->begin(), value->end())});
+  }
+  return out;
+}
+
+Bytes encode_xattrs(const std::vector<Xattr>& list) {
+  ByteWriter out;
+  for (const Xattr& item : list) {
+    out.le(static_cast<uint8_t>(item.name.size())).text(item.name);
+    out.le(static_cast<uint16_t>(item.value.size())).bytes(item.value);
+  }
+  return out.take();
+}
+
+}  // namespace
+
+VolumeResult<Inode*> VolumeImpl::get(InodeId id) {
+  if (Inode* inode = inodes_.find(id)) {
+    inode_lru_.touch(inode);
+    return inode;
+  }
+  const std::optional<ByteView> value = TRY(tree_.find(inode_key(id)));
+  if (!value) return VolumeError{Reason::NotFound, "no such file"};
+  Result<InodeRecord> record = decode_inode(*value, mode_);
+  if (!record.ok()) return poison(damaged("The volume's metadata holds a malformed inode"));
+  auto* inode = new Inode;
+  inode->record = std::move(record).value();
+  inodes_.insert(inode, id);
+  inode_lru_.add(inode);
+  return inode;
+}
+
+VolumeResult<Inode*> VolumeImpl::get_regular(InodeId id) {
+  Inode* inode = TRY(get(id));
+  if (inode->record.type == FileType::Directory) return VolumeError{Reason::IsDirectory, "is a directory"};
+  if (inode->record.type != FileType::Regular) return VolumeError{Reason::Invalid, "is not a regular file"};
+  return inode;
+}
+
+VolumeResult<Inode*> VolumeImpl::get_directory(InodeId id) {
+  Inode* inode = TRY(get(id));
+  if (inode->record.type != FileType::Directory) return VolumeError{Reason::NotDirectory, "is not a directory"};
+  return inode;
+}
+
+void VolumeImpl::mark(Inode& inode) {
+  changed_ = true;
+  inode.dirty = true;
+  if (inode.listed_dirty) return;
+  inode.listed_dirty = true;
+  dirty_inodes_.push_back(inode.id());
+}
+
+VolumeResult<Inode*> VolumeImpl::make_inode(FileType type, InodeId parent, uint16_t permissions, uint32_t uid,
+                                            uint32_t gid, Timestamp now) {
+  auto* inode = new Inode;
+  InodeRecord& r = inode->record;
+  r.type = type;
+  r.is_inline = type != FileType::Directory;
+  r.permissions = permissions & 07777;
+  r.uid = uid;
+  r.gid = gid;
+  r.links = type == FileType::Directory ? 2 : 1;
+  r.modified = r.changed = now;
+  r.parent = parent;
+  if (type == FileType::Regular && mode_ == Mode::Encrypted) random(r.key.expose());
+  inode->inline_loaded = true;
+  inodes_.insert(inode, state_.next_inode++);
+  inode_lru_.add(inode);
+  ++state_.inodes;
+  mark(*inode);
+  return inode;
+}
+
+VolumeResult<void> VolumeImpl::load_inline(Inode& inode) {
+  if (inode.inline_loaded) return {};
+  const std::optional<ByteView> value = TRY(tree_.find(inline_key(inode.id())));
+  const size_t size = value ? value->size() : 0;
+  if (size != inode.record.size) return poison(damaged("The volume's metadata holds a malformed small file"));
+  if (value) inode.inline_data.assign(value->begin(), value->end());
+  inode.inline_loaded = true;
+  return {};
+}
+
+VolumeResult<void> VolumeImpl::store_inode(Inode& inode) {
+  if (inode.group_dirty) TRY(store_group(inode));
+  if (inode.inline_dirty) {
+    if (inode.inline_data.empty()) {
+      TRY(tree_.erase(inline_key(inode.id())));
+    } else {
+      TRY(tree_.put(inline_key(inode.id()), inode.inline_data));
+    }
+    inode.inline_dirty = false;
+  }
+  if (inode.dirty) {
+    Bytes bytes = encode_inode(inode.record, mode_);
+    TRY(tree_.put(inode_key(inode.id()), bytes));
+    wipe(bytes.data(), bytes.size());
+  }
+  inode.dirty = false;
+  inode.listed_dirty = false;
+  return {};
+}
+
+void VolumeImpl::forget_inode(Inode* inode) {
+  drop_chunks(*inode, 0, ~uint64_t{0});
+  if (inode->object != nullptr) --open_objects_;
+  inodes_.erase(inode);
+  inode_lru_.remove(inode);
+  delete inode;
+}
+
+// At the start of every operation, while no pointers into the caches are alive.
+VolumeResult<void> VolumeImpl::make_room() {
+  const uint64_t node_limit = std::max<uint64_t>(cache_size_ / 4 / kBlockSize, 64);
+  if (!read_only_ && !poisoned_) {
+    if (dirty_chunks_ * kBlockSize > cache_size_ / 2) TRY(flush_all_chunks());
+    if (tree_.dirty_nodes() > node_limit) TRY(tree_.flush());
+  }
+  tree_.trim(static_cast<size_t>(node_limit));
+  if (chunks_.size() * kBlockSize > cache_size_) {
+    Chunk* chunk = chunk_lru_.oldest();
+    while (chunk != nullptr && chunks_.size() * kBlockSize > cache_size_ - cache_size_ / 8) {
+      Chunk* newer = chunk->lru_newer;
+      if (!chunk->dirty) drop_chunk(chunk);
+      chunk = newer;
+    }
+  }
+  if (inodes_.size() <= kCachedInodes && open_objects_ <= kOpenObjects) return {};
+  Inode* inode = inode_lru_.oldest();
+  const bool too_many = inodes_.size() > kCachedInodes;
+  for (size_t passed = 0; inode != nullptr && passed < kCachedInodes / 8; ++passed) {
+    Inode* newer = inode->lru_newer;
+    if (inode->object != nullptr && open_objects_ > kOpenObjects / 2) {
+      inode->object.reset();
+      --open_objects_;
+    }
+    if (too_many && inode->dirty_chunks == 0 && holds_.count(inode->id()) == 0) {
+      if (inode->dirty || inode->group_dirty || inode->inline_dirty) TRY(store_inode(*inode));
+      forget_inode(inode);
+    }
+    inode = newer;
+  }
+  return {};
+}
+
+VolumeResult<void> VolumeImpl::begin_change() {
+  TRY(check_readable());
+  if (read_only_) return VolumeError{Reason::ReadOnly, "the volume is read-only"};
+  TRY(prepare_writes());
+  return make_room();
+}
+
+VolumeResult<Attributes> VolumeImpl::attributes(InodeId id) {
+  TRY(check_readable());
+  TRY(make_room());
+  const Inode* inode = TRY(get(id));
+  const InodeRecord& r = inode->record;
+  Attributes out;
+  out.type = r.type;
+  out.permissions = r.permissions;
+  out.uid = r.uid;
+  out.gid = r.gid;
+  out.links = r.links;
+  out.size = r.type == FileType::Directory ? 0 : r.size;
+  out.allocated = r.is_inline ? r.size : r.chunks * kBlockSize;
+  out.modified = r.modified;
+  out.changed = r.changed;
+  return out;
+}
+
+VolumeResult<void> VolumeImpl::set_attributes(InodeId id, const AttributeChange& change, Timestamp now) {
+  TRY(begin_change());
+  Inode* inode = TRY(get(id));
+  if (change.permissions) inode->record.permissions = *change.permissions & 07777;
+  if (change.uid) inode->record.uid = *change.uid;
+  if (change.gid) inode->record.gid = *change.gid;
+  if (change.modified) inode->record.modified = *change.modified;
+  inode->record.changed = now;
+  mark(*inode);
+  return {};
+}
+
+void VolumeImpl::hold(InodeId id) { ++holds_[id]; }
+
+void VolumeImpl::release(InodeId id) {
+  const auto held = holds_.find(id);
+  if (held == holds_.end() || --held->second != 0) return;
+  holds_.erase(held);
+  if (read_only_ || poisoned_) return;
+  const VolumeResult<Inode*> inode = get(id);
+  if (!inode.ok() || inode.value()->record.links != 0) return;
+  const Changing changing(*this);
+  changed_ = true;
+  VolumeResult<void> done = delete_inode(*inode.value());
+  if (done.ok()) {
+    VolumeResult<bool> erased = tree_.erase(orphan_key(id));
+    if (!erased.ok()) (void)poison(erased.error());
+  } else {
+    (void)poison(done.error());
+  }
+}
+
+VolumeResult<void> VolumeImpl::drop_link(Inode& inode, Timestamp now) {
+  inode.record.changed = now;
+  inode.record.links = inode.record.type == FileType::Directory || inode.record.links == 0 ? 0 : inode.record.links - 1;
+  mark(inode);
+  if (inode.record.links != 0) return {};
+  if (holds_.count(inode.id()) != 0) return tree_.put(orphan_key(inode.id()), {});
+  return delete_inode(inode);
+}
+
+// Everything of an inode lies together in the tree.
+VolumeResult<void> VolumeImpl::delete_inode(Inode& inode) {
+  const InodeId id = inode.id();
+  drop_chunks(inode, 0, ~uint64_t{0});
+  if (inode.group_dirty) TRY(store_group(inode));
+  while (true) {
+    const std::optional<Tree::Record> record = TRY(tree_.lower_bound({id, Kind{}, 0}));
+    if (!record || record->key.inode != id) break;
+    const RecordKey key = record->key;
+    if (key.kind == Kind::Chunks) {
+      const uint64_t first = key.sub * group_count(mode_);
+      for (size_t at = 0; at + ref_size(mode_) <= record->value.size(); at += ref_size(mode_)) {
+        const Ref ref = load_ref(record->value.data() + at, mode_);
+        if (ref.present && first + at / ref_size(mode_) < kMainChunks) free_block(ref);
+      }
+    }
+    TRY(tree_.erase(key));
+  }
+  if (inode.record.has_object) {
+    freed_objects_.push_back({state_.generation + 1, inode.record.object});
+    unsynced_objects_.erase(id);
+  }
+  if (inode.record.type == FileType::Regular) state_.data_size -= std::min(state_.data_size, inode.record.size);
+  if (state_.inodes != 0) --state_.inodes;
+  forget_inode(&inode);
+  return {};
+}
+
+// Files that were unlinked while open when the last writer ended.
+VolumeResult<void> VolumeImpl::remove_orphans() {
+  uint64_t after = 0;
+  while (true) {
+    const std::optional<Tree::Record> record = TRY(tree_.lower_bound({0, Kind::Orphan, after}));
+    if (!record || record->key.inode != 0 || record->key.kind != Kind::Orphan) return {};
+    const InodeId id = record->key.sub;
+    after = id + 1;
+    if (holds_.count(id) != 0) continue;
+    const Changing changing(*this);
+    changed_ = true;
+    TRY(tree_.erase(orphan_key(id)));
+    VolumeResult<Inode*> inode = get(id);
+    if (inode.ok()) TRY(delete_inode(*inode.value()));
+  }
+}
+
+VolumeResult<Bytes> VolumeImpl::xattr_record(InodeId id, std::string_view name) {
+  (void)TRY(get(id));
+  const std::optional<ByteView> value = TRY(tree_.find({id, Kind::Attribute, hash_name(keys_.names, name)}));
+  return value ? Bytes(value->begin(), value->end()) : Bytes();
+}
+
+VolumeResult<Bytes> VolumeImpl::get_xattr(InodeId id, std::string_view name) {
+  TRY(check_readable());
+  TRY(make_room());
+  const Bytes record = TRY(xattr_record(id, name));
+  std::vector<Xattr> list = TRY(parse_xattrs(record));
+  for (Xattr& item : list) {
+    if (item.name == name) return std::move(item.value);
+  }
+  return VolumeError{Reason::NoData, "no such extended attribute"};
+}
+
+VolumeResult<void> VolumeImpl::set_xattr(InodeId id, std::string_view name, ByteView value, bool create_only,
+                                         bool replace_only, Timestamp now) {
+  TRY(begin_change());
+  if (name.empty() || name.size() > 255) return VolumeError{Reason::Range, "bad name of an extended attribute"};
+  if (value.size() > kMaxXattrValue) return VolumeError{Reason::NoSpace, "the extended attribute is too large"};
+  const Bytes record = TRY(xattr_record(id, name));
+  std::vector<Xattr> list = TRY(parse_xattrs(record));
+  const auto found = std::find_if(list.begin(), list.end(), [&](const Xattr& item) { return item.name == name; });
+  if (found != list.end() && create_only) return VolumeError{Reason::Exists, "the extended attribute exists"};
+  if (found == list.end() && replace_only) return VolumeError{Reason::NoData, "no such extended attribute"};
+  if (found != list.end()) {
+    found->value.assign(value.begin(), value.end());
+  } else {
+    list.push_back({std::string(name), Bytes(value.begin(), value.end())});
+  }
+  const Bytes encoded = encode_xattrs(list);
+  if (encoded.size() > kMaxValue) return VolumeError{Reason::NoSpace, "the extended attribute is too large"};
+  const Changing changing(*this);
+  TRY(tree_.put({id, Kind::Attribute, hash_name(keys_.names, name)}, encoded));
+  Inode* inode = TRY(get(id));
+  inode->record.changed = now;
+  mark(*inode);
+  return {};
+}
+
+VolumeResult<std::vector<std::string>> VolumeImpl::list_xattrs(InodeId id) {
+  TRY(check_readable());
+  TRY(make_room());
+  (void)TRY(get(id));
+  std::vector<std::string> names;
+  RecordKey key{id, Kind::Attribute, 0};
+  while (true) {
+    const std::optional<Tree::Record> record = TRY(tree_.lower_bound(key));
+    if (!record || record->key.inode != id || record->key.kind != Kind::Attribute) return names;
+    const std::vector<Xattr> list = TRY(parse_xattrs(record->value));
+    for (const Xattr& item : list) names.push_back(item.name);
+    key.sub = record->key.sub + 1;
+    if (key.sub == 0) return names;
+  }
+}
+
+VolumeResult<void> VolumeImpl::remove_xattr(InodeId id, std::string_view name, Timestamp now) {
+  TRY(begin_change());
+  const Bytes record = TRY(xattr_record(id, name));
+  std::vector<Xattr> list = TRY(parse_xattrs(record));
+  const auto found = std::find_if(list.begin(), list.end(), [&](const Xattr& item) { return item.name == name; });
+  if (found == list.end()) return VolumeError{Reason::NoData, "no such extended attribute"};
+  list.erase(found);
+  const RecordKey key{id, Kind::Attribute, hash_name(keys_.names, name)};
+  const Changing changing(*this);
+  if (list.empty()) {
+    TRY(tree_.erase(key));
+  } else {
+    TRY(tree_.put(key, encode_xattrs(list)));
+  }
+  Inode* inode = TRY(get(id));
+  inode->record.changed = now;
+  mark(*inode);
+  return {};
+}
+
+}  // namespace cloister::volume

@@ -1,0 +1,182 @@
+// Create and open: finding the superblock that a tag names among the slots of volume.fspf.
+#include <algorithm>
+
+#include "crypto/random.h"
+#include "volume/volume_impl.h"
+
+namespace cloister::volume {
+namespace {
+
+constexpr std::string_view kReplay = "The FSPF tag is not fresh - suspected replay attack";
+constexpr std::string_view kOwner = "cloister";
+
+Result<std::unique_ptr<StorageFile>> open_main(Storage& storage, OpenMode mode) {
+  Result<std::unique_ptr<StorageFile>> file = storage.open(kMainName, mode);
+  if (!file.ok() && file.error().code() == Code::NotFound) {
+    return Error(Code::NotFound, "there is no volume here: volume.fspf is missing");
+  }
+  return file;
+}
+
+// Up to one slot; a short file gives a short (then invalid) slot.
+Result<Bytes> read_slot(StorageFile& main, unsigned slot) {
+  Bytes block(kBlockSize);
+  size_t done = 0;
+  while (done < block.size()) {
+    const size_t got = TRY(main.read_at(slot * kBlockSize + done, MutableByteView(block).subspan(done)));
+    if (got == 0 || got > block.size() - done) break;
+    done += got;
+  }
+  block.resize(done);
+  return block;
+}
+
+}  // namespace
+
+VolumeImpl::VolumeImpl(Storage& storage, const Superblock& superblock, const Keys& keys, const OpenOptions& options)
+    : storage_(storage),
+      mode_(superblock.mode),
+      read_only_(options.read_only),
+      keys_(keys),
+      cache_size_(std::max<uint64_t>(options.cache_size, 1u << 20)),
+      wanted_epoch_(options.epoch),
+      state_(superblock),
+      tree_(*this, superblock.mode) {}
+
+VolumeImpl::~VolumeImpl() {
+  while (Inode* inode = inode_lru_.oldest()) forget_inode(inode);
+  wipe(random_pool_.data(), random_pool_.size());
+}
+
+Result<std::unique_ptr<Volume>> VolumeImpl::make(Storage& storage, const Key& key, const CreateOptions& options) {
+  TRY(storage.lock_for_writing(kOwner));
+  Superblock first;
+  first.mode = options.mode;
+  Keys keys;
+  if (options.mode == Mode::Encrypted) {
+    crypto::random_bytes(first.id);
+    keys = derive_keys(key, first.id);
+    first.commitment = keys.commitment;
+  }
+  auto volume = std::make_unique<VolumeImpl>(storage, first, keys, OpenOptions{});
+  volume->main_ = TRY(storage.open(kMainName, OpenMode::CreateNew));
+  volume->names_unsynced_ = true;
+  volume->prepared_ = true;
+  volume->fresh_block_ = kFirstBlock;
+  volume->tree_.start_empty();
+  volume->state_.next_inode = kRootInode;
+  VolumeResult<Inode*> root = volume->make_inode(FileType::Directory, kRootInode, 0755, 0, 0, options.now);
+  TRY(lower(std::move(root)));
+  TRY(volume->commit());
+  return std::unique_ptr<Volume>(std::move(volume));
+}
+
+Result<VolumeImpl::Scan> VolumeImpl::scan(StorageFile& main, const Key& key) {
+  Scan scan;
+  for (unsigned slot = 0; slot < kSuperblockSlots; ++slot) {
+    const Bytes block = TRY(read_slot(main, slot));
+    Result<OpenedSuperblock> opened = open_superblock(key, block);
+    if (opened.ok()) {
+      scan.valid.push_back({opened->superblock, opened->keys, opened->tag, slot});
+    } else if (opened.error().code() == Code::Denied) {
+      scan.wrong_key = true;
+    } else if (opened.error().code() != Code::Malformed && !scan.other) {
+      scan.other = opened.error();
+    }
+  }
+  return scan;
+}
+
+Result<std::unique_ptr<Volume>> VolumeImpl::mount(Storage& storage, std::unique_ptr<StorageFile> main,
+                                                  const std::vector<Candidate>& valid, const Candidate& chosen,
+                                                  const OpenOptions& options) {
+  auto volume = std::make_unique<VolumeImpl>(storage, chosen.superblock, chosen.keys, options);
+  volume->main_ = std::move(main);
+  volume->tag_ = chosen.tag;
+  volume->states_.push_back({chosen.slot, chosen.superblock.generation, chosen.tag});
+  for (const Candidate& other : valid) {
+    volume->newest_generation_ = std::max(volume->newest_generation_, other.superblock.generation);
+    if (other.superblock.generation > chosen.superblock.generation) volume->stale_slots_.push_back(other.slot);
+  }
+  volume->fresh_epoch_ = chosen.superblock.epochs;
+  volume->fresh_block_ = chosen.superblock.blocks;
+  volume->tree_.start_at(chosen.superblock.root, chosen.superblock.height);
+  VolumeResult<Inode*> root = volume->get_directory(kRootInode);
+  if (!root.ok()) {
+    if (root.error().reason == Reason::Io) return static_cast<Error>(root.error());
+    if (root.error().reason == Reason::Integrity) return static_cast<Error>(root.error());
+    return Error(Code::Integrity, "The volume has no root directory");
+  }
+  return std::unique_ptr<Volume>(std::move(volume));
+}
+
+Result<std::unique_ptr<Volume>> Volume::create(Storage& storage, const Key& key, const CreateOptions& options) {
+  return VolumeImpl::make(storage, key, options);
+}
+
+namespace {
+
+Error no_state(const VolumeImpl::Scan& scan) {
+  if (scan.wrong_key) return {Code::Integrity, "wrong volume key"};
+  if (scan.other) return *scan.other;
+  return {Code::Integrity, "Verification of volume.fspf failed: it holds no state of a volume"};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Volume>> Volume::open(Storage& storage, const Key& key, const Tag& tag,
+                                             const OpenOptions& options) {
+  if (!options.read_only) TRY(storage.lock_for_writing(options.owner));
+  std::unique_ptr<StorageFile> main =
+      TRY(open_main(storage, options.read_only ? OpenMode::Read : OpenMode::ReadWrite));
+  const VolumeImpl::Scan scan = TRY(VolumeImpl::scan(*main, key));
+  for (const VolumeImpl::Candidate& candidate : scan.valid) {
+    if (equal_constant_time(candidate.tag, tag)) {
+      return VolumeImpl::mount(storage, std::move(main), scan.valid, candidate, options);
+    }
+  }
+  if (!scan.valid.empty()) return Error(Code::Integrity, std::string(kReplay));
+  return no_state(scan);
+}
+
+Result<std::unique_ptr<Volume>> Volume::open_newest_without_freshness(Storage& storage, const Key& key,
+                                                                      const OpenOptions& options) {
+  if (!options.read_only) TRY(storage.lock_for_writing(options.owner));
+  std::unique_ptr<StorageFile> main =
+      TRY(open_main(storage, options.read_only ? OpenMode::Read : OpenMode::ReadWrite));
+  const VolumeImpl::Scan scan = TRY(VolumeImpl::scan(*main, key));
+  if (scan.valid.empty()) return no_state(scan);
+  const auto newest = std::max_element(scan.valid.begin(), scan.valid.end(), [](const auto& a, const auto& b) {
+    return a.superblock.generation < b.superblock.generation;
+  });
+  return VolumeImpl::mount(storage, std::move(main), scan.valid, *newest, options);
+}
+
+Result<std::unique_ptr<Volume>> Volume::open_authenticated(Storage& storage, const Root& root,
+                                                           const OpenOptions& options) {
+  std::unique_ptr<StorageFile> main = TRY(open_main(storage, OpenMode::Read));
+  OpenOptions fixed = options;
+  fixed.read_only = true;
+  std::optional<Error> problem;
+  for (unsigned slot = 0; slot < kSuperblockSlots; ++slot) {
+    const Bytes block = TRY(read_slot(*main, slot));
+    Result<Superblock> parsed = parse_authenticated_superblock(block);
+    if (!parsed.ok()) {
+      if (parsed.error().code() != Code::Malformed && !problem) problem = parsed.error();
+      continue;
+    }
+    if (compute_root(*parsed) != root) {
+      problem = Error(Code::Integrity, "Verification of the volume's root failed");
+      continue;
+    }
+    VolumeImpl::Candidate chosen{*parsed, Keys{}, {}, slot};
+    std::memcpy(chosen.tag.data(), root.data(), chosen.tag.size());
+    Result<std::unique_ptr<Volume>> volume = VolumeImpl::mount(storage, std::move(main), {}, chosen, fixed);
+    if (volume.ok()) static_cast<VolumeImpl&>(**volume).set_root(root);
+    return volume;
+  }
+  if (problem) return *problem;
+  return Error(Code::Integrity, "Verification of volume.fspf failed: it holds no state of a volume");
+}
+
+}  // namespace cloister::volume

@@ -1,0 +1,123 @@
+// Walks over the whole tree: verification, and finding places that no state uses any more.
+#include <algorithm>
+
+#include "volume/volume_impl.h"
+
+namespace cloister::volume {
+
+VolumeResult<void> VolumeImpl::find_free_blocks() {
+  std::vector<bool> used(static_cast<size_t>(state_.blocks), false);
+  const auto use = [&](uint64_t block) {
+    if (block < used.size()) used[static_cast<size_t>(block)] = true;
+  };
+  TRY(tree_.each_node([&](const Ref& ref) { use(ref.place); }));
+  RecordKey key{};
+  while (true) {
+    const std::optional<Tree::Record> record = TRY(tree_.lower_bound(key));
+    if (!record) break;
+    key = record->key;
+    if (key.kind == Kind::Chunks && key.sub * group_count(mode_) < kMainChunks) {
+      const size_t width = ref_size(mode_);
+      for (size_t i = 0; i < kMainChunks && (i + 1) * width <= record->value.size(); ++i) {
+        const Ref ref = load_ref(record->value.data() + i * width, mode_);
+        if (ref.present) use(ref.place);
+      }
+    }
+    if (++key.sub == 0) key.kind = static_cast<Kind>(static_cast<uint8_t>(key.kind) + 1);
+  }
+  uint64_t page = state_.epoch_page;
+  for (uint32_t steps = 0; page != 0 && steps <= state_.epochs; ++steps) {
+    uint8_t block[kBlockSize];
+    use(page);
+    TRY(read_exactly(*main_, page * kBlockSize, block));
+    Result<EpochPage> decoded = decode_epoch_page(block);
+    if (!decoded.ok()) return poison(damaged("Verification of the volume's table of epochs failed"));
+    page = decoded->previous;
+  }
+  free_blocks_.clear();
+  uint64_t live = 0;
+  for (uint64_t block = kFirstBlock; block < state_.blocks; ++block) {
+    if (used[static_cast<size_t>(block)]) {
+      ++live;
+    } else {
+      free_blocks_.add(block, 1);
+    }
+  }
+  state_.live_blocks = live;
+  return {};
+}
+
+VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
+  inode.slots_searched = true;
+  if (inode.record.slots <= 2 * inode.record.chunks + 256) return {};
+  if (inode.group_dirty) TRY(store_group(inode));
+  std::vector<bool> used(static_cast<size_t>(inode.record.slots), false);
+  const auto use = [&](uint64_t slot) {
+    if (slot < used.size()) used[static_cast<size_t>(slot)] = true;
+  };
+  RecordKey key{inode.id(), Kind::Chunks, 0};
+  while (true) {
+    const std::optional<Tree::Record> record = TRY(tree_.lower_bound(key));
+    if (!record || record->key.inode != inode.id() || record->key.kind != Kind::Chunks) break;
+    key.sub = record->key.sub + 1;
+    for (size_t at = 0; at + ref_size(mode_) <= record->value.size(); at += ref_size(mode_)) {
+      const Ref ref = load_ref(record->value.data() + at, mode_);
+      if (ref.present) use(ref.place);
+    }
+  }
+  for (const Freed& freed : freed_) {
+    if (freed.inode == inode.id()) use(freed.place);
+  }
+  for (uint64_t slot = 0; slot < inode.record.slots; ++slot) {
+    if (!used[static_cast<size_t>(slot)]) inode.free_slots.add(slot, 1);
+  }
+  return {};
+}
+
+VolumeResult<void> VolumeImpl::verify_inode(InodeId id) {
+  Inode* inode = TRY(get(id));
+  if (inode->record.type != FileType::Regular) return {};
+  if (inode->record.is_inline) return load_inline(*inode);
+  const uint64_t chunk_count = (inode->record.size + kBlockSize - 1) / kBlockSize;
+  const size_t per_group = group_count(mode_);
+  Bytes content(per_group * kBlockSize);
+  if (inode->group_dirty) TRY(store_group(*inode));
+  RecordKey key{id, Kind::Chunks, 0};
+  while (true) {
+    const std::optional<Tree::Record> record = TRY(tree_.lower_bound(key));
+    if (!record || record->key.inode != id || record->key.kind != Kind::Chunks) return {};
+    const uint64_t first = record->key.sub * per_group;
+    key.sub = record->key.sub + 1;
+    if (first >= chunk_count) return poison(damaged("The volume's metadata holds chunks beyond the end of a file"));
+    TRY(read_chunks(*inode, first, std::min<uint64_t>(per_group, chunk_count - first), content.data()));
+  }
+}
+
+Result<void> VolumeImpl::verify_all() {
+  TRY(lower(check_readable()));
+  RecordKey key{};
+  uint64_t counted = 0;
+  while (true) {
+    TRY(lower(make_room()));
+    const std::optional<Tree::Record> record = TRY(lower(tree_.lower_bound(key)));
+    if (!record) break;
+    key = record->key;
+    if (key.kind == Kind::Inode) {
+      ++counted;
+      TRY(lower(verify_inode(key.inode)));
+    } else if (key.kind == Kind::Entry) {
+      const std::vector<NameRecord> list = TRY(lower(entries(key.inode, key.sub)));
+      for (const NameRecord& item : list) (void)TRY(lower(get(item.inode)));
+    }
+    if (++key.sub == 0) key.kind = static_cast<Kind>(static_cast<uint8_t>(key.kind) + 1);
+  }
+  for (uint32_t index = 0; mode_ == Mode::Encrypted && index < state_.epochs; ++index) {
+    TRY(lower(epoch(index)));
+  }
+  if (!changed_ && counted != state_.inodes) {
+    return static_cast<Error>(poison(damaged("Verification of the number of files failed")));
+  }
+  return {};
+}
+
+}  // namespace cloister::volume
