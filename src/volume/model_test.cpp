@@ -1,0 +1,203 @@
+// Random operations on a volume and on a model, with reopening, crashes at every operation of the storage, torn and
+// lost writes, and full disks. After a crash exactly the last committed state and the last acknowledged one must open.
+#include "volume/model.h"
+
+#include <gtest/gtest.h>
+
+#include "volume/faulty_storage.h"
+#include "volume/memory_storage.h"
+
+namespace cloister::volume {
+namespace {
+
+const Key kKey = [] {
+  Key key;
+  key.expose().fill(3);
+  return key;
+}();
+constexpr OpenOptions kSmallCache{.cache_size = 1u << 20};
+
+void expect_state(Storage& storage, const Tag& tag, const Model& model, const std::string& what) {
+  auto opened = Volume::open(storage, kKey, tag, kSmallCache);
+  ASSERT_TRUE(opened.ok()) << what << ": " << opened.error().message();
+  auto verified = (*opened)->verify_all();
+  ASSERT_TRUE(verified.ok()) << what << ": " << verified.error().message();
+  ASSERT_EQ(model.compare(**opened), "") << what;
+}
+
+TEST(VolumeModel, AgreesOverRandomOperationsAndReopening) {
+  for (unsigned seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    MemoryStorage storage(false);
+    auto created = Volume::create(storage, kKey, {});
+    ASSERT_TRUE(created.ok());
+    std::unique_ptr<Volume> volume = std::move(created).value();
+    Model model;
+    for (int i = 0; i < 1500; ++i) {
+      bool failed = false;
+      ASSERT_EQ(model.step(*volume, random, failed), "") << "step " << i;
+      ASSERT_FALSE(failed) << "step " << i;
+      if (random() % 50 != 0) continue;
+      auto tag = volume->commit();
+      ASSERT_TRUE(tag.ok()) << tag.error().message();
+      if (random() % 2 == 0) {
+        ASSERT_TRUE(volume->acknowledge(*tag).ok());
+      }
+      if (random() % 3 == 0) {
+        volume.reset();
+        auto opened = Volume::open(storage, kKey, *tag, kSmallCache);
+        ASSERT_TRUE(opened.ok()) << opened.error().message();
+        volume = std::move(opened).value();
+      }
+      if (random() % 4 == 0) {
+        ASSERT_EQ(model.compare(*volume), "");
+      }
+    }
+    ASSERT_EQ(model.compare(*volume), "");
+    auto tag = volume->commit();
+    ASSERT_TRUE(tag.ok());
+    volume.reset();
+    expect_state(storage, *tag, model, "at the end");
+  }
+}
+
+struct History {
+  std::optional<std::pair<Tag, Model>> acknowledged;
+  std::vector<std::pair<Tag, Model>> committed;  // after the acknowledged one
+  bool created = false;
+};
+
+// A short life of a volume on a storage that may die; what had been promised until then.
+History live(Storage& storage, unsigned seed, int steps) {
+  std::mt19937 random(seed);
+  History history;
+  Model model;
+  auto created = Volume::create(storage, kKey, {});
+  if (!created.ok()) return history;
+  std::unique_ptr<Volume> volume = std::move(created).value();
+  history.created = true;
+  history.acknowledged.emplace(volume->tag(), model);
+  for (int i = 0; i < steps; ++i) {
+    bool failed = false;
+    const std::string difference = model.step(*volume, random, failed);
+    EXPECT_EQ(difference, "");
+    if (failed || !difference.empty()) return history;
+    const unsigned choice = random() % 6;
+    if (choice > 2) continue;
+    const auto tag = volume->commit();
+    if (!tag.ok()) return history;
+    history.committed.emplace_back(*tag, model);
+    if (choice == 0) {
+      if (!volume->acknowledge(*tag).ok()) return history;
+      history.acknowledged = history.committed.back();
+      history.committed.clear();
+    }
+    if (choice == 1 && random() % 3 == 0) {
+      volume.reset();
+      auto opened = Volume::open(storage, kKey, *tag, kSmallCache);
+      if (!opened.ok()) return history;
+      volume = std::move(opened).value();
+      // Opening for writing at a tag acknowledges it and discards what is newer; older states may go.
+      history.acknowledged = history.committed.empty() ? history.acknowledged : history.committed.back();
+      history.committed.clear();
+    }
+  }
+  return history;
+}
+
+void expect_promises(MemoryStorage& memory, const History& history, const std::string& what) {
+  if (!history.created) return;
+  const auto files = memory.snapshot();
+  expect_state(memory, history.acknowledged->first, history.acknowledged->second, what + ", acknowledged");
+  for (const auto& [tag, model] : history.committed) {
+    if (::testing::Test::HasFatalFailure()) return;
+    memory.restore(files);
+    expect_state(memory, tag, model, what + ", committed");
+  }
+}
+
+void crash_everywhere(unsigned seed, int steps, bool no_space, bool stay_broken) {
+  for (uint64_t fail_at = 1;; ++fail_at) {
+    MemoryStorage memory;
+    Faults faults{.fail_at = fail_at, .stay_broken = stay_broken, .changes_only = true, .no_space = no_space};
+    FaultyStorage faulty(memory, faults);
+    const History history = live(faulty, seed, steps);
+    std::mt19937 random(seed * 1000 + static_cast<unsigned>(fail_at));
+    const unsigned survival = random() % 3;  // nothing, everything, half of what was not synced
+    memory.crash([&] { return survival == 1 || (survival == 2 && random() % 2 == 0); });
+    expect_promises(memory, history, "seed " + std::to_string(seed) + " operation " + std::to_string(fail_at));
+    if (::testing::Test::HasFatalFailure() || faults.count < fail_at) return;
+  }
+}
+
+TEST(VolumeCrash, OpensAtEveryPromisedTagAfterDeathAtAnyOperation) {
+  for (unsigned seed = 1; seed <= 12; ++seed) {
+    crash_everywhere(seed, 60, false, true);
+    ASSERT_FALSE(HasFatalFailure());
+  }
+}
+
+TEST(VolumeCrash, OpensAtEveryPromisedTagAfterOneFailedOperation) {
+  for (unsigned seed = 21; seed <= 28; ++seed) {
+    crash_everywhere(seed, 60, false, false);
+    ASSERT_FALSE(HasFatalFailure());
+  }
+}
+
+TEST(VolumeCrash, SurvivesAFullDisk) {
+  for (unsigned seed = 31; seed <= 36; ++seed) {
+    crash_everywhere(seed, 60, true, true);
+    ASSERT_FALSE(HasFatalFailure());
+  }
+}
+
+TEST(VolumeCrash, GoesOnAfterAFullDiskGotRoom) {
+  MemoryStorage memory;
+  Faults faults{.changes_only = true, .no_space = true};
+  FaultyStorage faulty(memory, faults);
+  auto created = Volume::create(faulty, kKey, {});
+  ASSERT_TRUE(created.ok());
+  Volume& volume = **created;
+  auto inode = volume.create_file(kRootInode, "a", 0644, 0, 0, {});
+  ASSERT_TRUE(inode.ok());
+  const Bytes content(300'000, 9);
+  faults.fail_at = faults.count + 1;
+  faults.stay_broken = true;
+  auto written = volume.write(*inode, 0, content, {});
+  ASSERT_FALSE(written.ok());
+  EXPECT_EQ(written.error().reason, Reason::NoSpace);
+  faults.fail_at = 0;
+  ASSERT_TRUE(volume.write(*inode, 0, content, {}).ok());
+  auto tag = volume.commit();
+  ASSERT_TRUE(tag.ok()) << tag.error().message();
+  created->reset();
+  auto opened = Volume::open(memory, kKey, *tag, {});
+  ASSERT_TRUE(opened.ok());
+  Bytes back(content.size());
+  ASSERT_TRUE((*opened)->read(*inode, 0, back).ok());
+  EXPECT_EQ(back, content);
+  EXPECT_TRUE((*opened)->verify_all().ok());
+}
+
+TEST(VolumeCrash, ReusesFreedSpaceOnlyAfterAcknowledgement) {
+  MemoryStorage memory(false);
+  auto created = Volume::create(memory, kKey, {});
+  ASSERT_TRUE(created.ok());
+  Volume& volume = **created;
+  auto inode = volume.create_file(kRootInode, "a", 0644, 0, 0, {});
+  ASSERT_TRUE(inode.ok());
+  const Bytes content(1u << 20, 1);
+  for (int i = 0; i < 40; ++i) {
+    ASSERT_TRUE(volume.write(*inode, 0, content, {}).ok());
+    auto tag = volume.commit();
+    ASSERT_TRUE(tag.ok());
+    ASSERT_TRUE(volume.acknowledge(*tag).ok());
+  }
+  size_t size = 0;
+  for (const std::string& name : memory.names()) size += memory.content(name)->size();
+  EXPECT_LT(size, 4u << 20);
+}
+
+}  // namespace
+}  // namespace cloister::volume
