@@ -1,0 +1,347 @@
+// What somebody who can change the folder but has no key tries. Whatever it is, the reader gets exactly the committed
+// content or an Integrity error, never anything else.
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "volume/memory_storage.h"
+#include "volume/volume.h"
+
+namespace cloister::volume {
+namespace {
+
+using Snapshot = std::map<std::string, Bytes>;
+constexpr size_t kBlock = 4096;
+
+const Key kKey = [] {
+  Key key;
+  key.expose().fill(0x5a);
+  return key;
+}();
+
+struct Content {
+  std::map<std::string, Bytes> files;
+};
+
+Bytes pattern(size_t size, uint8_t seed) {
+  Bytes out(size);
+  uint32_t state = seed;
+  for (uint8_t& byte : out) byte = static_cast<uint8_t>((state = state * 1664525 + 1013904223) >> 24);
+  return out;
+}
+
+void put(Volume& volume, Content& content, const std::string& name, Bytes bytes) {
+  VolumeResult<InodeId> inode = volume.lookup(kRootInode, name);
+  if (!inode.ok()) inode = volume.create_file(kRootInode, name, 0644, 0, 0, {});
+  ASSERT_TRUE(inode.ok());
+  ASSERT_TRUE(volume.truncate(*inode, 0, {}).ok());
+  ASSERT_TRUE(volume.write(*inode, 0, bytes, {}).ok());
+  content.files[name] = std::move(bytes);
+}
+
+// "" when everything is as it must be, else the error; a wrong byte is a test failure.
+std::string read_all(MemoryStorage& storage, const Tag& tag, const Content& content, const Key& key = kKey) {
+  auto opened = Volume::open(storage, key, tag, {.read_only = true});
+  if (!opened.ok()) {
+    EXPECT_NE(opened.error().code(), Code::Internal);
+    return opened.error().message();
+  }
+  for (const auto& [name, bytes] : content.files) {
+    VolumeResult<InodeId> inode = (*opened)->lookup(kRootInode, name);
+    if (!inode.ok()) {
+      EXPECT_NE(inode.error().reason, Reason::NotFound) << name << " vanished";
+      return inode.error().message;
+    }
+    VolumeResult<Attributes> attributes = (*opened)->attributes(*inode);
+    if (!attributes.ok()) return attributes.error().message;
+    EXPECT_EQ(attributes->size, bytes.size());
+    Bytes out(bytes.size());
+    VolumeResult<size_t> got = (*opened)->read(*inode, 0, out);
+    if (!got.ok()) {
+      EXPECT_TRUE(got.error().reason == Reason::Integrity || got.error().reason == Reason::Poisoned);
+      EXPECT_EQ((*opened)->read(*inode, 0, out).ok(), false) << "the mount must stay poisoned";
+      return got.error().message;
+    }
+    EXPECT_EQ(out, bytes) << name << ": wrong bytes were read";
+  }
+  auto verified = (*opened)->verify_all();
+  return verified.ok() ? "" : verified.error().message();
+}
+
+class Attack : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto created = Volume::create(storage, kKey, {});
+    ASSERT_TRUE(created.ok());
+    Volume& volume = **created;
+    write_version(volume, old_content, 1);
+    old_tag = volume.commit().value();
+    volume.acknowledge(old_tag).value();
+    old_files = storage.snapshot();
+    write_version(volume, content, 2);
+    tag = volume.commit().value();
+    volume.acknowledge(tag).value();
+    created->reset();
+    files = storage.snapshot();
+    ASSERT_EQ(read_all(storage, tag, content), "");
+  }
+  static void write_version(Volume& volume, Content& into, uint8_t version) {
+    put(volume, into, "inline", pattern(500, version));
+    put(volume, into, "middle", pattern(20'000, version + 10));
+    put(volume, into, "large", pattern(400'000, version + 20));
+    put(volume, into, "other", pattern(400'000, version + 30));
+    for (int i = 0; i < 200; ++i) put(volume, into, "n" + std::to_string(i), pattern(30, static_cast<uint8_t>(version + i)));
+  }
+  std::vector<std::string> objects() const {
+    std::vector<std::string> out;
+    for (const auto& [name, bytes] : files) {
+      if (name.starts_with("objects/")) out.push_back(name);
+    }
+    return out;
+  }
+  // Applies a change to a fresh copy and says what the reader then got.
+  std::string after(const std::function<void(Snapshot&)>& change) {
+    Snapshot changed = files;
+    change(changed);
+    storage.restore(changed);
+    return read_all(storage, tag, content);
+  }
+
+  MemoryStorage storage{false};
+  Content content, old_content;
+  Tag tag{}, old_tag{};
+  Snapshot files, old_files;
+};
+
+TEST_F(Attack, DetectsAFlippedBitInEveryChunkOfAnObject) {
+  for (const std::string& name : objects()) {
+    const size_t blocks = files[name].size() / kBlock;
+    size_t detected = 0;
+    for (size_t block = 0; block < blocks; ++block) {
+      const std::string error = after([&](Snapshot& s) { s[name][block * kBlock + block % kBlock] ^= 1; });
+      if (error.find("Verification of file chunk") != std::string::npos) ++detected;
+    }
+    // The old version's chunks were freed but not yet reused: about half of the object is unreachable.
+    EXPECT_GE(detected, (400'000 / kBlock) - 16) << name;
+  }
+}
+
+TEST_F(Attack, DetectsAFlippedBitInEveryBlockOfTheMetadata) {
+  size_t detected = 0;
+  const size_t blocks = files["volume.fspf"].size() / kBlock;
+  for (size_t block = 0; block < blocks; ++block) {
+    for (const size_t at : {0, 100, 2048, 4095}) {
+      const std::string error = after([&](Snapshot& s) { s["volume.fspf"][block * kBlock + at] ^= 0x80; });
+      if (!error.empty()) {
+        ++detected;
+        break;
+      }
+    }
+  }
+  // Two large files and the middle one have 37 chunks here; the tree has at least 8 nodes.
+  EXPECT_GE(detected, 45u);
+}
+
+TEST_F(Attack, DetectsAChangeOfEveryByteOfTheSuperblock) {
+  // Which slot is the newest: the only one with content, since older ones are wiped when they are acknowledged.
+  size_t slot = 0;
+  while (files["volume.fspf"][slot * kBlock] == 0) ++slot;
+  for (size_t at = 0; at < 368; ++at) {
+    EXPECT_NE(after([&](Snapshot& s) { s["volume.fspf"][slot * kBlock + at] ^= 4; }), "") << "byte " << at;
+  }
+}
+
+TEST_F(Attack, DetectsZeroedBlocks) {
+  size_t detected = 0;
+  for (const std::string& name : objects()) {
+    for (size_t at = 0; at + kBlock <= files[name].size(); at += kBlock) {
+      detected += !after([&](Snapshot& s) { std::fill_n(s[name].begin() + static_cast<long>(at), kBlock, 0); }).empty();
+    }
+  }
+  EXPECT_GE(detected, 2 * (400'000 / kBlock - 16));
+}
+
+TEST_F(Attack, DetectsTruncationAtEveryBlockAndEmptyFiles) {
+  for (const auto& [name, bytes] : files) {
+    const size_t last = bytes.size() / kBlock;
+    for (size_t block = 0; block < last; block += 3) {
+      // The tail of a file may hold only freed blocks: then the content must be right, which read_all() checks.
+      const std::string error = after([&](Snapshot& s) { s[name].resize(block * kBlock); });
+      if (block == 0) {
+        EXPECT_NE(error, "") << name;
+      }
+    }
+  }
+}
+
+TEST_F(Attack, DetectsDeletedFiles) {
+  for (const auto& [name, bytes] : files) {
+    EXPECT_NE(after([&, n = name](Snapshot& s) { s.erase(n); }), "") << name;
+  }
+}
+
+TEST_F(Attack, DetectsSwappedObjects) {
+  const auto names = objects();
+  ASSERT_EQ(names.size(), 2u);
+  EXPECT_NE(after([&](Snapshot& s) { std::swap(s[names[0]], s[names[1]]); }), "");
+}
+
+TEST_F(Attack, DetectsBlocksSwappedInOneFileAndBetweenFiles) {
+  const auto names = objects();
+  size_t detected = 0;
+  for (size_t block = 0; (block + 2) * kBlock <= files[names[0]].size(); ++block) {
+    const long at = static_cast<long>(block * kBlock);
+    detected += !after([&](Snapshot& s) {
+                   auto first = s[names[0]].begin() + at;
+                   std::swap_ranges(first, first + kBlock, first + kBlock);
+                 }).empty();
+    detected += !after([&](Snapshot& s) {
+                   auto first = s[names[0]].begin() + at;
+                   std::swap_ranges(first, first + kBlock, s[names[1]].begin() + at);
+                 }).empty();
+  }
+  EXPECT_GE(detected, 2 * (400'000 / kBlock - 16));
+}
+
+TEST_F(Attack, DetectsEveryReplayedOldBlock) {
+  size_t replayed = 0;
+  for (const auto& [name, bytes] : old_files) {
+    for (size_t at = 0; at + kBlock <= std::min(bytes.size(), files[name].size()); at += kBlock) {
+      const bool same = std::equal(bytes.begin() + static_cast<long>(at), bytes.begin() + static_cast<long>(at + kBlock),
+                                   files[name].begin() + static_cast<long>(at));
+      if (same) continue;
+      ++replayed;
+      // Whatever comes out must be right or refused; read_all() fails the test otherwise.
+      after([&, n = name](Snapshot& s) { std::copy_n(bytes.begin() + static_cast<long>(at), kBlock, s[n].begin() + static_cast<long>(at)); });
+    }
+  }
+  EXPECT_GT(replayed, 0u);
+}
+
+TEST_F(Attack, RefusesTheWholeFolderRolledBack) {
+  storage.restore(old_files);
+  EXPECT_EQ(read_all(storage, tag, content), "The FSPF tag is not fresh - suspected replay attack");
+  EXPECT_EQ(read_all(storage, old_tag, old_content), "");
+}
+
+TEST_F(Attack, RefusesSingleFilesRolledBack) {
+  for (const auto& [name, bytes] : old_files) {
+    if (bytes == files[name]) continue;
+    const std::string error = after([&, n = name](Snapshot& s) { s[n] = old_files[n]; });
+    if (name == "volume.fspf") {
+      EXPECT_EQ(error, "The FSPF tag is not fresh - suspected replay attack");
+    }
+  }
+}
+
+TEST_F(Attack, RefusesAnAcknowledgedPredecessor) {
+  EXPECT_EQ(read_all(storage, old_tag, old_content), "The FSPF tag is not fresh - suspected replay attack");
+}
+
+TEST_F(Attack, SaysThatTheKeyIsWrong) {
+  Key other;
+  EXPECT_EQ(read_all(storage, tag, content, other), "wrong volume key");
+}
+
+TEST_F(Attack, RefusesAnotherVolumeUnderTheSameKey) {
+  MemoryStorage second(false);
+  auto created = Volume::create(second, kKey, {});
+  ASSERT_TRUE(created.ok());
+  created->reset();
+  storage.restore(second.snapshot());
+  EXPECT_EQ(read_all(storage, tag, content), "The FSPF tag is not fresh - suspected replay attack");
+}
+
+TEST_F(Attack, RefusesUnknownVersionsAndSuites) {
+  size_t slot = 0;
+  while (files["volume.fspf"][slot * kBlock] == 0) ++slot;
+  for (const size_t at : {8, 12, 13}) {
+    const std::string error = after([&](Snapshot& s) { s["volume.fspf"][slot * kBlock + at] = 9; });
+    EXPECT_NE(error.find("this build reads"), std::string::npos) << error;
+  }
+}
+
+TEST_F(Attack, NamesTheChunkThatFailed) {
+  const auto names = objects();
+  std::string error;
+  for (size_t at = 0; at < files[names[0]].size() && error.empty(); at += kBlock) {
+    error = after([&](Snapshot& s) { s[names[0]][at] ^= 1; });
+  }
+  EXPECT_TRUE(error.starts_with("Verification of file chunk ")) << error;
+  EXPECT_NE(error.find(" of file /"), std::string::npos) << error;
+}
+
+TEST_F(Attack, IgnoresForeignFiles) {
+  EXPECT_EQ(after([&](Snapshot& s) {
+              s["readme.txt"] = {1, 2, 3};
+              s["objects/zz/whatever"] = Bytes(5000);
+            }),
+            "");
+}
+
+TEST_F(Attack, WritesNothingAfterAFailure) {
+  Snapshot changed = files;
+  const std::string name = objects()[0];
+  for (size_t at = 0; at < changed[name].size(); at += kBlock) changed[name][at] ^= 1;
+  storage.restore(changed);
+  auto opened = Volume::open(storage, kKey, tag, {});
+  ASSERT_TRUE(opened.ok());
+  EXPECT_FALSE((*opened)->verify_all().ok());
+  EXPECT_EQ((*opened)->create_file(kRootInode, "new", 0644, 0, 0, {}).error().reason, Reason::Poisoned);
+  EXPECT_FALSE((*opened)->commit().ok());
+  opened->reset();
+  EXPECT_EQ(storage.snapshot(), changed);
+}
+
+TEST(AuthenticatedVolume, IsReproducibleAndDetectsChanges) {
+  Snapshot first;
+  Root root{};
+  Content content;
+  for (int round = 0; round < 2; ++round) {
+    MemoryStorage storage(false);
+    auto created = Volume::create(storage, Key(), {.mode = Mode::AuthenticatedOnly, .now = {5, 0}});
+    ASSERT_TRUE(created.ok());
+    put(**created, content, "program", pattern(300'000, 1));
+    put(**created, content, "small", pattern(10, 2));
+    ASSERT_TRUE((*created)->commit().ok());
+    if (round == 1) {
+      EXPECT_EQ(root, (*created)->root());
+    }
+    root = (*created)->root();
+    created->reset();
+    if (round == 1) {
+      EXPECT_EQ(first, storage.snapshot());
+    }
+    first = storage.snapshot();
+  }
+  MemoryStorage storage(false);
+  size_t refused = 0;
+  size_t blocks = 0;
+  for (const auto& [name, bytes] : first) {
+    for (size_t at = 0; at < bytes.size(); at += kBlock) {
+      Snapshot changed = first;
+      changed[name][at + 5] ^= 1;
+      storage.restore(changed);
+      ++blocks;
+      auto opened = Volume::open_authenticated(storage, root, {});
+      if (!opened.ok() || !(*opened)->verify_all().ok()) ++refused;
+    }
+  }
+  EXPECT_GE(refused, blocks - 12);  // unused slots, and what the first empty state left
+  storage.restore(first);
+  auto opened = Volume::open_authenticated(storage, root, {});
+  ASSERT_TRUE(opened.ok());
+  EXPECT_TRUE((*opened)->verify_all().ok());
+  EXPECT_TRUE((*opened)->read_only());
+  EXPECT_EQ((*opened)->create_file(kRootInode, "x", 0644, 0, 0, {}).error().reason, Reason::ReadOnly);
+  Root other = root;
+  other[31] ^= 1;
+  auto refused_root = Volume::open_authenticated(storage, other, {});
+  ASSERT_FALSE(refused_root.ok());
+  EXPECT_EQ(refused_root.error().code(), Code::Integrity);
+  auto as_encrypted = Volume::open(storage, kKey, Tag{}, {});
+  EXPECT_FALSE(as_encrypted.ok());
+}
+
+}  // namespace
+}  // namespace cloister::volume

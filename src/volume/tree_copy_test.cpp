@@ -1,0 +1,171 @@
+#include "volume/tree_copy.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "volume/memory_storage.h"
+#include "volume/posix_storage.h"
+
+namespace cloister::volume {
+namespace {
+
+namespace fs = std::filesystem;
+
+class TreeCopy : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "cloister-copy-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    base = pattern;
+    fs::create_directory(base / "in");
+  }
+  void TearDown() override {
+    ::chmod((base / "out/dir").c_str(), 0700);
+    fs::remove_all(base);
+  }
+  static void put(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+  static std::string get(const fs::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+  fs::path base;
+  Key key;
+};
+
+TEST_F(TreeCopy, RestoresEverythingThroughAFolderVolume) {
+  const fs::path in = base / "in";
+  put(in / "small", "hello");
+  put(in / "empty", "");
+  put(in / "big", std::string(3'000'000, 'x') + "end");
+  put(in / "odd \xff\n name", "odd");
+  fs::create_directories(in / "dir/sub/empty");
+  put(in / "dir/sub/f", "deep");
+  fs::create_symlink("../../etc/passwd", in / "link");
+  ASSERT_EQ(::chmod((in / "small").c_str(), 0751), 0);
+  const timespec times[2] = {{1000, 5}, {1234, 6789}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, (in / "small").c_str(), times, 0), 0);
+  ASSERT_EQ(::chmod((in / "dir").c_str(), 0500), 0);
+  {
+    auto storage = open_posix_storage(base / "volume", true);
+    ASSERT_TRUE(storage.ok()) << storage.error().message();
+    auto volume = Volume::create(**storage, key, {});
+    ASSERT_TRUE(volume.ok()) << volume.error().message();
+    auto totals = copy_folder_in(**volume, in);
+    ASSERT_TRUE(totals.ok()) << totals.error().message();
+    EXPECT_EQ(totals->files, 5u);
+    EXPECT_EQ(totals->folders, 3u);
+    auto tag = (*volume)->commit();
+    ASSERT_TRUE(tag.ok());
+    volume->reset();
+    auto again = Volume::open(**storage, key, *tag, {.read_only = true});
+    ASSERT_TRUE(again.ok()) << again.error().message();
+    auto out = copy_folder_out(**again, base / "out");
+    ASSERT_TRUE(out.ok()) << out.error().message();
+    EXPECT_EQ(out->bytes, totals->bytes);
+    auto twice = copy_folder_out(**again, base / "out");
+    ASSERT_FALSE(twice.ok());
+    EXPECT_EQ(twice.error().code(), Code::InvalidArgument);
+  }
+  const fs::path out = base / "out";
+  EXPECT_EQ(get(out / "small"), "hello");
+  EXPECT_EQ(get(out / "empty"), "");
+  EXPECT_EQ(get(out / "big"), get(in / "big"));
+  EXPECT_EQ(get(out / "odd \xff\n name"), "odd");
+  EXPECT_EQ(get(out / "dir/sub/f"), "deep");
+  EXPECT_TRUE(fs::is_directory(out / "dir/sub/empty"));
+  EXPECT_EQ(fs::read_symlink(out / "link"), "../../etc/passwd");
+  struct stat status {};
+  ASSERT_EQ(::stat((out / "small").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0751u);
+  EXPECT_EQ(status.st_mtim.tv_sec, 1234);
+  EXPECT_EQ(status.st_mtim.tv_nsec, 6789);
+  ASSERT_EQ(::stat((out / "dir").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0500u);
+  for (const auto& entry : fs::recursive_directory_iterator(base / "volume")) {
+    ASSERT_EQ(::stat(entry.path().c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 077, 0u) << entry.path();
+  }
+}
+
+TEST_F(TreeCopy, StreamsALargeSparseFile) {
+  const fs::path in = base / "in/sparse";
+  put(in, "start");
+  fs::resize_file(in, 5ull << 30);
+  {
+    std::fstream file(in, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(3ll << 30);
+    file << "middle";
+  }
+  MemoryStorage storage(false);
+  auto volume = Volume::create(storage, key, {});
+  ASSERT_TRUE(volume.ok());
+  auto totals = copy_folder_in(**volume, base / "in");
+  ASSERT_TRUE(totals.ok()) << totals.error().message();
+  EXPECT_LT(totals->bytes, 4u << 20);
+  ASSERT_TRUE((*volume)->commit().ok());
+  auto inode = (*volume)->lookup(kRootInode, "sparse");
+  ASSERT_TRUE(inode.ok());
+  EXPECT_EQ((*volume)->attributes(*inode)->size, 5ull << 30);
+  ByteArray<6> middle{};
+  ASSERT_TRUE((*volume)->read(*inode, 3ull << 30, middle).ok());
+  EXPECT_EQ(as_text(middle), "middle");
+  ASSERT_TRUE((*volume)->read(*inode, (5ull << 30) - 6, middle).ok());
+  EXPECT_EQ(middle, (ByteArray<6>{}));
+  ASSERT_TRUE(copy_folder_out(**volume, base / "out").ok());
+  struct stat status {};
+  ASSERT_EQ(::stat((base / "out/sparse").c_str(), &status), 0);
+  EXPECT_EQ(status.st_size, 5ll << 30);
+  EXPECT_LT(status.st_blocks * 512, 16 << 20);
+}
+
+TEST_F(TreeCopy, DoesNotFollowLinksOutOfTheFolder) {
+  fs::create_directory(base / "secret");
+  put(base / "secret/file", "secret");
+  fs::create_symlink(base / "secret", base / "in/escape");
+  MemoryStorage storage(false);
+  auto volume = Volume::create(storage, key, {});
+  ASSERT_TRUE(volume.ok());
+  auto totals = copy_folder_in(**volume, base / "in");
+  ASSERT_TRUE(totals.ok());
+  EXPECT_EQ(totals->files, 0u);
+  EXPECT_EQ(totals->symlinks, 1u);
+  // Outside, a link stands where a folder must be made.
+  ASSERT_TRUE((*volume)->make_directory(kRootInode, "d", 0755, 0, 0, {}).ok());
+  fs::create_directory(base / "out");
+  fs::create_symlink(base / "secret", base / "out/d");
+  EXPECT_FALSE(copy_folder_out(**volume, base / "out").ok());
+}
+
+TEST_F(TreeCopy, OneWriterAtATimeIsTold) {
+  auto first = open_posix_storage(base / "volume", true);
+  auto second = open_posix_storage(base / "volume");
+  ASSERT_TRUE(first.ok() && second.ok());
+  ASSERT_TRUE((*first)->lock_for_writing("editor of reports").ok());
+  auto refused = (*second)->lock_for_writing("second");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message().find("editor of reports (process "), std::string::npos)
+      << refused.error().message();
+  first->reset();
+  EXPECT_TRUE((*second)->lock_for_writing("second").ok());
+}
+
+TEST_F(TreeCopy, PosixStorageRefusesLinksAndPipes) {
+  auto storage = open_posix_storage(base / "volume", true);
+  ASSERT_TRUE(storage.ok());
+  put(base / "target", "x");
+  fs::create_symlink(base / "target", base / "volume/volume.fspf");
+  auto through_link = (*storage)->open("volume.fspf", OpenMode::Read);
+  ASSERT_FALSE(through_link.ok());
+  EXPECT_EQ(through_link.error().code(), Code::Denied);
+  ASSERT_EQ(::mkfifo((base / "volume/pipe").c_str(), 0600), 0);
+  EXPECT_FALSE((*storage)->open("pipe", OpenMode::Read).ok());
+  EXPECT_EQ((*storage)->open("missing", OpenMode::Read).error().code(), Code::NotFound);
+}
+
+}  // namespace
+}  // namespace cloister::volume
