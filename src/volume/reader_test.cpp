@@ -1,0 +1,171 @@
+// The independent reader, written from docs/formats/volume.md alone, must see what the library wrote.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include "crypto/sha256.h"
+#include "volume/memory_storage.h"
+#include "volume/posix_storage.h"
+#include "volume/volume.h"
+
+namespace cloister::volume {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr Timestamp kNow{1'700'000'000, 123};
+
+struct Output {
+  int status = -1;
+  std::string text;
+};
+
+Output run(const std::string& command) {
+  Output out;
+  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+  if (pipe == nullptr) return out;
+  char buffer[4096];
+  while (const size_t got = std::fread(buffer, 1, sizeof(buffer), pipe)) out.text.append(buffer, got);
+  const int status = ::pclose(pipe);
+  out.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return out;
+}
+
+class VolumeReader : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (run("python3 -c 'import cryptography'").status != 0) GTEST_SKIP() << "python3-cryptography is not installed";
+    std::string pattern = (fs::temp_directory_path() / "cloister-reader-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    base = pattern;
+    key.expose().fill(0x21);
+    std::ofstream(base / "key", std::ios::binary).write(reinterpret_cast<const char*>(key.expose().data()), 32);
+    auto opened = open_posix_storage(base / "volume", true);
+    ASSERT_TRUE(opened.ok());
+    storage = std::move(opened).value();
+  }
+  void TearDown() override {
+    if (!base.empty()) fs::remove_all(base);
+  }
+
+  void add(Volume& volume, InodeId directory, const std::string& path, size_t size) {
+    const std::string name = path.substr(path.rfind('/') + 1);
+    Bytes content(size);
+    for (size_t i = 0; i < size; ++i) content[i] = static_cast<uint8_t>(i * 7 + i / 4096 + size);
+    auto inode = volume.create_file(directory, name, 0640, 0, 0, kNow);
+    ASSERT_TRUE(inode.ok());
+    ASSERT_TRUE(volume.write(*inode, 0, content, kNow).ok());
+    if (size > 100'000) {
+      ASSERT_TRUE(volume.truncate(*inode, size + 1'000'000, kNow).ok());
+      content.resize(size + 1'000'000);
+    }
+    expect("f 0640 " + std::to_string(content.size()), content, path);
+  }
+  void expect(const std::string& start, ByteView content, const std::string& path) {
+    lines.push_back(start + " " + to_hex(crypto::sha256(content)) + " " + path);
+  }
+  void fill(Volume& volume) {
+    add(volume, kRootInode, "/empty", 0);
+    add(volume, kRootInode, "/small", 1234);
+    add(volume, kRootInode, "/one", 4096);
+    add(volume, kRootInode, "/middle", 50'001);
+    add(volume, kRootInode, "/large", 777'777);
+    auto folder = volume.make_directory(kRootInode, "folder", 0711, 0, 0, kNow);
+    ASSERT_TRUE(folder.ok());
+    expect("d 0711 0", {}, "/folder");
+    for (int i = 0; i < 300; ++i) add(volume, *folder, "/folder/f" + std::to_string(i), static_cast<size_t>(i * 11));
+    ASSERT_TRUE(volume.make_symlink(kRootInode, "link", "folder/f1", 0, 0, kNow).ok());
+    expect("l 0777 9", as_bytes("folder/f1"), "/link");
+  }
+  void compare(const std::string& arguments) {
+    const Output out = run("python3 '" CLOISTER_SOURCE_DIR "/tools/volume_reader.py' '" + (base / "volume").string() +
+                           "' " + arguments + " digest");
+    EXPECT_EQ(out.status, 0) << out.text;
+    std::sort(lines.begin(), lines.end());
+    std::vector<std::string> got;
+    size_t start = 0;
+    for (size_t end = out.text.find('\n'); end != std::string::npos; start = end + 1, end = out.text.find('\n', start)) {
+      got.push_back(out.text.substr(start, end - start));
+    }
+    std::sort(got.begin(), got.end());
+    EXPECT_EQ(got, lines);
+  }
+  std::string by_tag(const Tag& tag) { return "--key-file '" + (base / "key").string() + "' --tag " + to_hex(tag); }
+
+  fs::path base;
+  Key key;
+  std::unique_ptr<Storage> storage;
+  std::vector<std::string> lines;
+};
+
+TEST_F(VolumeReader, ReadsWhatTheLibraryWroteOverSeveralEpochs) {
+  auto created = Volume::create(*storage, key, {.now = kNow});
+  ASSERT_TRUE(created.ok());
+  fill(**created);
+  Tag tag = (*created)->commit().value();
+  created->reset();
+  for (int i = 0; i < 105; ++i) {  // more epochs than one page holds
+    auto opened = Volume::open(*storage, key, tag, {});
+    ASSERT_TRUE(opened.ok()) << i << ": " << opened.error().message();
+    add(**opened, kRootInode, "/later" + std::to_string(i), 5000);
+    tag = (*opened)->commit().value();
+  }
+  compare(by_tag(tag));
+  auto opened = Volume::open(*storage, key, tag, {.read_only = true});
+  ASSERT_TRUE(opened.ok());
+  EXPECT_TRUE((*opened)->verify_all().ok());
+}
+
+TEST_F(VolumeReader, ReadsAuthenticatedVolumes) {
+  auto created = Volume::create(*storage, key, {.mode = Mode::AuthenticatedOnly, .now = kNow});
+  ASSERT_TRUE(created.ok());
+  fill(**created);
+  ASSERT_TRUE((*created)->commit().ok());
+  compare("--root " + to_hex((*created)->root()));
+}
+
+TEST_F(VolumeReader, RefusesAnotherTagKeyAndAFlippedBit) {
+  auto created = Volume::create(*storage, key, {.now = kNow});
+  ASSERT_TRUE(created.ok());
+  fill(**created);
+  const Tag old_tag = (*created)->tag();
+  const Tag tag = (*created)->commit().value();
+  ASSERT_TRUE((*created)->acknowledge(tag).ok());
+  created->reset();
+  const std::string reader = "python3 '" CLOISTER_SOURCE_DIR "/tools/volume_reader.py' '" + (base / "volume").string() + "' ";
+  const Output replay = run(reader + by_tag(old_tag));
+  EXPECT_EQ(replay.status, 3);
+  EXPECT_NE(replay.text.find("suspected replay attack"), std::string::npos);
+  std::ofstream(base / "key2") << std::string(64, '0');
+  const Output wrong = run(reader + "--key-file '" + (base / "key2").string() + "' --tag " + to_hex(tag));
+  EXPECT_EQ(wrong.status, 3);
+  EXPECT_NE(wrong.text.find("wrong volume key"), std::string::npos) << wrong.text;
+  for (const auto& entry : fs::recursive_directory_iterator(base / "volume/objects")) {
+    if (!entry.is_regular_file()) continue;
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(5000);
+    file.put('x').put('y');
+  }
+  const Output flipped = run(reader + by_tag(tag) + " digest");
+  EXPECT_EQ(flipped.status, 3);
+  EXPECT_NE(flipped.text.find("Verification of file chunk"), std::string::npos) << flipped.text;
+}
+
+TEST(VolumeFormat, AnEmptyAuthenticatedVolumeHasTheDocumentedRootAndRecord) {
+  MemoryStorage storage(false);
+  auto created = Volume::create(storage, Key(), {.mode = Mode::AuthenticatedOnly});
+  ASSERT_TRUE(created.ok());
+  std::ifstream in(CLOISTER_SOURCE_DIR "/docs/formats/volume.md");
+  const std::string page{std::istreambuf_iterator<char>(in), {}};
+  EXPECT_NE(page.find(to_hex((*created)->root())), std::string::npos) << to_hex((*created)->root());
+  const Bytes& main = *storage.content("volume.fspf");
+  ASSERT_EQ(main.size(), 9 * 4096u);
+  const std::string record = to_hex(ByteView(main).subspan(9 * 4096 - 91));
+  EXPECT_NE(page.find(record), std::string::npos) << record;
+}
+
+}  // namespace
+}  // namespace cloister::volume

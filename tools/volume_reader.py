@@ -1,0 +1,279 @@
+#!/usr/bin/env python3
+"""Reads a Cloister volume: an independent implementation of docs/formats/volume.md, for tests and for the careful.
+
+  volume_reader.py FOLDER --key-file FILE --tag HEX [ls|cat PATH|digest]
+  volume_reader.py FOLDER --root HEX [ls|cat PATH|digest]
+
+`digest` prints one line per file: type, permissions, size, SHA-256 of content or target, path. Any verification
+failure ends with exit code 3 and nothing of the failed block printed.
+"""
+import argparse
+import hashlib
+import hmac
+import os
+import stat
+import struct
+import sys
+
+BLOCK = 4096
+SLOTS = 8
+MAIN_CHUNKS = 16
+MAX_HEIGHT = 16
+
+
+class Damaged(Exception):
+    pass
+
+
+def need(condition, message):
+    if not condition:
+        raise Damaged(message)
+
+
+def hkdf(key, salt, info):
+    prk = hmac.new(salt, key, hashlib.sha256).digest()
+    return hmac.new(prk, info + b"\x01", hashlib.sha256).digest()
+
+
+def open_gcm(key, nonce, cipher, mac, aad, message):
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    try:
+        return AESGCM(key).decrypt(nonce, cipher + mac, aad)
+    except InvalidTag:
+        raise Damaged(message) from None
+
+
+class Reference:
+    def __init__(self, raw, encrypted):
+        if encrypted:
+            self.digest, self.epoch = raw[:16], struct.unpack_from("<I", raw, 16)[0]
+            self.counter, place = int.from_bytes(raw[20:26], "little"), int.from_bytes(raw[26:32], "little")
+        else:
+            self.digest, self.epoch, self.counter = raw[:32], 0, 0
+            place = int.from_bytes(raw[32:38], "little")
+        self.present, self.place = place != 0, place - 1
+
+
+class Volume:
+    def __init__(self, folder, key=None, tag=None, root=None):
+        self.folder, self.key, self.encrypted = folder, key, key is not None
+        self.main = self.open_file("volume.fspf")
+        self.epochs, self.objects = {}, {}
+        self.find_superblock(tag, root)
+        self.reference_size = 32 if self.encrypted else 40
+        self.group = 1920 // self.reference_size
+        self.records = {}
+        if self.encrypted:
+            self.read_epochs()
+        self.read_tree(self.root, self.height - 1)
+
+    def open_file(self, name):
+        path = os.path.join(self.folder, name)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            raise Damaged(f"cannot open {name}: {error.strerror}") from None
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise Damaged(f"{name} is not a regular file")
+        return fd
+
+    @staticmethod
+    def read_block(fd, number):
+        block = os.pread(fd, BLOCK, number * BLOCK)
+        need(len(block) == BLOCK, "a file is too short")
+        return block
+
+    def find_superblock(self, tag, root):
+        valid = wrong_key = False
+        for slot in range(SLOTS):
+            block = os.pread(self.main, BLOCK, slot * BLOCK)
+            if len(block) < 368 or block[:8] != b"CLSTFSPF":
+                continue
+            version, suite, mode, size = struct.unpack_from("<IBBH", block, 8)
+            need((version, size) == (1, 256) and (suite, mode) in ((1, 1), (0, 2)), "unknown version or suite")
+            if (mode == 1) != self.encrypted:
+                continue
+            head, body, volume_id = block[:64], block[112:368], block[16:32]
+            if self.encrypted:
+                derive = lambda label: hkdf(self.key, volume_id, b"cloister volume " + label)  # noqa: E731
+                if not hmac.compare_digest(derive(b"commitment"), block[32:64]):
+                    wrong_key = True
+                    continue
+                metadata = derive(b"metadata")
+                try:
+                    body = open_gcm(hkdf(metadata, block[64:96], b"cloister volume superblock"), bytes(12), body,
+                                    block[96:112], head, "superblock")
+                except Damaged:
+                    continue
+                name = hmac.new(derive(b"tag"), head + body, hashlib.sha256).digest()[:16]
+                wanted = tag
+            else:
+                metadata, name, wanted = None, hashlib.sha256(head + body).digest(), root
+            valid = True
+            if hmac.compare_digest(name, wanted):
+                self.take_superblock(volume_id, metadata, body)
+                return
+        need(not valid, "The FSPF tag is not fresh - suspected replay attack")
+        need(not wrong_key, "wrong volume key")
+        raise Damaged("volume.fspf holds no state of a volume")
+
+    def take_superblock(self, volume_id, metadata, body):
+        self.id, self.metadata_key = volume_id, metadata
+        root = Reference(bytes(40), True)
+        root.digest = body[24:56] if metadata is None else body[24:40]
+        root.epoch, self.height, root.counter, root.place = struct.unpack_from("<IIQQ", body, 56)
+        root.present, self.root = True, root
+        self.inodes, self.data_size, self.blocks = struct.unpack_from("<QQQ", body, 88)
+        self.epoch_page, self.epoch_digest = struct.unpack_from("<Q", body, 128)[0], body[136:168]
+        need(1 <= self.height <= MAX_HEIGHT, "bad height")
+        need(body[168:] == bytes(88), "the volume has a log")
+
+    def read_epochs(self):
+        page, digest, below = self.epoch_page, self.epoch_digest, 1 << 32
+        while page:
+            block = self.read_block(self.main, page)
+            need(hashlib.sha256(block).digest() == digest, "Verification of an epoch page failed")
+            need(block[:8] == b"CLSTEPOC", "not an epoch page")
+            page, digest = struct.unpack_from("<Q", block, 8)[0], block[16:48]
+            first, count = struct.unpack_from("<II", block, 48)
+            need(first < below and 1 <= count <= 100, "bad epoch page")
+            below = first
+            for i in range(count):
+                at = 56 + 40 * i
+                self.epochs[first + i] = (block[at:at + 8], block[at + 8:at + 40])
+
+    def open_block(self, fd, ref, secret, label, kind, inode, index, message):
+        block = self.read_block(fd, ref.place)
+        aad = self.id + struct.pack("<QQII8x", inode, index, BLOCK, kind)
+        if not self.encrypted:
+            need(hashlib.sha256(aad + block).digest() == ref.digest, message)
+            return block
+        need(ref.epoch in self.epochs, "an epoch is missing")
+        epoch_id, salt = self.epochs[ref.epoch]
+        key = hkdf(secret, salt, b"cloister volume " + label + epoch_id)
+        return open_gcm(key, struct.pack("<IQ", kind, ref.counter), block, ref.digest, aad, message)
+
+    def read_tree(self, ref, level):
+        need(ref.present and SLOTS <= ref.place < self.blocks, "bad reference to a node")
+        node = self.open_block(self.main, ref, self.metadata_key, b"node", 1, 0, level,
+                               "Verification of the volume's metadata failed")
+        need(node[0] == level, "bad level")
+        count = struct.unpack_from("<H", node, 2)[0]
+        if level:
+            width = 17 + self.reference_size
+            need(8 + count * width <= BLOCK, "bad node")
+            for i in range(count):
+                at = 8 + i * width + 17
+                self.read_tree(Reference(node[at:at + self.reference_size], self.encrypted), level - 1)
+            return
+        need(8 + 2 * count <= BLOCK, "bad leaf")
+        for offset in struct.unpack_from(f"<{count}H", node, 8):
+            need(offset + 19 <= BLOCK, "bad record")
+            inode, sub, kind, size = struct.unpack_from("<QQBH", node, offset)
+            need(offset + 19 + size <= BLOCK, "bad record")
+            self.records[inode, kind, sub] = node[offset + 19:offset + 19 + size]
+
+    def inode(self, number):
+        raw = self.records.get((number, 1, 0))
+        need(raw is not None, f"inode {number} is missing")
+        fields = struct.unpack_from("<BBHIIIQQqIqIQQ", raw)
+        out = dict(zip(("type", "flags", "permissions", "uid", "gid", "links", "size", "chunks", "mtime", "mtime_ns",
+                        "ctime", "ctime_ns", "parent", "number"), fields))
+        at = struct.calcsize("<BBHIIIQQqIqIQQ")
+        if out["type"] == 1 and self.encrypted:
+            out["key"], at = raw[at:at + 32], at + 32
+        if out["flags"] & 2:
+            out["object"] = raw[at:at + 16].hex()
+        return out
+
+    def entries(self, directory):
+        for (inode, kind, _), raw in sorted(self.records.items()):
+            at = 0
+            while (inode, kind) == (directory, 3) and at < len(raw):
+                child, _, size = struct.unpack_from("<QBB", raw, at)
+                name = raw[at + 10:at + 10 + size]
+                need(name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name, "bad name")
+                yield name, child
+                at += 10 + size
+
+    def content(self, number):
+        """Yields the content of a regular file or the target of a link, holes as zeros."""
+        inode = self.inode(number)
+        if inode["flags"] & 1:
+            raw = self.records.get((number, 2, 0), b"")
+            need(len(raw) == inode["size"], "bad small file")
+            yield raw
+            return
+        for index in range((inode["size"] + BLOCK - 1) // BLOCK):
+            raw = self.records.get((number, 5, index // self.group), b"")
+            at = index % self.group * self.reference_size
+            ref = Reference(raw[at:at + self.reference_size].ljust(40, b"\0"), self.encrypted)
+            block = self.read_chunk(number, inode, index, ref) if ref.present else bytes(BLOCK)
+            yield block[:min(BLOCK, inode["size"] - index * BLOCK)]
+
+    def read_chunk(self, number, inode, index, ref):
+        fd = self.main
+        if index >= MAIN_CHUNKS:
+            need("object" in inode, "an object is missing")
+            name = "objects/" + inode["object"][:2] + "/" + inode["object"][2:]
+            if name not in self.objects:
+                self.objects[name] = self.open_file(name)
+            fd = self.objects[name]
+        return self.open_block(fd, ref, inode.get("key"), b"chunk", 2, number, index,
+                               f"Verification of file chunk {index} of inode {number} failed.")
+
+    def walk(self, directory=1, path=b"", depth=0):
+        need(depth < 1000, "directories are nested too deeply")
+        for name, child in sorted(self.entries(directory)):
+            below = path + b"/" + name
+            inode = self.inode(child)
+            yield below, child, inode
+            if inode["type"] == 2:
+                yield from self.walk(child, below, depth + 1)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("--key-file")
+    parser.add_argument("--tag")
+    parser.add_argument("--root")
+    parser.add_argument("command", nargs="?", default="ls", choices=("ls", "cat", "digest"))
+    parser.add_argument("path", nargs="?")
+    args = parser.parse_intermixed_args()
+    out = sys.stdout.buffer
+    try:
+        if args.root:
+            volume = Volume(args.folder, root=bytes.fromhex(args.root))
+        elif args.key_file and args.tag:
+            with open(args.key_file, "rb") as file:
+                raw = file.read(65)
+            key = raw if len(raw) == 32 else bytes.fromhex(raw.decode("ascii", "replace").strip())
+            volume = Volume(args.folder, key=key, tag=bytes.fromhex(args.tag))
+        else:
+            parser.error("give --key-file and --tag, or --root")
+        for path, number, inode in volume.walk():
+            if args.command == "ls":
+                out.write(path + b"\n")
+            elif args.command == "cat" and path == os.fsencode(args.path or ""):
+                for block in volume.content(number):
+                    out.write(block)
+            elif args.command == "digest":
+                digest = hashlib.sha256()
+                for block in volume.content(number) if inode["type"] != 2 else ():
+                    digest.update(block)
+                kind = " fdl"[inode["type"]]
+                line = f"{kind} {inode['permissions']:04o} {inode['size']} {digest.hexdigest()} "
+                out.write(line.encode() + path + b"\n")
+    except Damaged as error:
+        print(f"volume_reader: {error}", file=sys.stderr)
+        return 3
+    except (IndexError, ValueError, struct.error) as error:
+        print(f"volume_reader: malformed: {error}", file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
