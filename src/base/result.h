@@ -163,11 +163,15 @@ class [[nodiscard]] BasicResult<void, E> {
 template <class T>
 using Result = BasicResult<T, Error>;
 
-#define TRY(expression)                                               \
-  __extension__({                                                     \
-    auto try_result_ = (expression);                                  \
-    if (!try_result_.ok()) return std::move(try_result_).error();     \
-    std::move(try_result_).value();                                   \
+#define CLOISTER_TRY_JOIN2(a, b) a##b
+#define CLOISTER_TRY_JOIN(a, b) CLOISTER_TRY_JOIN2(a, b)
+#define CLOISTER_TRY_AS(name, expression)                 \
+  __extension__({                                         \
+    auto name = (expression);                             \
+    if (!name.ok()) return std::move(name).error();       \
+    std::move(name).value();                              \
   })
+// The counter gives each use its own name, so that one TRY may stand in the argument of another.
+#define TRY(expression) CLOISTER_TRY_AS(CLOISTER_TRY_JOIN(try_result_, __COUNTER__), expression)
 
 }  // namespace cloister

@@ -1,0 +1,146 @@
+// One driver for every vector of quotes with collateral that nobody here made: bundles (signed by Intel), negatives
+// (mutations of real ones), synth (same structures under a test PKI). Each must give exactly its expectation.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <set>
+
+#include "attestation/json.h"
+#include "attestation/tcb_json.h"
+#include "base/files.h"
+
+namespace cloister::attestation {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path testdata() {
+  const char* given = std::getenv("CLOISTER_TESTDATA");
+  return fs::path(given != nullptr ? given : CLOISTER_SOURCE_DIR "/../shared/testdata") / "attestation";
+}
+
+std::string text_of(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+struct Answer {
+  std::string status;  // or "reject"
+  std::string reason;
+  std::set<std::string> advisories;
+  Verdict verdict;
+};
+
+Result<Verdict> run(const fs::path& folder, const Json& expected, const VerifyOptions& options) {
+  std::vector<TrustAnchor> anchors = {intel_sgx_root()};
+  if (expected.contains("root") && expected["root"].is_string()) {
+    const std::string root = text_of(folder / expected["root"].get<std::string>());
+    anchors = {TRY(anchor_from_certificate(as_bytes(root), true))};
+  }
+  const std::string time = expected["verification_time"].get<std::string>();
+  const int64_t now = TRY(parse_rfc3339(time));
+  const std::string bundle_text = text_of(folder / "collateral.json");
+  const CollateralBundle bundle = TRY(parse_collateral_bundle(bundle_text));
+  const auto collateral = TRY(trust_collateral(bundle, anchors));
+  const std::string quote = text_of(folder / "quote.bin");
+  return verify_quote(as_bytes(quote), *collateral, now, std::nullopt, options);
+}
+
+Answer answer(const fs::path& folder, const Json& expected, const VerifyOptions& options = {}) {
+  auto verdict = run(folder, expected, options);
+  Answer out;
+  if (!verdict.ok()) {
+    out.status = "reject";
+    out.reason = verdict.error().message();
+    return out;
+  }
+  out.status = tcb_status_name(verdict->status);
+  out.advisories.insert(verdict->advisory_ids.begin(), verdict->advisory_ids.end());
+  out.verdict = std::move(verdict).value();
+  return out;
+}
+
+// What the notes of the vectors that leave the choice to the caller recommend, and what is documented here.
+const std::map<std::string, std::string>& recommended() {
+  static const std::map<std::string, std::string> table = {
+      {"sgx_trailing_garbage", "reject"}, {"tdx_trailing_garbage", "reject"},
+      {"sgx_chain_no_root", "reject"},    {"tdx_chain_no_root", "reject"},
+      {"tdx5_chain_no_root", "reject"},   {"sgx_col_crls_swapped", "reject"},
+      {"tdx5_col_crls_swapped", "reject"}, {"ext_naive_integer", "reject"},
+      {"json_deep_nesting", "reject"},    {"json_dup_status", "reject"},
+      {"qe_rd_upper_nonzero", "reject"},  {"tcb_levels_ascending", "UpToDate"},
+  };
+  return table;
+}
+
+void check_identity(const Json& expected, const Answer& got) {
+  if (!expected.contains("quote") || !expected["quote"].is_object() || got.status == "reject") return;
+  const Json& body = expected["quote"]["body"];
+  EXPECT_EQ(to_hex(got.verdict.report_data), body["report_data"].get<std::string>());
+  if (body.contains("mrenclave")) {
+    EXPECT_EQ(to_hex(got.verdict.mrenclave), body["mrenclave"].get<std::string>());
+    EXPECT_EQ(to_hex(got.verdict.mrsigner), body["mrsigner"].get<std::string>());
+    EXPECT_EQ(got.verdict.isv_svn, body["isvsvn"].get<int>());
+    EXPECT_EQ(got.verdict.debug, body["debug"].get<bool>());
+  }
+  if (body.contains("mrtd")) {
+    EXPECT_EQ(to_hex(got.verdict.mrtd), body["mrtd"].get<std::string>());
+  }
+}
+
+void check_vector(const fs::path& folder, std::map<std::string, int>& counts) {
+  const std::string text = text_of(folder / "expected.json");
+  const Json expected = Json::parse(text, nullptr, false);
+  ASSERT_TRUE(expected.is_object()) << folder;
+  SCOPED_TRACE(folder.filename().string());
+  std::string want = expected["expect"].get<std::string>();
+  VerifyOptions options;
+  if (expected.value("crl_missing", Json()).is_boolean() && expected["crl_missing"].get<bool>()) {
+    EXPECT_EQ(answer(folder, expected).status, "reject") << "missing revocation lists must fail closed";
+    options.accept_missing_crls = true;
+  }
+  const Answer got = answer(folder, expected, options);
+  ++counts[want];
+  if (want == "policy") {
+    const auto found = recommended().find(folder.filename().string());
+    if (found == recommended().end()) {
+      EXPECT_NE(got.status, "reject") << got.reason;
+    } else {
+      EXPECT_EQ(got.status, found->second) << got.reason;
+    }
+    return;
+  }
+  EXPECT_EQ(got.status, want) << got.reason;
+  if (expected.contains("advisory_ids") && got.status != "reject" && want != "reject") {
+    std::set<std::string> ids;
+    for (const Json& id : expected["advisory_ids"]) ids.insert(id.get<std::string>());
+    EXPECT_EQ(got.advisories, ids);
+  }
+  check_identity(expected, got);
+}
+
+class Vectors : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Vectors, GiveExactlyTheirExpectation) {
+  const fs::path folder = testdata() / GetParam();
+  if (!fs::is_directory(folder)) GTEST_SKIP() << "test data absent: " << folder;
+  std::map<std::string, int> counts;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.is_directory()) check_vector(entry.path(), counts);
+  }
+  int total = 0;
+  for (const auto& [kind, count] : counts) total += count;
+  std::cout << GetParam() << ": " << total << " vectors";
+  for (const auto& [kind, count] : counts) std::cout << ", " << kind << " " << count;
+  std::cout << "\n";
+  EXPECT_GT(total, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, Vectors, ::testing::Values("bundles", "negatives", "synth"),
+                         [](const auto& kind) { return std::string(kind.param); });
+
+}  // namespace
+}  // namespace cloister::attestation
