@@ -67,7 +67,9 @@ struct Inode {
 
   static constexpr uint64_t kNoGroup = ~uint64_t{0};
   uint64_t id() const { return table_a; }
-  ~Inode() { wipe(inline_data.data(), inline_data.size()); }
+  ~Inode() {
+    if (!inline_data.empty()) wipe(inline_data.data(), inline_data.size());
+  }
 };
 
 class VolumeImpl final : public Volume, private TreeIo {
