@@ -1,0 +1,247 @@
+// The typed host calls: see host.h. Every function here is "arguments in, host_call, bound the reply".
+#include "enclave/arch/host.h"
+
+#include <cstring>
+
+#include "enclave/arch/host_call.h"
+#include "enclave/arch/user_copy.h"
+
+namespace cloister::enclave::host {
+namespace {
+
+static_assert(kArenaData == boundary::kArenaSize);
+constexpr uint64_t kMaxHandle = INT32_MAX;
+constexpr size_t kMaxAddress = sizeof(Address::bytes);
+
+SysResult<void> done(const HostReply& reply) {
+  const auto value = bounded(reply, UINT64_MAX >> 1);
+  if (!value.ok()) return value.error();
+  return {};
+}
+
+SysResult<uint32_t> handle(const HostReply& reply) { return static_cast<uint32_t>(TRY(bounded(reply, kMaxHandle))); }
+
+SysResult<size_t> filled(const HostReply& reply, MutableByteView out, size_t wanted) {
+  const size_t count = TRY(bounded(reply, wanted));
+  if (copy_bytes_catching(out.data(), arena(), count) != 0) return Errno::Fault;
+  return count;
+}
+
+SysResult<void> name_fits(std::string_view name) {
+  if (name.size() > boundary::kTextSize) return Errno::NameTooLong;
+  put_text(name);
+  return {};
+}
+
+// An address comes back in the frame's text with its size in values[0].
+Address address_reply(const HostReply& reply) {
+  Address address;
+  address.size = static_cast<uint32_t>(std::min<uint64_t>(reply.values[0], kMaxAddress));
+  const auto* text = reinterpret_cast<const boundary::HostCallFrame*>(arena() - boundary::kArenaOffset)->text;
+  std::memcpy(address.bytes, text, address.size);
+  return address;
+}
+
+SysResult<void> address_fits(ByteView address) { return name_fits(as_text(address)); }
+
+size_t at_most_arena(size_t size) { return std::min(size, kArenaData); }
+
+}  // namespace
+
+MutableByteView staging(size_t size) {
+  CLOISTER_CHECK(size <= kArenaData);
+  return {arena(), size};
+}
+
+SysResult<size_t> console_read(MutableByteView out) {
+  const size_t wanted = at_most_arena(out.size());
+  return filled(host_call(HostCall::ConsoleRead, 0, wanted), out, wanted);
+}
+
+SysResult<size_t> console_write(int fd, ByteView data) {
+  const size_t wanted = at_most_arena(data.size());
+  if (!copy_to_untrusted(arena(), data.data(), wanted)) return Errno::Fault;
+  return TRY(bounded(host_call(HostCall::ConsoleWrite, static_cast<uint64_t>(fd), wanted), wanted));
+}
+
+SysResult<ConsoleInfo> console_info(int fd) {
+  const HostReply reply = host_call(HostCall::ConsoleInfo, static_cast<uint64_t>(fd));
+  TRY(done(reply));
+  const uint64_t value = reply.values[0];
+  return ConsoleInfo{(value & 1) != 0, static_cast<uint16_t>(value >> 16), static_cast<uint16_t>(value >> 32)};
+}
+
+SysResult<void> memory_commit(uint64_t address, uint64_t size, uint32_t protection) {
+  TRY(done(host_call(HostCall::MemoryCommit, address, size, protection)));
+  // Regular page, pending, with the permissions that an added page has: read and write (SDM vol. 3D, EAUG).
+  constexpr uint64_t kPendingRegular = 2u << 8 | 1u << 3 | 3;
+  accept_pages(address, size, kPendingRegular);
+  return {};
+}
+
+SysResult<void> memory_protect(uint64_t address, uint64_t size, uint32_t protection) {
+  return done(host_call(HostCall::MemoryProtect, address, size, protection));
+}
+
+SysResult<void> memory_release(uint64_t address, uint64_t size) {
+  return done(host_call(HostCall::MemoryRelease, address, size));
+}
+
+SysResult<uint32_t> storage_bind(std::string_view mount_path) {
+  TRY(name_fits(mount_path));
+  return handle(host_call(HostCall::StorageBind, mount_path.size()));
+}
+
+SysResult<uint32_t> storage_open(uint32_t storage, std::string_view name, uint32_t mode) {
+  TRY(name_fits(name));
+  return handle(host_call(HostCall::StorageOpen, storage, name.size(), mode));
+}
+
+SysResult<size_t> storage_read(uint32_t file, uint64_t offset, MutableByteView out) {
+  const size_t wanted = at_most_arena(out.size());
+  return filled(host_call(HostCall::StorageRead, file, offset, wanted), out, wanted);
+}
+
+SysResult<void> storage_write(uint32_t file, uint64_t offset, ByteView data) {
+  const auto begin = reinterpret_cast<uint64_t>(arena());
+  const auto from = reinterpret_cast<uint64_t>(data.data());
+  if (from >= begin && from < begin + kArenaData) {
+    if (data.size() > begin + kArenaData - from) return Errno::Invalid;
+    TRY(bounded(host_call(HostCall::StorageWrite, file, offset, data.size(), from - begin), data.size()));
+    return {};
+  }
+  while (!data.empty()) {
+    const size_t part = at_most_arena(data.size());
+    if (!copy_to_untrusted(arena(), data.data(), part)) return Errno::Fault;
+    TRY(bounded(host_call(HostCall::StorageWrite, file, offset, part, 0), part));
+    data = data.subspan(part);
+    offset += part;
+  }
+  return {};
+}
+
+SysResult<void> storage_truncate(uint32_t file, uint64_t size) {
+  return done(host_call(HostCall::StorageTruncate, file, size));
+}
+SysResult<void> storage_sync(uint32_t file) { return done(host_call(HostCall::StorageSync, file)); }
+SysResult<uint64_t> storage_size(uint32_t file) {
+  return bounded(host_call(HostCall::StorageSize, file), INT64_MAX);
+}
+void storage_close(uint32_t file) { host_call(HostCall::StorageClose, file); }
+
+SysResult<void> storage_remove(uint32_t storage, std::string_view name) {
+  TRY(name_fits(name));
+  return done(host_call(HostCall::StorageRemove, storage, name.size()));
+}
+SysResult<void> storage_sync_names(uint32_t storage) {
+  return done(host_call(HostCall::StorageSyncNames, storage));
+}
+SysResult<void> storage_lock(uint32_t storage, std::string_view owner) {
+  TRY(name_fits(owner));
+  return done(host_call(HostCall::StorageLock, storage, owner.size()));
+}
+
+SysResult<uint32_t> socket_open(int family, int type, int protocol) {
+  return handle(host_call(HostCall::SocketOpen, static_cast<uint64_t>(family), static_cast<uint64_t>(type),
+                          static_cast<uint64_t>(protocol)));
+}
+SysResult<void> socket_connect(uint32_t socket, ByteView address) {
+  TRY(address_fits(address));
+  return done(host_call(HostCall::SocketConnect, socket, address.size()));
+}
+SysResult<void> socket_bind(uint32_t socket, ByteView address) {
+  TRY(address_fits(address));
+  return done(host_call(HostCall::SocketBind, socket, address.size()));
+}
+SysResult<void> socket_listen(uint32_t socket, int backlog) {
+  return done(host_call(HostCall::SocketListen, socket, static_cast<uint64_t>(backlog)));
+}
+SysResult<uint32_t> socket_accept(uint32_t socket, Address& peer) {
+  const HostReply reply = host_call(HostCall::SocketAccept, socket);
+  const uint32_t accepted = TRY(handle(reply));
+  peer = address_reply(reply);
+  return accepted;
+}
+SysResult<size_t> socket_send(uint32_t socket, uint32_t flags, ByteView data, ByteView address) {
+  TRY(address_fits(address));
+  const size_t wanted = at_most_arena(data.size());
+  if (!copy_to_untrusted(arena(), data.data(), wanted)) return Errno::Fault;
+  return TRY(bounded(host_call(HostCall::SocketSend, socket, flags, wanted, address.size()), wanted));
+}
+SysResult<size_t> socket_receive(uint32_t socket, uint32_t flags, MutableByteView out, Address& peer) {
+  const size_t wanted = at_most_arena(out.size());
+  const HostReply reply = host_call(HostCall::SocketReceive, socket, flags, wanted);
+  const size_t count = TRY(filled(reply, out, wanted));
+  peer = address_reply(reply);
+  return count;
+}
+SysResult<void> socket_shutdown(uint32_t socket, int how) {
+  return done(host_call(HostCall::SocketShutdown, socket, static_cast<uint64_t>(how)));
+}
+void socket_close(uint32_t socket) { host_call(HostCall::SocketClose, socket); }
+
+SysResult<void> socket_set_option(uint32_t socket, int level, int name, ByteView value) {
+  TRY(address_fits(value));
+  return done(host_call(HostCall::SocketOption, socket, 1, static_cast<uint64_t>(level),
+                        static_cast<uint64_t>(name), value.size()));
+}
+SysResult<size_t> socket_get_option(uint32_t socket, int level, int name, MutableByteView out) {
+  const size_t wanted = std::min(out.size(), boundary::kTextSize);
+  const HostReply reply = host_call(HostCall::SocketOption, socket, 0, static_cast<uint64_t>(level),
+                                    static_cast<uint64_t>(name), wanted);
+  const size_t count = TRY(bounded(reply, wanted));
+  const auto* text = reinterpret_cast<const boundary::HostCallFrame*>(arena() - boundary::kArenaOffset)->text;
+  if (copy_bytes_catching(out.data(), text, count) != 0) return Errno::Fault;
+  return count;
+}
+SysResult<Address> socket_name(uint32_t socket, bool peer) {
+  const HostReply reply = host_call(HostCall::SocketName, socket, peer ? 1 : 0);
+  TRY(done(reply));
+  return address_reply(reply);
+}
+
+SysResult<uint32_t> socket_poll(PollItem* items, uint32_t count, uint64_t timeout_ns) {
+  static_assert(sizeof(PollItem) == sizeof(boundary::PollRecord));
+  if (count > boundary::kMaxPollItems) return Errno::Invalid;
+  copy_to_untrusted(arena(), items, count * sizeof(PollItem));
+  const HostReply reply = host_call(HostCall::SocketPoll, count, timeout_ns);
+  TRY(bounded(reply, count));
+  constexpr uint16_t kAlways = 0x8 | 0x10 | 0x20;  // POLLERR, POLLHUP, POLLNVAL
+  uint32_t ready = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    boundary::PollRecord record;
+    std::memcpy(&record, arena() + i * sizeof(record), sizeof(record));
+    items[i].revents = static_cast<uint16_t>(record.revents & (items[i].events | kAlways));
+    if (items[i].revents != 0) ++ready;
+  }
+  return ready;
+}
+
+HostTime clock() {
+  const HostReply reply = host_call(HostCall::Clock);
+  return {reply.values[0], reply.values[1], reply.values[2]};
+}
+
+SysResult<void> thread_start(uint32_t index) { return done(host_call(HostCall::ThreadStart, index)); }
+void park(uint64_t timeout_ns) { host_call(HostCall::Park, timeout_ns); }
+void unpark(uint32_t index, bool interrupt) { host_call(HostCall::Unpark, index, interrupt ? 1 : 0); }
+
+void log_text(uint32_t level, std::string_view text) {
+  text = text.substr(0, boundary::kTextSize);
+  put_text(text);
+  host_call(HostCall::Log, level, text.size());
+}
+
+void exit(int32_t status, uint32_t kind) {
+  for (;;) host_call(HostCall::Exit, static_cast<uint64_t>(static_cast<uint32_t>(status)), kind);
+}
+
+Bytes launch_info() {
+  const auto size = bounded(host_call(HostCall::LaunchInfo), kArenaData);
+  if (!size.ok()) return {};
+  Bytes record(size.value());
+  std::memcpy(record.data(), arena(), record.size());
+  return record;
+}
+
+}  // namespace cloister::enclave::host

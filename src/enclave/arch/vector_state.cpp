@@ -1,0 +1,102 @@
+#include "enclave/arch/vector_state.h"
+
+#include <cstring>
+
+#include "base/result.h"
+
+namespace cloister::enclave {
+namespace {
+
+constexpr size_t kLegacySize = 512;
+constexpr size_t kHeaderSize = 64;
+constexpr uint32_t kInitialMxcsr = 0x1f80;
+constexpr uint16_t kInitialFcw = 0x37f;
+
+uint64_t g_mask = 3;
+uint32_t g_size = kLegacySize + kHeaderSize;
+alignas(64) uint8_t g_initial[kLegacySize + kHeaderSize];
+
+uint64_t read_xcr0() {
+  uint32_t low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<uint64_t>(high) << 32) | low;
+}
+
+// The highest end of any enabled component: CPUID.0DH says it, but CPUID is not available inside SGX, and offsets of
+// these components in the standard format have never varied (SDM vol. 1, 13.5).
+uint32_t standard_size(uint64_t mask) {
+  struct Component {
+    int bit;
+    uint32_t end;
+  };
+  constexpr Component kComponents[] = {{2, 832}, {5, 1152}, {6, 1664}, {7, 2688}, {9, 2696}, {17, 2816}, {18, 11008}};
+  uint32_t size = kLegacySize + kHeaderSize;
+  for (const Component& component : kComponents) {
+    if ((mask >> component.bit & 1) != 0 && component.end > size) size = component.end;
+  }
+  return size;
+}
+
+void save_to(uint8_t* area) {
+  std::memset(area + kLegacySize, 0, kHeaderSize);
+  __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(static_cast<uint32_t>(g_mask)),
+                   "d"(static_cast<uint32_t>(g_mask >> 32)) : "memory");
+}
+
+}  // namespace
+
+void vector_init() {
+  g_mask = read_xcr0();
+  g_size = standard_size(g_mask);
+  std::memcpy(g_initial, &kInitialFcw, sizeof(kInitialFcw));
+  std::memcpy(g_initial + 24, &kInitialMxcsr, sizeof(kInitialMxcsr));
+  CLOISTER_CHECK(g_size <= kVectorAreaSize);
+}
+
+uint64_t vector_mask() { return g_mask; }
+uint32_t vector_size() { return g_size; }
+
+void vector_save_user() {
+  ThreadBlock* block = this_block();
+  if (block->vector_saved != 0) return;
+  save_to(reinterpret_cast<uint8_t*>(block->vector_area));
+  block->vector_saved = 1;
+}
+
+void vector_clear_registers() {
+  // A zero XSTATE_BV puts every component into its initial state without reading it.
+  __asm__ volatile("xrstor64 (%0)" : : "r"(g_initial), "a"(static_cast<uint32_t>(g_mask)),
+                   "d"(static_cast<uint32_t>(g_mask >> 32)) : "memory");
+}
+
+void vector_reset_user() {
+  ThreadBlock* block = this_block();
+  std::memcpy(reinterpret_cast<uint8_t*>(block->vector_area), g_initial, sizeof(g_initial));
+  block->vector_saved = 1;
+}
+
+uint8_t* vector_user_area() { return reinterpret_cast<uint8_t*>(this_block()->vector_area); }
+
+void vector_sanitise(uint8_t* area) {
+  uint64_t present = 0;
+  std::memcpy(&present, area + kLegacySize, sizeof(present));
+  present &= g_mask;
+  std::memset(area + kLegacySize, 0, kHeaderSize);
+  std::memcpy(area + kLegacySize, &present, sizeof(present));
+  uint32_t mxcsr = 0;
+  std::memcpy(&mxcsr, area + 24, sizeof(mxcsr));
+  mxcsr &= 0xffff;
+  std::memcpy(area + 24, &mxcsr, sizeof(mxcsr));
+}
+
+}  // namespace cloister::enclave
+
+extern "C" {
+
+void kernel_vector_begin() {
+  ++cloister::enclave::this_block()->vector_depth;
+  cloister::enclave::vector_save_user();
+}
+
+void kernel_vector_end() { --cloister::enclave::this_block()->vector_depth; }
+}

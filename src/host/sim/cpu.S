@@ -1,0 +1,146 @@
+// The transitions of the software CPU. See cpu.h for the state, entry.S of the kernel for the other side.
+#include "host/sim/cpu_offsets.h"
+
+  .text
+
+// uint64_t sim_eenter(HostThread*). rax = CSSA, rbx = TCS, rcx = the address behind EENTER (SDM vol. 3D, EENTER).
+  .globl sim_eenter
+  .type sim_eenter, @function
+sim_eenter:
+  push %rbp
+  push %rbx
+  push %r12
+  push %r13
+  push %r14
+  push %r15
+  pushq CPU_HOST_SP(%rdi)        // EENTER nests while an exception is looked at
+  push %rdi
+  mov %rsp, CPU_HOST_SP(%rdi)
+  mov CPU_TCS(%rdi), %rbx
+  mov CPU_CSSA(%rdi), %rax
+  mov CPU_ENTRY(%rdi), %rdx
+  mov CPU_TCS_FS(%rdi), %r8
+  mov CPU_TCS_GS(%rdi), %r9
+  mov CPU_BLOCK(%rdi), %rdi
+  lea 1f(%rip), %rcx
+  wrfsbase %r8
+  wrgsbase %r9
+  jmp *%rdx
+1: // EEXIT came here: rdi = reason, rsp as above
+  cld
+  mov %rdi, %rax
+  pop %rdi
+  popq CPU_HOST_SP(%rdi)
+  pop %r15
+  pop %r14
+  pop %r13
+  pop %r12
+  pop %rbx
+  pop %rbp
+  ret
+
+// EEXIT: back to rbx with the host's FS and GS. The enclave has put rsp back to where it was at EENTER.
+  .globl sim_eexit
+  .type sim_eexit, @function
+sim_eexit:
+  mov (%rsp), %rax
+  mov CPU_HOST_FS(%rax), %rcx
+  wrfsbase %rcx
+  mov CPU_HOST_GS(%rax), %rcx
+  wrgsbase %rcx
+  jmp *%rbx
+
+// The asynchronous exit pointer. The signal handler has saved the state into the SSA and made us go on here with
+// rsp = host_sp, below the frame of the EENTER that was left, which must stay intact for the EEXIT to come.
+  .globl sim_aep
+  .type sim_aep, @function
+sim_aep:
+  mov %rsp, %rbx
+  mov (%rsp), %rdi
+  and $-16, %rsp
+  call sim_after_aex             // (thread)
+  mov %rbx, %rsp
+  mov (%rsp), %rdi
+
+// ERESUME. A signal in here starts it again (sim_on_signal), so that nothing is missed between the look at `notice`
+// and the enclave. rdi = thread, rsp = host_sp.
+  .globl sim_eresume
+sim_eresume:
+  cmpq $0, CPU_NOTICE(%rdi)
+  jne sim_aep
+  mov CPU_CSSA(%rdi), %rax
+  dec %rax
+  imul CPU_SSA_FRAME_SIZE(%rdi), %rax
+  add CPU_SSA(%rdi), %rax        // XSAVE area
+  mov %rax, %rsi
+  mov CPU_SSA_FRAME_SIZE(%rdi), %rbx
+  lea -184(%rsi,%rbx), %rbx      // GPRSGX
+  mov CPU_XFRM(%rdi), %eax
+  mov CPU_XFRM+4(%rdi), %edx
+  xrstor64 (%rsi)
+  mov 136(%rbx), %rax
+  mov %rax, CPU_IRET(%rdi)
+  mov %cs, %eax
+  mov %rax, CPU_IRET+8(%rdi)
+  mov 128(%rbx), %rax
+  mov %rax, CPU_IRET+16(%rdi)
+  mov 32(%rbx), %rax
+  mov %rax, CPU_IRET+24(%rdi)
+  mov %ss, %eax
+  mov %rax, CPU_IRET+32(%rdi)
+  mov 168(%rbx), %rax
+  wrfsbase %rax
+  mov 176(%rbx), %rax
+  wrgsbase %rax
+  lea CPU_IRET(%rdi), %rsp
+  mov 0(%rbx), %rax
+  mov 8(%rbx), %rcx
+  mov 16(%rbx), %rdx
+  mov 40(%rbx), %rbp
+  mov 48(%rbx), %rsi
+  mov 56(%rbx), %rdi
+  mov 64(%rbx), %r8
+  mov 72(%rbx), %r9
+  mov 80(%rbx), %r10
+  mov 88(%rbx), %r11
+  mov 96(%rbx), %r12
+  mov 104(%rbx), %r13
+  mov 112(%rbx), %r14
+  mov 120(%rbx), %r15
+  mov 24(%rbx), %rbx
+  decq (CPU_CSSA - CPU_IRET)(%rsp)
+  .globl sim_eresume_last
+sim_eresume_last:
+  iretq
+  .globl sim_eresume_end
+sim_eresume_end:
+
+// void handler(int, siginfo_t*, void* context), on the alternate stack: FS may be anybody's.
+  .globl sim_signal_entry
+  .type sim_signal_entry, @function
+sim_signal_entry:
+  push %rbp
+  push %rbx
+  push %r12
+  mov %rsp, %rcx
+  and $ALT_STACK_MASK, %rcx
+  rdfsbase %rbx
+  rdgsbase %r12
+  mov CPU_HOST_FS(%rcx), %rax
+  wrfsbase %rax
+  mov CPU_HOST_GS(%rcx), %rax
+  wrgsbase %rax
+  mov %rbx, %r8
+  mov %r12, %r9
+  call sim_on_signal             // (signal, info, context, thread, fs, gs): whether FS and GS stay the host's
+  test %eax, %eax
+  jne 1f
+  wrfsbase %rbx
+  wrgsbase %r12
+1:
+  pop %r12
+  pop %rbx
+  pop %rbp
+  ret
+
+  .section .note.GNU-stack, "", @progbits

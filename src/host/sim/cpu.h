@@ -1,0 +1,84 @@
+// The software CPU of one host thread: EENTER, EEXIT, asynchronous exits (AEX) and ERESUME, with the state that SGX
+// keeps in the TCS. Entering and leaving are ordinary jumps plus the swap of FS and GS; everything that makes SGX
+// leave an enclave (exceptions, interrupts, `syscall`) arrives as a signal on the thread's alternate stack.
+//
+// How the handler finds the thread: alternate stacks are 64 KiB long and aligned, and HostThread lies at their base.
+// FS cannot be used, because inside the enclave it is the program's. How `syscall` traps: Syscall User Dispatch
+// with everything above ELRANGE as the allowed range, so no selector byte needs to be switched.
+#pragma once
+
+#include <signal.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "boundary/host_calls.h"
+#include "host/sim/cpu_offsets.h"
+
+namespace cloister::host {
+
+class SimEnclave;
+
+struct HostThread {
+  uint64_t host_fs;
+  uint64_t host_gs;
+  uint64_t host_sp;         // at the last EENTER
+  uint64_t tcs;             // address; 0: not an enclave thread
+  uint64_t cssa;
+  uint64_t entry;           // base + OENTRY
+  uint64_t tcs_fs;
+  uint64_t tcs_gs;
+  boundary::HostCallFrame* block;
+  uint64_t ssa;             // address of frame 0
+  uint64_t ssa_frame_size;  // bytes
+  uint64_t xfrm;
+  uint64_t notice;          // a signal came while the host part was running: look again before ERESUME
+  uint64_t reserved;
+  uint64_t iret[5];         // rip, cs, rflags, rsp, ss for ERESUME
+  uint64_t after;           // keeps the frame's end readable
+
+  uint32_t index;
+  SimEnclave* enclave;
+  std::atomic<uint32_t> unparked;  // futex word of Park
+  std::atomic<uint32_t> polling;   // in SocketPoll or ConsoleRead: wake through the eventfd
+  int event_fd;
+  pid_t tid;
+};
+
+#define CLOISTER_OFFSET(member, value) static_assert(offsetof(HostThread, member) == (value))
+CLOISTER_OFFSET(host_fs, CPU_HOST_FS);
+CLOISTER_OFFSET(host_gs, CPU_HOST_GS);
+CLOISTER_OFFSET(host_sp, CPU_HOST_SP);
+CLOISTER_OFFSET(tcs, CPU_TCS);
+CLOISTER_OFFSET(cssa, CPU_CSSA);
+CLOISTER_OFFSET(entry, CPU_ENTRY);
+CLOISTER_OFFSET(tcs_fs, CPU_TCS_FS);
+CLOISTER_OFFSET(tcs_gs, CPU_TCS_GS);
+CLOISTER_OFFSET(block, CPU_BLOCK);
+CLOISTER_OFFSET(ssa, CPU_SSA);
+CLOISTER_OFFSET(ssa_frame_size, CPU_SSA_FRAME_SIZE);
+CLOISTER_OFFSET(xfrm, CPU_XFRM);
+CLOISTER_OFFSET(notice, CPU_NOTICE);
+CLOISTER_OFFSET(iret, CPU_IRET);
+#undef CLOISTER_OFFSET
+
+// EENTER with CSSA as it stands. Returns rdi at EEXIT (boundary::LeaveReason). cpu.S.
+extern "C" uint64_t sim_eenter(HostThread* thread);
+extern "C" void sim_eexit();  // where the kernel's exit gate is made to jump
+
+// Sets up the calling thread: alternate stack with a HostThread, Syscall User Dispatch, FS and GS. `enclave` may be
+// null for a thread that only must survive the process's signal handlers. Aborts with a message when the machine
+// cannot (no FSGSBASE, no Syscall User Dispatch).
+HostThread* sim_thread_begin(SimEnclave* enclave);
+void sim_thread_end(HostThread* thread);
+
+// Installs the process's signal handlers; once.
+void sim_install_handlers();
+
+// Makes `thread` notice something now: out of Park, SocketPoll, ConsoleRead, or out of the program.
+// Async-signal-safe.
+void sim_wake(HostThread& thread);
+void sim_kick(HostThread& thread);  // also forces an AEX
+
+}  // namespace cloister::host
