@@ -74,6 +74,13 @@ class [[nodiscard]] BasicResult {
   BasicResult(U&& value) : ok_(true) {  // NOLINT
     new (&value_) T(std::forward<U>(value));
   }
+  // Another part's error type that knows how to become ours.
+  template <class F>
+    requires(std::is_convertible_v<F &&, E> && !std::is_convertible_v<F &&, T> &&
+             !std::is_same_v<std::remove_cvref_t<F>, E> && !std::is_same_v<std::remove_cvref_t<F>, BasicResult>)
+  BasicResult(F&& error) : ok_(false) {  // NOLINT
+    new (&error_) E(std::forward<F>(error));
+  }
   BasicResult(BasicResult&& other) noexcept : ok_(other.ok_) {
     if (ok_) {
       new (&value_) T(std::move(other.value_));
@@ -129,6 +136,12 @@ class [[nodiscard]] BasicResult<void, E> {
 
   BasicResult() : ok_(true), none_() {}
   BasicResult(E error) : ok_(false) { new (&error_) E(std::move(error)); }  // NOLINT
+  template <class F>
+    requires(std::is_convertible_v<F &&, E> && !std::is_same_v<std::remove_cvref_t<F>, E> &&
+             !std::is_same_v<std::remove_cvref_t<F>, BasicResult>)
+  BasicResult(F&& error) : ok_(false) {  // NOLINT
+    new (&error_) E(std::forward<F>(error));
+  }
   BasicResult(BasicResult&& other) noexcept : ok_(other.ok_), none_() {
     if (!ok_) new (&error_) E(std::move(other.error_));
   }

@@ -10,6 +10,7 @@ namespace cloister {
 
 // Overwrites memory in a way the compiler may not remove.
 inline void wipe(void* data, size_t size) {
+  if (size == 0) return;
   std::memset(data, 0, size);
   __asm__ __volatile__("" : : "r"(data) : "memory");
 }

@@ -1,0 +1,27 @@
+// One function per command group: it adds its subcommands, and what a subcommand returns becomes the exit code.
+#pragma once
+
+#include <functional>
+
+#include "base/result.h"
+
+namespace CLI {
+class App;
+}
+
+namespace cloister::cli {
+
+// Exit codes are an interface: scripts depend on them.
+enum ExitCode : int { kOk = 0, kFailed = 1, kUsage = 2, kIntegrity = 3, kRefused = 4, kUnavailable = 5 };
+int exit_code_of(const Error& error);
+
+// Prints `cloister: what failed` and, where there is one, `  what to do`; returns the exit code.
+int report(const Error& error);
+
+// Set by the subcommand that was chosen; run after parsing.
+using Action = std::function<int()>;
+
+void add_volume_commands(CLI::App& app, Action& action);
+void add_attestation_commands(CLI::App& app, Action& action);
+
+}  // namespace cloister::cli

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# The command line as a user meets it: real files, exit codes, texts. Usage: cli_test.sh CLOISTER_BINARY
+set -euo pipefail
+cloister=$(realpath "${1:?usage: cli_test.sh CLOISTER_BINARY}")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+fail() {
+  echo "FAILED: $*" >&2
+  exit 1
+}
+expect() {  # wanted exit code, words of the output, command…
+  local want=$1 words=$2 code=0 out
+  shift 2
+  out=$("$@" 2>&1) || code=$?
+  [ "$code" -eq "$want" ] || fail "exit code $code in place of $want: $* => $out"
+  [[ $out == *"$words"* ]] || fail "output lacks '$words': $* => $out"
+}
+
+# A tree with everything that must survive the trip.
+mkdir -p 'IN/deep/a b/ü/ñ' IN/empty-folder
+echo 'Hello world' >IN/hello.txt
+: >IN/empty
+head -c 5000000 /dev/urandom >IN/deep/large.bin
+truncate -s 100M IN/sparse
+printf 'x' | dd of=IN/sparse bs=1 seek=50000000 conv=notrunc status=none
+printf 'text' >"IN/deep/a b/ü/ñ/$(printf 'new\nline')"
+ln -s ../hello.txt IN/deep/link
+ln -s /nowhere IN/dangling
+chmod 750 IN/deep
+chmod 640 IN/empty
+touch -d '2001-02-03 04:05:06.789' IN/hello.txt
+for i in $(seq 1 2000); do echo "$i" >"IN/deep/file-$i"; done
+
+key=(--key-file key)
+first=$("$cloister" volume create vol "${key[@]}")
+[[ $first =~ ^[0-9a-f]{32}$ ]] || fail "create printed '$first'"
+[ "$(stat -c %a key)" = 600 ] || fail 'the key file can be read by others'
+second=$("$cloister" volume add vol IN "${key[@]}" --tag "$first" 2>/dev/null)
+[ "$first" != "$second" ] || fail 'the tag did not change'
+"$cloister" volume verify vol "${key[@]}" --tag "$second" >/dev/null
+"$cloister" volume get vol OUT "${key[@]}" --tag "$second"
+diff -r --no-dereference IN OUT || fail 'the trees differ'
+listing() { (cd "$1" && find . -mindepth 1 ! -type l -printf '%P|%m|%s|%T@\n' | sed -E '/\|4096\|/s/\|4096\|/|dir|/' | sort); }
+diff <(listing IN | grep -v '|dir|') <(listing OUT | grep -v '|dir|') || fail 'modes, sizes or times differ'
+[ "$("$cloister" volume cat vol hello.txt "${key[@]}" --tag "$second")" = 'Hello world' ] || fail 'cat'
+[ "$("$cloister" volume tag vol "${key[@]}" --without-freshness 2>/dev/null)" = "$second" ] || fail 'tag'
+expect 0 'new\x0aline' "$cloister" volume ls vol "${key[@]}" --tag "$second"
+
+# Nothing of the content or the names is in the folder; foreign files are not an error.
+if grep -rqaE 'Hello world|hello\.txt|file-1999' vol; then fail 'plaintext in the volume'; fi
+echo foreign >vol/README
+"$cloister" volume verify vol "${key[@]}" --tag "$second" >/dev/null || fail 'a foreign file is an error'
+
+# What must be refused.
+expect 3 'The FSPF tag is not fresh - suspected replay attack' "$cloister" volume verify vol "${key[@]}" --tag "$(printf %032d 1)"
+printf '%064d\n' 7 >wrong
+expect 3 'wrong volume key' "$cloister" volume verify vol --key-file wrong --tag "$second"
+expect 2 'not 64 hex digits' env CLOISTER_VOLUME_KEY=abc "$cloister" volume verify vol --tag "$second"
+expect 2 'no volume key' env -u CLOISTER_VOLUME_KEY "$cloister" volume verify vol --tag "$second"
+expect 2 'not 32 hex digits' "$cloister" volume verify vol "${key[@]}" --tag 12
+expect 1 'nowhere' "$cloister" volume verify nowhere "${key[@]}" --tag "$second"
+expect 2 '' "$cloister" volume nonsense
+expect 2 '' "$cloister"
+expect 0 'cloister ' "$cloister" version
+
+# Every object truncated, removed or changed in one byte is noticed (volume.lock carries nothing).
+objects=$(cd vol && find objects -type f | sort | head -3)
+for object in $objects; do
+  rm -rf bad && cp -r vol bad && truncate -s -1 "bad/$object"
+  expect 3 '' "$cloister" volume verify bad "${key[@]}" --tag "$second"
+  rm -rf bad && cp -r vol bad && rm "bad/$object"
+  expect 3 '' "$cloister" volume verify bad "${key[@]}" --tag "$second"
+done
+
+# An interrupted writer leaves the old or the new state, never anything else.
+mkdir MORE && head -c 30000000 /dev/urandom >MORE/blob
+for delay in 0.002 0.01 0.03 0.05 0.08; do
+  rm -rf crash && cp -r vol crash
+  "$cloister" volume add crash MORE "${key[@]}" --tag "$second" >crash.tag 2>/dev/null &
+  pid=$!
+  sleep "$delay"
+  kill -9 "$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || true
+  tag=$second
+  [ -s crash.tag ] && tag=$(cat crash.tag)
+  "$cloister" volume verify crash "${key[@]}" --tag "$tag" >/dev/null || fail "after kill at ${delay}s the volume does not open"
+done
+
+# Evidence that is none.
+expect 2 '' "$cloister" attestation verify --quote absent --collateral absent
+echo '{}' >empty.json
+head -c 1000 /dev/zero >zero.bin
+expect 4 'reject' "$cloister" attestation verify --quote zero.bin --collateral empty.json --json
+echo 'all checks of the command line passed'
