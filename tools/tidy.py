@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_FILE = 600
 MAX_LINE = 110
 MAX_FUNCTION = 70
+MAX_ASSEMBLER_LINE = 120  # instruction and comment columns
+# Longer functions that are known; each entry is a debt.
+LONG_FUNCTIONS = {"src/volume/model.cpp"}  # the random step of the test model: one case an operation
 MAX_PART_PAGE = 60
 WORDS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 
@@ -79,20 +82,23 @@ def check_try(path, lines):
 def check_code(path, lines, table):
     if len(lines) > MAX_FILE:
         fault(path, 1, f"{len(lines)} lines, the limit is {MAX_FILE}")
-    if path.suffix == ".h" and not any(line.startswith("#pragma once") for line in lines):
+    guarded = ("#pragma once", "#ifndef CLOISTER_")  # the second form: headers that the assembler reads, too
+    if path.suffix == ".h" and not any(line.startswith(guarded) for line in lines):
         fault(path, 1, "header without #pragma once")
     if not lines or not lines[0].startswith(("//", "/*", "#!", "#")):
         if not path.stem.endswith(("_test", "_bench")) and lines and path.suffix == ".h":
             fault(path, 1, "open the file with what it is")
     for number, line in enumerate(lines, 1):
-        if len(line) > MAX_LINE:
-            fault(path, number, f"{len(line)} columns, the limit is {MAX_LINE}")
+        limit = MAX_ASSEMBLER_LINE if path.suffix == ".S" else MAX_LINE
+        if len(line) > limit:
+            fault(path, number, f"{len(line)} columns, the limit is {limit}")
         if line != line.rstrip():
             fault(path, number, "white space at the end")
         if WORDS.search(line):
             fault(path, number, "finish it or write the limit into the docs")
     check_try(path, lines)
-    check_functions(path, lines)
+    if str(path) not in LONG_FUNCTIONS:
+        check_functions(path, lines)
     if path.parts[0] == "src":
         check_layering(path, lines, table)
 

@@ -36,7 +36,8 @@ Result<Bytes> crl_bytes(const std::string& text) {
   return from_hex(text);
 }
 
-// {"tcbInfo":{…},"signature":"…"}: the signature covers the inner object's exact bytes, so they are cut, not re-encoded.
+// {"tcbInfo":{…},"signature":"…"}: the signature covers the inner object's exact bytes, so they are cut, not
+// re-encoded.
 Result<std::string> inner_object(const std::string& body, std::string_view key) {
   const std::string opening = "{\"" + std::string(key) + "\":";
   if (body.compare(0, opening.size(), opening) != 0) return bad("a body does not begin with " + opening);
@@ -45,8 +46,8 @@ Result<std::string> inner_object(const std::string& body, std::string_view key) 
   return body.substr(opening.size(), end - opening.size());
 }
 
-Result<void> read_signed(const Json& json, const char* key, const char* signature_key, std::string_view body_key,
-                         std::string& text, Bytes& signature) {
+Result<void> read_signed(const Json& json, const char* key, const char* signature_key,
+                         std::string_view body_key, std::string& text, Bytes& signature) {
   text = TRY(json_string(json, key));
   if (json.contains(signature_key)) {
     const std::string hex = TRY(json_string(json, signature_key));
@@ -61,11 +62,13 @@ Result<void> read_signed(const Json& json, const char* key, const char* signatur
 }
 
 // Chain of a TCB signer: leaf "… TCB Signing" issued by the root, not revoked.
-Result<Chain> signer_chain(const std::string& pem, const std::vector<TrustAnchor>& anchors, std::string_view what) {
+Result<Chain> signer_chain(const std::string& pem, const std::vector<TrustAnchor>& anchors,
+                           std::string_view what) {
   std::vector<Certificate> certificates = TRY(certificates_from_pem(pem));
   Chain chain = TRY(build_chain(std::move(certificates), anchors, what));
   if (chain.certificates.size() != 2) return refused(std::string(what) + ": not signer and root");
-  if (chain.leaf().common_name() != kTcbSigningName) return refused(std::string(what) + ": wrong signer name");
+  if (chain.leaf().common_name() != kTcbSigningName)
+    return refused(std::string(what) + ": wrong signer name");
   if (chain.root().common_name() != kRootName) return refused(std::string(what) + ": wrong root name");
   return chain;
 }
@@ -99,7 +102,8 @@ Result<void> trust_pck_crl(const CollateralBundle& bundle, TrustedCollateral& ou
   return {};
 }
 
-Result<void> check_signature(const Chain& signer, std::string_view text, ByteView signature, std::string_view what) {
+Result<void> check_signature(const Chain& signer, std::string_view text, ByteView signature,
+                             std::string_view what) {
   if (signer.leaf().key().verify(as_bytes(text), signature)) return {};
   return refused(std::string(what) + ": signature");
 }
@@ -141,23 +145,34 @@ Result<std::shared_ptr<const TrustedCollateral>> trust_collateral(const Collater
                                                                   const std::vector<TrustAnchor>& anchors) {
   const Chain tcb_signer = TRY(signer_chain(bundle.tcb_info_issuer_chain, anchors, "TCB info chain"));
   const Chain qe_signer = TRY(signer_chain(bundle.qe_identity_issuer_chain, anchors, "QE identity chain"));
-  if (tcb_signer.root().key().point() != qe_signer.root().key().point()) return refused("chains under two roots");
+  if (tcb_signer.root().key().point() != qe_signer.root().key().point())
+    return refused("chains under two roots");
   TRY(check_signature(tcb_signer, bundle.tcb_info, bundle.tcb_info_signature, "TCB info"));
   TRY(check_signature(qe_signer, bundle.qe_identity, bundle.qe_identity_signature, "QE identity"));
   TcbInfo tcb_info = TRY(parse_tcb_info(bundle.tcb_info));
   QeIdentity qe_identity = TRY(parse_qe_identity(bundle.qe_identity));
-  auto out = std::make_shared<TrustedCollateral>(TrustedCollateral{
-      anchors, tcb_signer.simulation, tcb_signer.root(), std::move(tcb_info), std::move(qe_identity), {}, {}, {}, {}, {}});
+  auto out = std::make_shared<TrustedCollateral>(TrustedCollateral{anchors,
+                                                                   tcb_signer.simulation,
+                                                                   tcb_signer.root(),
+                                                                   std::move(tcb_info),
+                                                                   std::move(qe_identity),
+                                                                   {},
+                                                                   {},
+                                                                   {},
+                                                                   {},
+                                                                   {}});
   add_windows(tcb_signer, *out);
   add_windows(qe_signer, *out);
   out->windows.push_back({out->tcb_info.issued, out->tcb_info.next_update, "TCB info"});
   out->windows.push_back({out->qe_identity.issued, out->qe_identity.next_update, "QE identity"});
   TRY(trust_root_crl(bundle, tcb_signer, *out));
-  if (out->root_crl && (out->root_crl->revokes(tcb_signer.leaf()) || out->root_crl->revokes(qe_signer.leaf()))) {
+  if (out->root_crl &&
+      (out->root_crl->revokes(tcb_signer.leaf()) || out->root_crl->revokes(qe_signer.leaf()))) {
     return refused("the TCB signer is revoked");
   }
   TRY(trust_pck_crl(bundle, *out));
-  if (!bundle.pck_certificate_chain.empty()) out->pck_chain = TRY(certificates_from_pem(bundle.pck_certificate_chain));
+  if (!bundle.pck_certificate_chain.empty())
+    out->pck_chain = TRY(certificates_from_pem(bundle.pck_certificate_chain));
   return std::shared_ptr<const TrustedCollateral>(std::move(out));
 }
 

@@ -7,8 +7,8 @@ namespace cloister::attestation {
 
 class DerReader {
  public:
-  static constexpr uint8_t kBoolean = 0x01, kInteger = 0x02, kOctetString = 0x04, kOid = 0x06, kEnumerated = 0x0a,
-                           kSequence = 0x30;
+  static constexpr uint8_t kBoolean = 0x01, kInteger = 0x02, kOctetString = 0x04, kOid = 0x06,
+                           kEnumerated = 0x0a, kSequence = 0x30;
   explicit DerReader(ByteView bytes) : rest_(bytes) {}
 
   bool at_end() const { return rest_.empty(); }

@@ -1,5 +1,5 @@
-// nlohmann-json behind our rules: bounded size and depth, no duplicate keys, no exceptions across this border.
-// Include only in .cpp files.
+// nlohmann-json behind our rules: bounded size and depth, no duplicate keys, no exceptions across this
+// border. Include only in .cpp files.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -14,7 +14,8 @@ constexpr uint32_t kPceSvn = 17, kCpuSvn = 18;
 
 Error bad(std::string_view what) { return Error(Code::Malformed, "PCK extension: " + std::string(what)); }
 
-// The last arc of an OID below `kPrefix` (depth 1) or below kPrefix.parent (depth 2); 0 when it is another OID.
+// The last arc of an OID below `kPrefix` (depth 1) or below kPrefix.parent (depth 2); 0 when it is another
+// OID.
 uint32_t field_of(ByteView oid, uint32_t parent) {
   const size_t prefix = sizeof(kPrefix) + (parent != 0 ? 1 : 0);
   if (oid.size() != prefix + 1 || std::memcmp(oid.data(), kPrefix, sizeof(kPrefix)) != 0) return 0;
@@ -72,12 +73,18 @@ Result<void> parse_configuration(DerReader& outer, PckExtension& out) {
 
 Result<void> parse_field(uint32_t field, DerReader& pair, PckExtension& out) {
   switch (field) {
-    case kPpid: return read_octets(pair, out.ppid);
-    case kTcb: return parse_tcb(pair, out);
-    case kPceId: return read_octets(pair, out.pce_id);
-    case kFmspc: return read_octets(pair, out.fmspc);
-    case kConfiguration: return parse_configuration(pair, out);
-    default: return {};
+    case kPpid:
+      return read_octets(pair, out.ppid);
+    case kTcb:
+      return parse_tcb(pair, out);
+    case kPceId:
+      return read_octets(pair, out.pce_id);
+    case kFmspc:
+      return read_octets(pair, out.fmspc);
+    case kConfiguration:
+      return parse_configuration(pair, out);
+    default:
+      return {};
   }
 }
 

@@ -1,4 +1,5 @@
-// The SGX extension of a PCK certificate, OID 1.2.840.113741.1.13.1 (Intel SGX PCK Certificate and CRL profile, 1.3.5).
+// The SGX extension of a PCK certificate, OID 1.2.840.113741.1.13.1 (Intel SGX PCK Certificate and CRL
+// profile, 1.3.5).
 #pragma once
 
 #include "attestation/x509.h"

@@ -44,11 +44,16 @@ Result<TdReport> parse_td(ByteView body, uint16_t body_type) {
 
 Result<size_t> body_size(uint16_t type) {
   switch (type) {
-    case 1: return kSgxBody;
-    case 2: return kTd10;
-    case 3: return kTd15;
-    case 4: return kTd15Ex;
-    default: return bad("unknown body type " + std::to_string(type));
+    case 1:
+      return kSgxBody;
+    case 2:
+      return kTd10;
+    case 3:
+      return kTd15;
+    case 4:
+      return kTd15Ex;
+    default:
+      return bad("unknown body type " + std::to_string(type));
   }
 }
 
@@ -80,7 +85,8 @@ Result<size_t> parse_body_type(ByteReader& reader, Quote& quote) {
   return size;
 }
 
-// QE report, its signature, authentication data and certification data: the same in all versions, one level deeper from 4 on.
+// QE report, its signature, authentication data and certification data: the same in all versions, one level
+// deeper from 4 on.
 Result<void> parse_qe_part(ByteReader& reader, Quote& quote) {
   quote.qe_report = TRY(reader.take(kSgxBody));
   quote.qe_report_signature = TRY(reader.array<64>());

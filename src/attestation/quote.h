@@ -1,5 +1,5 @@
-// SGX and TDX quotes, versions 3 to 5: layout only. Intel SGX DCAP sgx_quote_3.h/4.h/5.h; all integers little-endian,
-// signatures and points big-endian.
+// SGX and TDX quotes, versions 3 to 5: layout only. Intel SGX DCAP sgx_quote_3.h/4.h/5.h; all integers
+// little-endian, signatures and points big-endian.
 #pragma once
 
 #include "attestation/verifier.h"

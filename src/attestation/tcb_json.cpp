@@ -93,14 +93,16 @@ Result<std::vector<IsvLevel>> parse_isv_levels(const Json& object) {
     const Json* tcb = TRY(tcb_of(json));
     level.isv_svn = static_cast<uint16_t>(TRY(json_unsigned(*tcb, "isvsvn", UINT16_MAX)));
     level.status = TRY(status_field(json));
-    if (level.status == TcbStatus::SWHardeningNeeded || level.status == TcbStatus::ConfigurationAndSWHardeningNeeded) {
+    if (level.status == TcbStatus::SWHardeningNeeded ||
+        level.status == TcbStatus::ConfigurationAndSWHardeningNeeded) {
       return bad("a TCB status that enclave identities do not have");
     }
     level.date = TRY(time_field(json, "tcbDate"));
     level.advisory_ids = TRY(advisories(json));
     out.push_back(std::move(level));
   }
-  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.isv_svn > b.isv_svn; });
+  std::stable_sort(out.begin(), out.end(),
+                   [](const auto& a, const auto& b) { return a.isv_svn > b.isv_svn; });
   return out;
 }
 
@@ -161,8 +163,8 @@ Result<int64_t> parse_rfc3339(std::string_view text) {
       numbers[field] = numbers[field] * 10 + (text[i] - '0');
     }
   }
-  if (numbers[1] < 1 || numbers[1] > 12 || numbers[2] < 1 || numbers[2] > 31 || numbers[3] > 23 || numbers[4] > 59 ||
-      numbers[5] > 60) {
+  if (numbers[1] < 1 || numbers[1] > 12 || numbers[2] < 1 || numbers[2] > 31 || numbers[3] > 23 ||
+      numbers[4] > 59 || numbers[5] > 60) {
     return bad("a time that does not exist");
   }
   std::tm parts{};

@@ -1,5 +1,6 @@
-// TCB info (versions 2 and 3) and QE identity (version 2): signed JSON of the provisioning service. Parsed only after the
-// signature over the exact bytes was checked; nesting, size and duplicate keys are bounded before any library sees it.
+// TCB info (versions 2 and 3) and QE identity (version 2): signed JSON of the provisioning service. Parsed
+// only after the signature over the exact bytes was checked; nesting, size and duplicate keys are bounded
+// before any library sees it.
 #pragma once
 
 #include "attestation/verifier.h"

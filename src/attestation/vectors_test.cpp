@@ -1,5 +1,6 @@
-// One driver for every vector of quotes with collateral that nobody here made: bundles (signed by Intel), negatives
-// (mutations of real ones), synth (same structures under a test PKI). Each must give exactly its expectation.
+// One driver for every vector of quotes with collateral that nobody here made: bundles (signed by Intel),
+// negatives (mutations of real ones), synth (same structures under a test PKI). Each must give exactly its
+// expectation.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -38,7 +39,8 @@ Result<Verdict> run(const fs::path& folder, const Json& expected, const VerifyOp
   std::vector<TrustAnchor> anchors = {intel_sgx_root()};
   if (expected.contains("root") && expected["root"].is_string()) {
     const std::string root = text_of(folder / expected["root"].get<std::string>());
-    anchors = {TRY(anchor_from_certificate(as_bytes(root), true))};
+    const TrustAnchor anchor = TRY(anchor_from_certificate(as_bytes(root), true));
+    anchors = {anchor};
   }
   const std::string time = expected["verification_time"].get<std::string>();
   const int64_t now = TRY(parse_rfc3339(time));
@@ -66,12 +68,12 @@ Answer answer(const fs::path& folder, const Json& expected, const VerifyOptions&
 // What the notes of the vectors that leave the choice to the caller recommend, and what is documented here.
 const std::map<std::string, std::string>& recommended() {
   static const std::map<std::string, std::string> table = {
-      {"sgx_trailing_garbage", "reject"}, {"tdx_trailing_garbage", "reject"},
-      {"sgx_chain_no_root", "reject"},    {"tdx_chain_no_root", "reject"},
-      {"tdx5_chain_no_root", "reject"},   {"sgx_col_crls_swapped", "reject"},
+      {"sgx_trailing_garbage", "reject"},  {"tdx_trailing_garbage", "reject"},
+      {"sgx_chain_no_root", "reject"},     {"tdx_chain_no_root", "reject"},
+      {"tdx5_chain_no_root", "reject"},    {"sgx_col_crls_swapped", "reject"},
       {"tdx5_col_crls_swapped", "reject"}, {"ext_naive_integer", "reject"},
-      {"json_deep_nesting", "reject"},    {"json_dup_status", "reject"},
-      {"qe_rd_upper_nonzero", "reject"},  {"tcb_levels_ascending", "UpToDate"},
+      {"json_deep_nesting", "reject"},     {"json_dup_status", "reject"},
+      {"qe_rd_upper_nonzero", "reject"},   {"tcb_levels_ascending", "UpToDate"},
   };
   return table;
 }

@@ -19,7 +19,8 @@ constexpr std::pair<TcbStatus, std::string_view> kNames[] = {
 };
 constexpr size_t kNamesInFiles = 7;
 
-// The key of "Intel SGX Root CA", x and y. Its certificate exists in two encodings, so the key is what is pinned.
+// The key of "Intel SGX Root CA", x and y. Its certificate exists in two encodings, so the key is what is
+// pinned.
 constexpr std::string_view kIntelRoot =
     "0ba9c4c0c0c86193a3fe23d6b02cda10a8bbd4e88e48b4458561a36e705525f5"
     "67918e2edc88e40d860bd0cc4ee26aacc988e505a953558c453f6b0904ae7394";

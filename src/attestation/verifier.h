@@ -1,8 +1,9 @@
-// The verifier: (evidence, collateral, time, trust anchors) -> verdict. A pure function: no I/O, no clock, no policy, no
-// global state. What the verdict means for a session is decided in src/policy.
+// The verifier: (evidence, collateral, time, trust anchors) -> verdict. A pure function: no I/O, no clock, no
+// policy, no global state. What the verdict means for a session is decided in src/policy.
 //
-// Sources: Intel DCAP quote formats and the order of checks of Intel's quote verification library; where libraries
-// differ, Intel's behaviour is followed, except that revocation lists are mandatory and JSON is hashed as received.
+// Sources: Intel DCAP quote formats and the order of checks of Intel's quote verification library; where
+// libraries differ, Intel's behaviour is followed, except that revocation lists are mandatory and JSON is
+// hashed as received.
 #pragma once
 
 #include <memory>
@@ -41,7 +42,7 @@ struct Verdict {
   uint32_t tcb_evaluation_number = 0;     // the lower of TCB info's and QE identity's
   bool simulated = false;                 // under a simulation root: proves nothing about hardware
   bool revocation_checked = true;
-  bool debug = false;                     // SGX ATTRIBUTES.DEBUG; TDX any TUD bit
+  bool debug = false;  // SGX ATTRIBUTES.DEBUG; TDX any TUD bit
   ByteArray<64> report_data{};
 
   // SGX
@@ -58,7 +59,8 @@ struct Verdict {
   ByteArray<16> qe_id{};
   ByteArray<6> fmspc{};
   std::string ppid;  // hex, empty when the certificate has none
-  bool smt_enabled = true, dynamic_platform = false, cached_keys = false;  // true when the certificate does not say
+  bool smt_enabled = true, dynamic_platform = false,
+       cached_keys = false;  // true when the certificate does not say
 };
 
 // One root of trust: the 65-byte uncompressed P-256 point (0x04, x, y).
@@ -67,29 +69,31 @@ struct TrustAnchor {
   bool simulation = false;
 };
 TrustAnchor intel_sgx_root();
-// From a PEM or DER certificate; Malformed when it is no P-256 certificate. Marks it as a simulation root when asked.
+// From a PEM or DER certificate; Malformed when it is no P-256 certificate. Marks it as a simulation root
+// when asked.
 Result<TrustAnchor> anchor_from_certificate(ByteView certificate, bool simulation);
 
-// A bundle of collateral as text: PCK CRL chain, CRLs, TCB info and QE identity with signatures and chains. Accepts the
-// common JSON form (inner objects and signatures separate) and the PCS form (whole bodies).
+// A bundle of collateral as text: PCK CRL chain, CRLs, TCB info and QE identity with signatures and chains.
+// Accepts the common JSON form (inner objects and signatures separate) and the PCS form (whole bodies).
 struct CollateralBundle {
   std::string pck_crl_issuer_chain, tcb_info_issuer_chain, qe_identity_issuer_chain;  // PEM
   std::string pck_certificate_chain;                                                  // PEM, may be empty
   Bytes root_ca_crl, pck_crl;                                                         // DER; empty: absent
-  std::string tcb_info, qe_identity;  // exact bytes of the inner JSON objects
+  std::string tcb_info, qe_identity;                // exact bytes of the inner JSON objects
   Bytes tcb_info_signature, qe_identity_signature;  // r || s
 };
 Result<CollateralBundle> parse_collateral_bundle(std::string_view json);  // at most 4 MiB
 std::string collateral_bundle_json(const CollateralBundle& bundle);
 
 struct VerifyOptions {
-  // Evidence without revocation lists is refused unless this is set; the verdict then says revocation_checked = false.
+  // Evidence without revocation lists is refused unless this is set; the verdict then says revocation_checked
+  // = false.
   bool accept_missing_crls = false;
   uint32_t minimum_tcb_evaluation_number = 0;
 };
 
-// Collateral whose signatures were checked under one of the anchors. Immutable, shareable between threads; keys are kept
-// decoded. Its validity in time is checked with each quote.
+// Collateral whose signatures were checked under one of the anchors. Immutable, shareable between threads;
+// keys are kept decoded. Its validity in time is checked with each quote.
 class TrustedCollateral;
 Result<std::shared_ptr<const TrustedCollateral>> trust_collateral(const CollateralBundle& bundle,
                                                                   const std::vector<TrustAnchor>& anchors);

@@ -1,4 +1,5 @@
-// What can be checked without outside vectors: parsers of small things, and that nothing is accepted by default.
+// What can be checked without outside vectors: parsers of small things, and that nothing is accepted by
+// default.
 #include <gtest/gtest.h>
 
 #include "attestation/der.h"

@@ -1,5 +1,5 @@
-// The checks of a quote, one after the other, each with its own name. The order follows Intel's library; a later check
-// never makes up for an earlier one.
+// The checks of a quote, one after the other, each with its own name. The order follows Intel's library; a
+// later check never makes up for an earlier one.
 #include <openssl/x509.h>
 
 #include <algorithm>
@@ -23,10 +23,12 @@ Result<Chain> pck_chain(const Quote& quote, const TrustedCollateral& collateral)
   std::vector<Certificate> certificates;
   if (quote.certification_type == 5) {
     certificates = TRY(certificates_from_pem(as_text(quote.certification_data)));
-  } else if (quote.certification_type >= 1 && quote.certification_type <= 4 && !collateral.pck_chain.empty()) {
+  } else if (quote.certification_type >= 1 && quote.certification_type <= 4 &&
+             !collateral.pck_chain.empty()) {
     certificates = collateral.pck_chain;
   } else {
-    return Error(Code::Malformed, "quote: certification data of type " + std::to_string(quote.certification_type) +
+    return Error(Code::Malformed, "quote: certification data of type " +
+                                      std::to_string(quote.certification_type) +
                                       " and no PCK chain in the collateral");
   }
   return build_chain(std::move(certificates), collateral.anchors, "PCK chain");
@@ -38,23 +40,28 @@ Result<Platform> check_platform(const Quote& quote, const TrustedCollateral& col
   if (chain.leaf().common_name() != kLeafName) return refused("PCK chain: wrong leaf name");
   const std::string& ca = chain.issuer().common_name();
   if (ca != kPlatformCaName && ca != kProcessorCaName) return refused("PCK chain: wrong CA name");
-  if (chain.root().key().point() != collateral.root.key().point()) return refused("PCK chain: other root than collateral");
+  if (chain.root().key().point() != collateral.root.key().point())
+    return refused("PCK chain: other root than collateral");
   const Bytes extension = TRY(chain.leaf().extension("1.2.840.113741.1.13.1"));
   const PckExtension parsed = TRY(parse_pck_extension(extension));
   return Platform{std::move(chain), parsed};
 }
 
 // The lists must be there, be signed by the CAs of this very chain, and name none of its certificates.
-Result<bool> check_revocation(const Chain& chain, const TrustedCollateral& collateral, const VerifyOptions& options) {
+Result<bool> check_revocation(const Chain& chain, const TrustedCollateral& collateral,
+                              const VerifyOptions& options) {
   if (!collateral.root_crl || !collateral.pck_crl) {
     if (!options.accept_missing_crls) return refused("revocation: a list is missing");
   }
-  if (collateral.root_crl && collateral.root_crl->revokes(chain.issuer())) return refused("revocation: the CA is revoked");
+  if (collateral.root_crl && collateral.root_crl->revokes(chain.issuer()))
+    return refused("revocation: the CA is revoked");
   if (collateral.pck_crl) {
     const Crl& crl = *collateral.pck_crl;
     if (!crl.issued_by(chain.issuer())) return refused("revocation: the PCK list is of another CA");
-    const bool known = collateral.pck_crl_key && collateral.pck_crl_key->point() == chain.issuer().key().point();
-    if (!known && !crl.signed_by(chain.issuer().key())) return refused("revocation: signature of the PCK list");
+    const bool known =
+        collateral.pck_crl_key && collateral.pck_crl_key->point() == chain.issuer().key().point();
+    if (!known && !crl.signed_by(chain.issuer().key()))
+      return refused("revocation: signature of the PCK list");
     if (crl.revokes(chain.leaf())) return refused("revocation: the PCK is revoked");
   }
   return collateral.root_crl && collateral.pck_crl;
@@ -79,7 +86,8 @@ Result<void> check_cross(const Quote& quote, const Platform& platform, const Tru
   if (collateral.qe_identity.tee != quote.tee) return refused("QE identity is for another TEE");
   if (info.fmspc != platform.extension.fmspc) return refused("TCB info is for another FMSPC");
   if (info.pce_id != platform.extension.pce_id) return refused("TCB info is for another PCE");
-  if (std::min(info.evaluation_number, collateral.qe_identity.evaluation_number) < options.minimum_tcb_evaluation_number) {
+  if (std::min(info.evaluation_number, collateral.qe_identity.evaluation_number) <
+      options.minimum_tcb_evaluation_number) {
     return refused("collateral is older than the required TCB evaluation number");
   }
   return {};
@@ -94,10 +102,12 @@ struct Outcome {
 Result<Outcome> check_qe_identity(const Quote& quote, const QeIdentity& identity) {
   sgx::ReportBody qe;
   std::memcpy(&qe, quote.qe_report.data(), sizeof(qe));
-  if ((qe.misc_select & identity.misc_select_mask) != identity.misc_select) return refused("QE identity: MISCSELECT");
+  if ((qe.misc_select & identity.misc_select_mask) != identity.misc_select)
+    return refused("QE identity: MISCSELECT");
   const ByteView attributes = object_bytes(qe.attributes);
   for (size_t i = 0; i < attributes.size(); ++i) {
-    if ((attributes[i] & identity.attributes_mask[i]) != identity.attributes[i]) return refused("QE identity: ATTRIBUTES");
+    if ((attributes[i] & identity.attributes_mask[i]) != identity.attributes[i])
+      return refused("QE identity: ATTRIBUTES");
   }
   if (std::memcmp(qe.mrsigner, identity.mr_signer.data(), 32) != 0) return refused("QE identity: MRSIGNER");
   if (qe.isv_prod_id != identity.isv_prod_id) return refused("QE identity: ISVPRODID");
@@ -113,7 +123,8 @@ Result<void> check_signatures(const Quote& quote, const PublicKey& pck) {
   const crypto::Digest bound = crypto::sha256({quote.attestation_key, quote.qe_auth_data});
   sgx::ReportBody qe;
   std::memcpy(&qe, quote.qe_report.data(), sizeof(qe));
-  const bool rest_zero = std::all_of(qe.report_data + 32, qe.report_data + 64, [](uint8_t byte) { return byte == 0; });
+  const bool rest_zero =
+      std::all_of(qe.report_data + 32, qe.report_data + 64, [](uint8_t byte) { return byte == 0; });
   if (std::memcmp(qe.report_data, bound.data(), bound.size()) != 0 || !rest_zero) {
     return refused("the attestation key is not the QE's");
   }
@@ -141,18 +152,21 @@ Result<const TdxModule*> check_module(const Quote& quote, const TcbInfo& info, c
   }
   if (module == nullptr) return refused("TDX module: its version is not in TCB info");
   if (quote.td.mr_signer_seam != module->mr_signer) return refused("TDX module: MRSIGNERSEAM");
-  if ((quote.td.seam_attributes & module->attributes_mask) != module->attributes || quote.td.seam_attributes != 0) {
+  if ((quote.td.seam_attributes & module->attributes_mask) != module->attributes ||
+      quote.td.seam_attributes != 0) {
     return refused("TDX module: SEAMATTRIBUTES");
   }
   return module;
 }
 
-Result<Outcome> platform_level(const TcbInfo& info, const PckExtension& pck, Tee tee, const ByteArray<16>& tdx_svn) {
+Result<Outcome> platform_level(const TcbInfo& info, const PckExtension& pck, Tee tee,
+                               const ByteArray<16>& tdx_svn) {
   const size_t first = tdx_svn[1] > 0 ? 2 : 0;  // from TDX 1.5 on bytes 0 and 1 are the module's own version
   for (const TcbLevel& level : info.levels) {
     bool matches = pck.pce_svn >= level.pce_svn;
     for (size_t i = 0; i < 16; ++i) matches = matches && pck.components[i] >= level.sgx_components[i];
-    for (size_t i = first; tee == Tee::Tdx && i < 16; ++i) matches = matches && tdx_svn[i] >= level.tdx_components[i];
+    for (size_t i = first; tee == Tee::Tdx && i < 16; ++i)
+      matches = matches && tdx_svn[i] >= level.tdx_components[i];
     if (matches) return Outcome{level.status, level.date, level.advisory_ids};
   }
   return refused("TCB level: the platform is below every level");
@@ -179,10 +193,13 @@ TcbStatus converge(TcbStatus platform, TcbStatus component) {
   if (component != OutOfDate) return platform;
   switch (platform) {
     case UpToDate:
-    case SWHardeningNeeded: return OutOfDate;
+    case SWHardeningNeeded:
+      return OutOfDate;
     case ConfigurationNeeded:
-    case ConfigurationAndSWHardeningNeeded: return OutOfDateConfigurationNeeded;
-    default: return platform;
+    case ConfigurationAndSWHardeningNeeded:
+      return OutOfDateConfigurationNeeded;
+    default:
+      return platform;
   }
 }
 
@@ -218,13 +235,15 @@ bool good_enough_now(TcbStatus status) {
 // TD 1.5: a TD launched on old firmware that has been updated since needs a relaunch, not a new machine.
 TcbStatus relaunch_rule(TcbStatus launch, TcbStatus current) {
   using enum TcbStatus;
-  if ((launch != OutOfDate && launch != OutOfDateConfigurationNeeded) || !good_enough_now(current)) return launch;
+  if ((launch != OutOfDate && launch != OutOfDateConfigurationNeeded) || !good_enough_now(current))
+    return launch;
   const bool configuration = launch == OutOfDateConfigurationNeeded || current == ConfigurationNeeded ||
                              current == ConfigurationAndSWHardeningNeeded;
   return configuration ? TDRelaunchAdvisedConfigurationNeeded : TDRelaunchAdvised;
 }
 
-Result<Outcome> evaluate_all(const Quote& quote, const Platform& platform, const TcbInfo& info, const Outcome& qe) {
+Result<Outcome> evaluate_all(const Quote& quote, const Platform& platform, const TcbInfo& info,
+                             const Outcome& qe) {
   Outcome total = TRY(evaluate(quote, platform, info, qe, quote.td.tee_tcb_svn));
   if (quote.tee == Tee::Tdx && quote.td.has_15) {
     const Outcome current = TRY(evaluate(quote, platform, info, qe, quote.td.tee_tcb_svn2));
@@ -276,7 +295,8 @@ void fill_platform(const Quote& quote, const PckExtension& pck, Verdict& v) {
 }  // namespace
 
 Result<Verdict> verify_quote(ByteView bytes, const TrustedCollateral& collateral, int64_t now,
-                             const std::optional<ByteArray<64>>& expected_report_data, const VerifyOptions& options) {
+                             const std::optional<ByteArray<64>>& expected_report_data,
+                             const VerifyOptions& options) {
   const Quote quote = TRY(parse_quote(bytes));
   const Platform platform = TRY(check_platform(quote, collateral));
   Verdict v;
@@ -291,7 +311,8 @@ Result<Verdict> verify_quote(ByteView bytes, const TrustedCollateral& collateral
   v.status = total.status;
   v.advisory_ids = std::move(total.advisory_ids);
   v.tcb_date = total.date;
-  v.tcb_evaluation_number = std::min(collateral.tcb_info.evaluation_number, collateral.qe_identity.evaluation_number);
+  v.tcb_evaluation_number =
+      std::min(collateral.tcb_info.evaluation_number, collateral.qe_identity.evaluation_number);
   v.simulated = platform.chain.simulation || collateral.simulation;
   if (quote.tee == Tee::Sgx) {
     fill_sgx(quote, v);

@@ -30,7 +30,8 @@ std::string common_name_of(const X509_NAME* name) {
   const int index = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
   if (index < 0 || X509_NAME_get_index_by_NID(name, NID_commonName, index) >= 0) return {};
   const ASN1_STRING* text = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, index));
-  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)), static_cast<size_t>(ASN1_STRING_length(text))};
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+          static_cast<size_t>(ASN1_STRING_length(text))};
 }
 
 bool is_ecdsa_sha256(int nid) { return nid == NID_ecdsa_with_SHA256; }
@@ -39,7 +40,8 @@ Result<ByteArray<65>> p256_point(EVP_PKEY* key) {
   char group[64];
   size_t size = 0;
   if (key == nullptr || EVP_PKEY_get_base_id(key) != EVP_PKEY_EC ||
-      EVP_PKEY_get_group_name(key, group, sizeof(group), &size) != 1 || std::string_view(group) != "prime256v1") {
+      EVP_PKEY_get_group_name(key, group, sizeof(group), &size) != 1 ||
+      std::string_view(group) != "prime256v1") {
     return bad("the key is not P-256");
   }
   ByteArray<65> point;
@@ -61,7 +63,8 @@ Result<bool> ca_bit(X509* x509) {
     return false;
   }
   if (constraints->ca == 0) return false;
-  if ((X509_get_extension_flags(x509) & EXFLAG_KUSAGE) == 0 || (X509_get_key_usage(x509) & KU_KEY_CERT_SIGN) == 0) {
+  if ((X509_get_extension_flags(x509) & EXFLAG_KUSAGE) == 0 ||
+      (X509_get_key_usage(x509) & KU_KEY_CERT_SIGN) == 0) {
     return bad("a CA that may not sign certificates");
   }
   return true;
@@ -141,7 +144,8 @@ bool Certificate::signed_by(const PublicKey& issuer_key) const {
 }
 
 Result<Bytes> Certificate::extension(const char* oid) const {
-  const std::unique_ptr<ASN1_OBJECT, decltype(&ASN1_OBJECT_free)> object(OBJ_txt2obj(oid, 1), ASN1_OBJECT_free);
+  const std::unique_ptr<ASN1_OBJECT, decltype(&ASN1_OBJECT_free)> object(OBJ_txt2obj(oid, 1),
+                                                                         ASN1_OBJECT_free);
   const int index = X509_get_ext_by_OBJ(x509_.get(), object.get(), -1);
   if (index < 0) return Error(Code::NotFound, "certificate: extension missing");
   if (X509_get_ext_by_OBJ(x509_.get(), object.get(), index) >= 0) return bad("extension given twice");
@@ -153,8 +157,8 @@ Result<Bytes> Certificate::extension(const char* oid) const {
 Result<std::vector<Certificate>> certificates_from_pem(std::string_view pem) {
   std::vector<Certificate> out;
   if (pem.size() > kMaxCertificates * kMaxCertificateSize * 2) return bad("chain too large");
-  const std::unique_ptr<BIO, decltype(&BIO_free_all)> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())),
-                                                          BIO_free_all);
+  const std::unique_ptr<BIO, decltype(&BIO_free_all)> bio(
+      BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free_all);
   while (bio) {
     char* name = nullptr;
     char* header = nullptr;
@@ -216,10 +220,12 @@ Result<Chain> build_chain(std::vector<Certificate> all, const std::vector<TrustA
       if (!used[i] && current.issued_by(all[i])) issuer = i;
     }
     if (issuer == all.size()) return chain_error(what, "does not reach a root");
-    if (!current.signed_by(all[issuer].key())) return chain_error(what, "signature of " + current.common_name());
+    if (!current.signed_by(all[issuer].key()))
+      return chain_error(what, "signature of " + current.common_name());
     at = issuer;
   }
-  if (chain.certificates.size() != all.size()) return chain_error(what, "certificates that do not belong to it");
+  if (chain.certificates.size() != all.size())
+    return chain_error(what, "certificates that do not belong to it");
   if (chain.certificates.size() < 2 || chain.leaf().is_ca()) return chain_error(what, "no leaf");
   for (const TrustAnchor& anchor : anchors) {
     if (anchor.root_key == chain.root().key().point()) {
@@ -240,7 +246,8 @@ Result<Crl> Crl::from_der(ByteView der) {
   }
   Crl out;
   out.crl_ = std::shared_ptr<X509_CRL>(raw, X509_CRL_free);
-  if (!is_ecdsa_sha256(X509_CRL_get_signature_nid(raw))) return bad("revocation list not signed with ECDSA, SHA-256");
+  if (!is_ecdsa_sha256(X509_CRL_get_signature_nid(raw)))
+    return bad("revocation list not signed with ECDSA, SHA-256");
   out.window_.from = TRY(seconds(X509_CRL_get0_lastUpdate(raw)));
   out.window_.to = TRY(seconds(X509_CRL_get0_nextUpdate(raw)));
   out.window_.what = "revocation list of " + common_name_of(X509_CRL_get_issuer(raw));

@@ -1,5 +1,5 @@
-// Certificates and revocation lists of the SGX PKI. OpenSSL decodes and checks signatures; what a certificate must be is
-// checked here (RFC 5280; Intel SGX PCK Certificate and CRL profile). P-256 with SHA-256 only.
+// Certificates and revocation lists of the SGX PKI. OpenSSL decodes and checks signatures; what a certificate
+// must be is checked here (RFC 5280; Intel SGX PCK Certificate and CRL profile). P-256 with SHA-256 only.
 #pragma once
 
 #include <memory>
@@ -51,9 +51,9 @@ class Certificate {
   const Bytes& der() const { return der_; }
   bool is_ca() const { return is_ca_; }
   bool self_issued() const;
-  bool issued_by(const Certificate& issuer) const;      // names match
-  bool signed_by(const PublicKey& issuer_key) const;    // and the signature verifies
-  Result<Bytes> extension(const char* oid) const;       // content of a non-duplicate extension; NotFound
+  bool issued_by(const Certificate& issuer) const;    // names match
+  bool signed_by(const PublicKey& issuer_key) const;  // and the signature verifies
+  Result<Bytes> extension(const char* oid) const;     // content of a non-duplicate extension; NotFound
   X509* handle() const { return x509_.get(); }
 
  private:
@@ -69,7 +69,8 @@ class Certificate {
 // Every CERTIFICATE block, at most 8. NULs at the end and CRLF are tolerated.
 Result<std::vector<Certificate>> certificates_from_pem(std::string_view pem);
 
-// leaf, (intermediate,) root: ordered by issuer, signatures and CA bits checked, the root's key is an anchor's.
+// leaf, (intermediate,) root: ordered by issuer, signatures and CA bits checked, the root's key is an
+// anchor's.
 struct Chain {
   std::vector<Certificate> certificates;
   bool simulation = false;

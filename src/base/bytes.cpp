@@ -53,7 +53,8 @@ Result<Bytes> from_hex(std::string_view text) {
   for (size_t i = 0; i < text.size(); i += 2) {
     const int high = hex_value(text[i]);
     const int low = hex_value(text[i + 1]);
-    if (high < 0 || low < 0) return Error(Code::Malformed, "not a hex digit at position " + std::to_string(i));
+    if (high < 0 || low < 0)
+      return Error(Code::Malformed, "not a hex digit at position " + std::to_string(i));
     out.push_back(static_cast<uint8_t>(high * 16 + low));
   }
   return out;

@@ -1,6 +1,6 @@
 // Bytes as they stand in files, quotes and packets: views, little- and big-endian loads and stores, a
-// bounds-checked reader and an appending writer. Everything that parses outside bytes goes through ByteReader,
-// so no parser does its own pointer arithmetic.
+// bounds-checked reader and an appending writer. Everything that parses outside bytes goes through
+// ByteReader, so no parser does its own pointer arithmetic.
 #pragma once
 
 #include <array>
@@ -29,15 +29,15 @@ inline std::string_view as_text(ByteView bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 template <class T>
-  requires std::is_trivially_copyable_v<T>
-ByteView object_bytes(const T& object) {
+requires std::is_trivially_copyable_v<T> ByteView object_bytes(const T& object) {
   return {reinterpret_cast<const uint8_t*>(&object), sizeof(T)};
 }
 
 template <class Int>
 Int load_le(const uint8_t* p) {
   Int value = 0;
-  for (size_t i = sizeof(Int); i-- > 0;) value = static_cast<Int>((value << (sizeof(Int) > 1 ? 8 : 0)) | p[i]);
+  for (size_t i = sizeof(Int); i-- > 0;)
+    value = static_cast<Int>((value << (sizeof(Int) > 1 ? 8 : 0)) | p[i]);
   return value;
 }
 template <class Int>
@@ -47,7 +47,8 @@ void store_le(uint8_t* p, Int value) {
 template <class Int>
 Int load_be(const uint8_t* p) {
   Int value = 0;
-  for (size_t i = 0; i < sizeof(Int); ++i) value = static_cast<Int>((value << (sizeof(Int) > 1 ? 8 : 0)) | p[i]);
+  for (size_t i = 0; i < sizeof(Int); ++i)
+    value = static_cast<Int>((value << (sizeof(Int) > 1 ? 8 : 0)) | p[i]);
   return value;
 }
 template <class Int>
@@ -140,8 +141,8 @@ template <size_t N>
 Result<ByteArray<N>> array_from_hex(std::string_view text) {
   const Bytes bytes = TRY(from_hex(text));
   if (bytes.size() != N) {
-    return Error(Code::Malformed, "expected " + std::to_string(2 * N) + " hex digits, got " +
-                                      std::to_string(text.size()));
+    return Error(Code::Malformed,
+                 "expected " + std::to_string(2 * N) + " hex digits, got " + std::to_string(text.size()));
   }
   ByteArray<N> out;
   std::memcpy(out.data(), bytes.data(), N);

@@ -9,14 +9,22 @@ namespace cloister {
 
 std::string_view code_name(Code code) {
   switch (code) {
-    case Code::InvalidArgument: return "invalid argument";
-    case Code::NotFound: return "not found";
-    case Code::Denied: return "denied";
-    case Code::Malformed: return "malformed";
-    case Code::Integrity: return "integrity";
-    case Code::Unavailable: return "unavailable";
-    case Code::Unsupported: return "unsupported";
-    case Code::Internal: return "internal";
+    case Code::InvalidArgument:
+      return "invalid argument";
+    case Code::NotFound:
+      return "not found";
+    case Code::Denied:
+      return "denied";
+    case Code::Malformed:
+      return "malformed";
+    case Code::Integrity:
+      return "integrity";
+    case Code::Unavailable:
+      return "unavailable";
+    case Code::Unsupported:
+      return "unsupported";
+    case Code::Internal:
+      return "internal";
   }
   return "unknown";
 }

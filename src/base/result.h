@@ -1,8 +1,9 @@
 // Result<T>: a value or an Error, for everything that can fail because of something outside our code.
 //
 // The one idea: a Result cannot be ignored ([[nodiscard]]) and cannot be misread (asking a failed one for its
-// value aborts in every build). Our own bugs are CHECKs; the outside world's faults are Results. No exceptions:
-// the same code runs in the enclave kernel, where errors are errno values (SysResult, enclave/sys_result.h).
+// value aborts in every build). Our own bugs are CHECKs; the outside world's faults are Results. No
+// exceptions: the same code runs in the enclave kernel, where errors are errno values (SysResult,
+// enclave/sys_result.h).
 //
 // TRY(expr) yields the value or returns the error from the current function. Use it only as a whole
 // initialiser, assignment, return value or call argument: inside braces and lambda captures GCC 12 skips
@@ -24,10 +25,10 @@ enum class Code : uint8_t {
   NotFound,         // the thing named does not exist
   Denied,           // a policy or permission refuses
   Malformed,        // bytes from outside do not parse
-  Integrity,        // bytes parse but are not what they must be: tampering, replay. Never retried or repaired.
-  Unavailable,      // a peer or device is absent or too slow; retrying may help
-  Unsupported,      // valid, but not something this build does
-  Internal,         // our bug
+  Integrity,    // bytes parse but are not what they must be: tampering, replay. Never retried or repaired.
+  Unavailable,  // a peer or device is absent or too slow; retrying may help
+  Unsupported,  // valid, but not something this build does
+  Internal,     // our bug
 };
 
 std::string_view code_name(Code code);
@@ -65,20 +66,21 @@ class [[nodiscard]] BasicResult {
  public:
   using value_type = T;
 
-  BasicResult(T value) : ok_(true) { new (&value_) T(std::move(value)); }  // NOLINT: implicit on purpose
+  BasicResult(T value) : ok_(true) { new (&value_) T(std::move(value)); }   // NOLINT: implicit on purpose
   BasicResult(E error) : ok_(false) { new (&error_) E(std::move(error)); }  // NOLINT
   template <class U>
-    requires(std::is_constructible_v<T, U &&> && std::is_convertible_v<U &&, T> &&
-             !std::is_same_v<std::remove_cvref_t<U>, T> && !std::is_same_v<std::remove_cvref_t<U>, E> &&
-             !std::is_same_v<std::remove_cvref_t<U>, BasicResult>)
-  BasicResult(U&& value) : ok_(true) {  // NOLINT
+  requires(std::is_constructible_v<T, U&&>&& std::is_convertible_v<U&&, T> &&
+           !std::is_same_v<std::remove_cvref_t<U>, T> && !std::is_same_v<std::remove_cvref_t<U>, E> &&
+           !std::is_same_v<std::remove_cvref_t<U>, BasicResult>) BasicResult(U&& value)
+      : ok_(true) {  // NOLINT
     new (&value_) T(std::forward<U>(value));
   }
   // Another part's error type that knows how to become ours.
   template <class F>
-    requires(std::is_convertible_v<F &&, E> && !std::is_convertible_v<F &&, T> &&
-             !std::is_same_v<std::remove_cvref_t<F>, E> && !std::is_same_v<std::remove_cvref_t<F>, BasicResult>)
-  BasicResult(F&& error) : ok_(false) {  // NOLINT
+  requires(std::is_convertible_v<F&&, E> && !std::is_convertible_v<F&&, T> &&
+           !std::is_same_v<std::remove_cvref_t<F>, E> && !std::is_same_v<std::remove_cvref_t<F>, BasicResult>)
+      BasicResult(F&& error)
+      : ok_(false) {  // NOLINT
     new (&error_) E(std::forward<F>(error));
   }
   BasicResult(BasicResult&& other) noexcept : ok_(other.ok_) {
@@ -137,9 +139,9 @@ class [[nodiscard]] BasicResult<void, E> {
   BasicResult() : ok_(true), none_() {}
   BasicResult(E error) : ok_(false) { new (&error_) E(std::move(error)); }  // NOLINT
   template <class F>
-    requires(std::is_convertible_v<F &&, E> && !std::is_same_v<std::remove_cvref_t<F>, E> &&
-             !std::is_same_v<std::remove_cvref_t<F>, BasicResult>)
-  BasicResult(F&& error) : ok_(false) {  // NOLINT
+  requires(std::is_convertible_v<F&&, E> && !std::is_same_v<std::remove_cvref_t<F>, E> &&
+           !std::is_same_v<std::remove_cvref_t<F>, BasicResult>) BasicResult(F&& error)
+      : ok_(false) {  // NOLINT
     new (&error_) E(std::forward<F>(error));
   }
   BasicResult(BasicResult&& other) noexcept : ok_(other.ok_), none_() {
@@ -178,11 +180,11 @@ using Result = BasicResult<T, Error>;
 
 #define CLOISTER_TRY_JOIN2(a, b) a##b
 #define CLOISTER_TRY_JOIN(a, b) CLOISTER_TRY_JOIN2(a, b)
-#define CLOISTER_TRY_AS(name, expression)                 \
-  __extension__({                                         \
-    auto name = (expression);                             \
-    if (!name.ok()) return std::move(name).error();       \
-    std::move(name).value();                              \
+#define CLOISTER_TRY_AS(name, expression)           \
+  __extension__({                                   \
+    auto name = (expression);                       \
+    if (!name.ok()) return std::move(name).error(); \
+    std::move(name).value();                        \
   })
 // The counter gives each use its own name, so that one TRY may stand in the argument of another.
 #define TRY(expression) CLOISTER_TRY_AS(CLOISTER_TRY_JOIN(try_result_, __COUNTER__), expression)

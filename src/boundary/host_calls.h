@@ -1,9 +1,10 @@
-// The block of untrusted memory through which one enclave thread talks to the host: one page with the call's number,
-// arguments and reply, then the arena window for bulk data. The host gives its address at EENTER (rdi); the enclave
-// checks once that it lies outside ELRANGE and never lets it change. Everything in it can change at any time.
+// The block of untrusted memory through which one enclave thread talks to the host: one page with the call's
+// number, arguments and reply, then the arena window for bulk data. The host gives its address at EENTER
+// (rdi); the enclave checks once that it lies outside ELRANGE and never lets it change. Everything in it can
+// change at any time.
 //
-// Entering: rdi = block. Leaving (EEXIT): rdi = LeaveReason, rsp and rbp as they were at EENTER, rbx = the address
-// that EENTER gave in rcx; every other register is zero.
+// Entering: rdi = block. Leaving (EEXIT): rdi = LeaveReason, rsp and rbp as they were at EENTER, rbx = the
+// address that EENTER gave in rcx; every other register is zero.
 #pragma once
 
 #include <cstddef>
@@ -18,23 +19,25 @@ enum class HostCall : uint64_t {
 };
 
 enum class LeaveReason : uint64_t {
-  HostCall = 1,    // serve HostCallFrame, then EENTER again
-  Resume = 2,      // the exception was looked at: ERESUME
-  ThreadEnd = 3,   // this TCS is free again
-  Refused = 4,     // the host entered a TCS that has nothing to do: its own mistake
+  HostCall = 1,   // serve HostCallFrame, then EENTER again
+  Resume = 2,     // the exception was looked at: ERESUME
+  ThreadEnd = 3,  // this TCS is free again
+  Refused = 4,    // the host entered a TCS that has nothing to do: its own mistake
 };
 
 inline constexpr size_t kArenaSize = (size_t{1} << 20) + (size_t{64} << 10);
 inline constexpr size_t kTextSize = 2048;  // names, addresses and other short inputs
 inline constexpr uint32_t kMaxPollItems = 4096;
-inline constexpr uint32_t kConsoleInput = UINT32_MAX;  // pseudo socket for SocketPoll: readable standard input
+inline constexpr uint32_t kConsoleInput =
+    UINT32_MAX;  // pseudo socket for SocketPoll: readable standard input
 
 struct HostCallFrame {
   uint64_t number;
   uint64_t arguments[6];
   int64_t result;      // >= 0, or -errno
   uint64_t values[4];  // further results
-  uint64_t events;     // bit n - 1: signal n reached the host process. The enclave takes it by exchanging with 0.
+  uint64_t
+      events;  // bit n - 1: signal n reached the host process. The enclave takes it by exchanging with 0.
   uint64_t reserved[19];
   uint8_t text[kTextSize];
 };
@@ -52,9 +55,9 @@ struct PollRecord {  // SocketPoll, in the arena
 // values[0] of ConsoleInfo: bit 0 is a terminal, bits 16-31 rows, bits 32-47 columns.
 
 // The only signals that the host forwards.
-inline constexpr uint64_t kForwardedSignals = (uint64_t{1} << 0) | (uint64_t{1} << 1) | (uint64_t{1} << 2) |
-                                              (uint64_t{1} << 9) | (uint64_t{1} << 11) | (uint64_t{1} << 14) |
-                                              (uint64_t{1} << 17) | (uint64_t{1} << 27);  // HUP INT QUIT USR1 USR2
-                                                                                           // TERM CONT WINCH
+inline constexpr uint64_t kForwardedSignals =
+    (uint64_t{1} << 0) | (uint64_t{1} << 1) | (uint64_t{1} << 2) | (uint64_t{1} << 9) | (uint64_t{1} << 11) |
+    (uint64_t{1} << 14) | (uint64_t{1} << 17) | (uint64_t{1} << 27);  // HUP INT QUIT USR1 USR2
+                                                                      // TERM CONT WINCH
 
 }  // namespace cloister::boundary

@@ -11,13 +11,12 @@ void write_list(ByteWriter& out, const std::vector<std::string>& list) {
   for (const std::string& text : list) out.field(text);
 }
 
-Result<std::string> read_text(ByteReader& in) {
-  return std::string(as_text(TRY(in.field(kMaxLaunchSize))));
-}
+Result<std::string> read_text(ByteReader& in) { return std::string(as_text(TRY(in.field(kMaxLaunchSize)))); }
 
 Result<std::vector<std::string>> read_list(ByteReader& in) {
   const uint32_t count = TRY(in.le<uint32_t>());
-  // Each entry takes at least its length's four bytes, so the count cannot make us allocate more than came in.
+  // Each entry takes at least its length's four bytes, so the count cannot make us allocate more than came
+  // in.
   if (count > kMaxLaunchStrings || count > in.remaining() / 4) {
     return Error(Code::Malformed, "launch record: too many entries in a list");
   }

@@ -1,6 +1,7 @@
-// The launch record: what the host's command line tells the enclave. Untrusted as a whole; in attested runs it only
-// says which session to ask for and where, in unattested runs also the program's arguments and environment.
-// Encoding: fields in the order of the struct, integers little-endian, strings and lists with u32 lengths.
+// The launch record: what the host's command line tells the enclave. Untrusted as a whole; in attested runs
+// it only says which session to ask for and where, in unattested runs also the program's arguments and
+// environment. Encoding: fields in the order of the struct, integers little-endian, strings and lists with
+// u32 lengths.
 #pragma once
 
 #include <string>
@@ -17,10 +18,10 @@ inline constexpr uint32_t kMaxLaunchStrings = 65536;       // of each list
 struct LaunchRecord {
   uint32_t log_level = 3;
   bool patch_system_calls = true;
-  std::string config_id;     // empty: unattested
-  std::string cas_address;   // numeric "ip:port"
-  std::string las_address;   // numeric "ip:port"
-  std::string cas_key_hash;  // hex, or empty
+  std::string config_id;                 // empty: unattested
+  std::string cas_address;               // numeric "ip:port"
+  std::string las_address;               // numeric "ip:port"
+  std::string cas_key_hash;              // hex, or empty
   std::vector<std::string> args;         // without argv[0]
   std::vector<std::string> environment;  // "NAME=value"
   std::vector<std::string> volumes;      // mount paths that the host has a folder for

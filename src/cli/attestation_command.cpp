@@ -1,4 +1,5 @@
-// `cloister attestation verify`: an SGX or TDX quote against collateral. 0 verified, 4 refused, 2 unusable input.
+// `cloister attestation verify`: an SGX or TDX quote against collateral. 0 verified, 4 refused, 2 unusable
+// input.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <ctime>
@@ -101,7 +102,8 @@ int run_verify(const Arguments& a) {
     std::printf("%s\n", out.dump(2, ' ', true, nlohmann::ordered_json::error_handler_t::replace).c_str());
   } else {
     for (const auto& [key, value] : out.items()) {
-      std::printf("%-22s %s\n", key.c_str(), value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+      std::printf("%-22s %s\n", key.c_str(),
+                  value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
     }
   }
   return verdict.ok() ? kOk : kRefused;
@@ -113,8 +115,9 @@ void add_attestation_commands(CLI::App& app, Action& action) {
   auto* group = app.add_subcommand("attestation", "Evidence of enclaves and confidential machines");
   group->require_subcommand(1);
   auto* sub = group->add_subcommand("verify", "Verify a quote against collateral");
-  sub->footer("Example: cloister attestation verify --quote quote.bin --collateral collateral.json --json\n"
-              "The verdict is about cryptography and TCB status; whether it is good enough is the session's policy.");
+  sub->footer(
+      "Example: cloister attestation verify --quote quote.bin --collateral collateral.json --json\n"
+      "The verdict is about cryptography and TCB status; whether it is good enough is the session's policy.");
   const auto a = std::make_shared<Arguments>();
   sub->add_option("--quote", a->quote, "SGX quote v3 to v5 or TDX quote v4, v5")->required();
   sub->add_option("--collateral", a->collateral, "Collateral bundle (JSON)")->required();

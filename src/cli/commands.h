@@ -1,4 +1,5 @@
-// One function per command group: it adds its subcommands, and what a subcommand returns becomes the exit code.
+// One function per command group: it adds its subcommands, and what a subcommand returns becomes the exit
+// code.
 #pragma once
 
 #include <functional>

@@ -8,14 +8,19 @@ namespace cloister::cli {
 
 int exit_code_of(const Error& error) {
   switch (error.code()) {
-    case Code::InvalidArgument: return kUsage;
-    case Code::Integrity: return kIntegrity;
-    case Code::Denied: return kRefused;
-    case Code::Unavailable: return kUnavailable;
+    case Code::InvalidArgument:
+      return kUsage;
+    case Code::Integrity:
+      return kIntegrity;
+    case Code::Denied:
+      return kRefused;
+    case Code::Unavailable:
+      return kUnavailable;
     case Code::NotFound:
     case Code::Malformed:
     case Code::Unsupported:
-    case Code::Internal: return kFailed;
+    case Code::Internal:
+      return kFailed;
   }
   return kFailed;
 }
@@ -31,7 +36,9 @@ namespace {
 int run(int argc, char** argv) {
   CLI::App app("Cloister: unmodified programs as trusted DApps", "cloister");
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 ok, 1 failed, 2 usage, 3 integrity or freshness violated, 4 refused, 5 peer unavailable.");
+  app.footer(
+      "Exit codes: 0 ok, 1 failed, 2 usage, 3 integrity or freshness violated, 4 refused, 5 peer "
+      "unavailable.");
   Action action;
   auto* version = app.add_subcommand("version", "Print the version");
   version->callback([&action] {

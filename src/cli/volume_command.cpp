@@ -1,5 +1,5 @@
-// `cloister volume …`: encrypted volumes on the owner's machine. Keys come from a file or the environment, never from the
-// command line. The caller keeps the tag: it is what makes a volume's state the newest one.
+// `cloister volume …`: encrypted volumes on the owner's machine. Keys come from a file or the environment,
+// never from the command line. The caller keeps the tag: it is what makes a volume's state the newest one.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -32,10 +32,12 @@ volume::Timestamp now() {
 }
 
 Result<volume::Key> parse_key(std::string_view text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.remove_suffix(1);
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
+    text.remove_suffix(1);
   auto bytes = array_from_hex<32>(text);
   if (!bytes.ok()) {
-    return Error(Code::InvalidArgument, "the volume key is not 64 hex digits", "make one with: cloister volume create");
+    return Error(Code::InvalidArgument, "the volume key is not 64 hex digits",
+                 "make one with: cloister volume create");
   }
   volume::Key key(*bytes);
   wipe(bytes->data(), bytes->size());
@@ -156,9 +158,11 @@ Result<void> list_below(Volume& volume, volume::InodeId directory, const std::st
     cookie = TRY(volume.read_directory(directory, cookie, 256, entries));
     for (const volume::DirectoryEntry& entry : entries) {
       const volume::Attributes attributes = TRY(volume.attributes(entry.inode));
-      const char kind = entry.type == volume::FileType::Directory ? 'd' : entry.type == volume::FileType::Symlink ? 'l' : '-';
-      std::printf("%c%04o %12llu %s\n", kind, attributes.permissions, static_cast<unsigned long long>(attributes.size),
-                  (prefix + printable(entry.name)).c_str());
+      const char kind = entry.type == volume::FileType::Directory ? 'd'
+                        : entry.type == volume::FileType::Symlink ? 'l'
+                                                                  : '-';
+      std::printf("%c%04o %12llu %s\n", kind, attributes.permissions,
+                  static_cast<unsigned long long>(attributes.size), (prefix + printable(entry.name)).c_str());
       if (kind == 'd') TRY(list_below(volume, entry.inode, prefix + printable(entry.name) + "/"));
     }
   } while (cookie != 0);
@@ -219,7 +223,8 @@ CLI::App* command(CLI::App& group, const char* name, const char* what, const cha
 
 void add_opening(CLI::App* sub, Arguments& a) {
   auto* tag = sub->add_option("--tag", a.tag, "Tag of the state to open, 32 hex digits");
-  auto* flag = sub->add_flag("--without-freshness", a.without_freshness, "Open the newest state found, however old");
+  auto* flag =
+      sub->add_flag("--without-freshness", a.without_freshness, "Open the newest state found, however old");
   tag->excludes(flag);
 }
 
@@ -229,8 +234,8 @@ void add_volume_commands(CLI::App& app, Action& action) {
   auto* group = app.add_subcommand("volume", "Encrypted volumes on this machine");
   group->require_subcommand(1);
   const auto a = std::make_shared<Arguments>();
-  command(*group, "create", "Make an empty volume; prints its tag", "cloister volume create vol --key-file vol.key", a,
-          action, create);
+  command(*group, "create", "Make an empty volume; prints its tag",
+          "cloister volume create vol --key-file vol.key", a, action, create);
   auto* sub = command(*group, "add", "Copy a folder's content in; prints the new tag",
                       "cloister volume add vol INPUTS --key-file vol.key --tag TAG", a, action, add);
   sub->add_option("FOLDER", a->folder, "What to copy")->required();
@@ -239,16 +244,16 @@ void add_volume_commands(CLI::App& app, Action& action) {
                 "cloister volume get vol OUTPUTS --key-file vol.key --tag TAG", a, action, get);
   sub->add_option("FOLDER", a->folder, "Where to")->required();
   add_opening(sub, *a);
-  sub = command(*group, "ls", "List everything below a path", "cloister volume ls vol --key-file vol.key --tag TAG", a,
-                action, list);
+  sub = command(*group, "ls", "List everything below a path",
+                "cloister volume ls vol --key-file vol.key --tag TAG", a, action, list);
   sub->add_option("PATH", a->path, "Path in the volume");
   add_opening(sub, *a);
-  sub = command(*group, "cat", "Print a file", "cloister volume cat vol dir/file --key-file vol.key --tag TAG", a,
-                action, cat);
+  sub = command(*group, "cat", "Print a file",
+                "cloister volume cat vol dir/file --key-file vol.key --tag TAG", a, action, cat);
   sub->add_option("PATH", a->path, "Path in the volume")->required();
   add_opening(sub, *a);
-  sub = command(*group, "verify", "Read and verify every byte", "cloister volume verify vol --key-file vol.key --tag TAG",
-                a, action, verify);
+  sub = command(*group, "verify", "Read and verify every byte",
+                "cloister volume verify vol --key-file vol.key --tag TAG", a, action, verify);
   add_opening(sub, *a);
   sub = command(*group, "tag", "Print the tag of the state that opens",
                 "cloister volume tag vol --key-file vol.key --without-freshness", a, action, newest_tag);

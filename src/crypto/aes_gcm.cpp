@@ -1,5 +1,5 @@
-// libipsec-mb's one-shot GCM functions, chosen by what the CPU has. They are plain functions without libc, so the kernel
-// links the same objects as the host; the library's job manager is never touched.
+// libipsec-mb's one-shot GCM functions, chosen by what the CPU has. They are plain functions without libc, so
+// the kernel links the same objects as the host; the library's job manager is never touched.
 #include "crypto/aes_gcm.h"
 
 #include <intel-ipsec-mb.h>
@@ -20,8 +20,8 @@ namespace cloister::crypto {
 namespace {
 
 using Precompute = void (*)(const void*, gcm_key_data*);
-using Crypt = void (*)(const gcm_key_data*, gcm_context_data*, uint8_t*, const uint8_t*, uint64_t, const uint8_t*,
-                       const uint8_t*, uint64_t, uint8_t*, uint64_t);
+using Crypt = void (*)(const gcm_key_data*, gcm_context_data*, uint8_t*, const uint8_t*, uint64_t,
+                       const uint8_t*, const uint8_t*, uint64_t, uint8_t*, uint64_t);
 
 struct Functions {
   Precompute precompute;
@@ -33,9 +33,12 @@ Functions choose() {
   switch (cpu_level()) {
     case CpuLevel::Vaes512:
       return {aes_gcm_pre_256_vaes_avx512, aes_gcm_enc_256_vaes_avx512, aes_gcm_dec_256_vaes_avx512};
-    case CpuLevel::Avx2: return {aes_gcm_pre_256_avx_gen4, aes_gcm_enc_256_avx_gen4, aes_gcm_dec_256_avx_gen4};
-    case CpuLevel::Sse: return {aes_gcm_pre_256_sse, aes_gcm_enc_256_sse, aes_gcm_dec_256_sse};
-    case CpuLevel::None: break;
+    case CpuLevel::Avx2:
+      return {aes_gcm_pre_256_avx_gen4, aes_gcm_enc_256_avx_gen4, aes_gcm_dec_256_avx_gen4};
+    case CpuLevel::Sse:
+      return {aes_gcm_pre_256_sse, aes_gcm_enc_256_sse, aes_gcm_dec_256_sse};
+    case CpuLevel::None:
+      break;
   }
   panic(__FILE__, __LINE__, "this CPU has no AES instructions");
 }
@@ -62,14 +65,15 @@ Aes256Gcm::~Aes256Gcm() {
   delete expanded_;
 }
 
-void Aes256Gcm::seal(const GcmNonce& nonce, ByteView aad, ByteView plain, MutableByteView out, GcmTag& tag) const {
+void Aes256Gcm::seal(const GcmNonce& nonce, ByteView aad, ByteView plain, MutableByteView out,
+                     GcmTag& tag) const {
   CLOISTER_CHECK(out.size() >= plain.size());
   alignas(64) gcm_context_data context;
   uint8_t nothing = 0;
   {
     const VectorScope scope;
-    choose().encrypt(&expanded_->key, &context, plain.empty() ? &nothing : out.data(), address(plain), plain.size(),
-                     nonce.data(), address(aad), aad.size(), tag.data(), tag.size());
+    choose().encrypt(&expanded_->key, &context, plain.empty() ? &nothing : out.data(), address(plain),
+                     plain.size(), nonce.data(), address(aad), aad.size(), tag.data(), tag.size());
   }
   wipe(&context, sizeof(context));
 }

@@ -1,5 +1,5 @@
-// AES-256-GCM through libipsec-mb, on the host and in the enclave kernel (SP 800-38D, 96-bit nonces, 16-byte tags).
-// The caller guarantees that a nonce never repeats under a key.
+// AES-256-GCM through libipsec-mb, on the host and in the enclave kernel (SP 800-38D, 96-bit nonces, 16-byte
+// tags). The caller guarantees that a nonce never repeats under a key.
 #pragma once
 
 #include "base/bytes.h"

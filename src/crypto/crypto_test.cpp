@@ -1,4 +1,5 @@
-// Known answers: FIPS 180-4 examples, RFC 4231, RFC 5869, and the GCM specification's AES-256 test cases 13, 14 and 16.
+// Known answers: FIPS 180-4 examples, RFC 4231, RFC 5869, and the GCM specification's AES-256 test cases 13,
+// 14 and 16.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -14,7 +15,8 @@ Bytes hex(std::string_view text) { return from_hex(text).value(); }
 
 TEST(Sha256, KnownAnswers) {
   EXPECT_EQ(to_hex(sha256(as_bytes(""))), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  EXPECT_EQ(to_hex(sha256(as_bytes("abc"))), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(to_hex(sha256(as_bytes("abc"))),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(to_hex(sha256(as_bytes("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"))),
             "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
 }
@@ -37,7 +39,8 @@ TEST(HmacSha256, Rfc4231) {
             "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
   EXPECT_EQ(to_hex(hmac_sha256(as_bytes("Jefe"), {as_bytes("what do ya want "), as_bytes("for nothing?")})),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
-  EXPECT_EQ(to_hex(hmac_sha256(Bytes(131, 0xaa), {as_bytes("Test Using Larger Than Block-Size Key - Hash Key First")})),
+  EXPECT_EQ(to_hex(hmac_sha256(Bytes(131, 0xaa),
+                               {as_bytes("Test Using Larger Than Block-Size Key - Hash Key First")})),
             "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
 
@@ -62,9 +65,10 @@ TEST(Aes256Gcm, SpecificationTestCases) {
   EXPECT_EQ(to_hex(tag), "d0d1c8a799996bf0265b98b5d48ab919");
 
   Key256 key(array_from_hex<32>("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308").value());
-  const Bytes plain = hex(
-      "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657"
-      "ba637b39");
+  const Bytes plain =
+      hex("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b1"
+          "6aedf5aa0de657"
+          "ba637b39");
   Bytes cipher(plain.size());
   Aes256Gcm(key).seal(array_from_hex<12>("cafebabefacedbaddecaf888").value(),
                       hex("feedfacedeadbeeffeedfacedeadbeefabaddad2"), plain, cipher, tag);

@@ -1,5 +1,6 @@
-// The padding and chaining are here; the block function is libcrypto's (SHA-NI where the CPU has it). On the host it is
-// reached through SHA256_Transform's family, in the kernel directly: that one object of libcrypto.a needs no libc.
+// The padding and chaining are here; the block function is libcrypto's (SHA-NI where the CPU has it). On the
+// host it is reached through SHA256_Transform's family, in the kernel directly: that one object of
+// libcrypto.a needs no libc.
 #include "crypto/sha256.h"
 
 #include <algorithm>
@@ -38,7 +39,8 @@ void blocks(uint32_t* state, const uint8_t* data, size_t count) {
 }  // namespace
 
 Sha256::Sha256()
-    : state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19} {}
+    : state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19} {
+}
 
 Sha256& Sha256::update(ByteView data) {
   if (data.empty()) return *this;

@@ -1,6 +1,6 @@
 // VectorScope: vector registers may be used between its construction and destruction.
-// On the host that is always so. In the kernel the registers hold the program's values during a system call: the
-// kernel saves them at the first scope and restores them on the way out. Scopes nest.
+// On the host that is always so. In the kernel the registers hold the program's values during a system call:
+// the kernel saves them at the first scope and restores them on the way out. Scopes nest.
 #pragma once
 
 #ifdef CLOISTER_KERNEL

@@ -39,8 +39,15 @@ void fatal(const char* text) {
 
 void format_fault(char* out, size_t size, int signal, uint64_t address, uint64_t rip, uint64_t reference) {
   const char name[] = {static_cast<char>('0' + signal / 10), static_cast<char>('0' + signal % 10), 0};
-  Line(out, size).text("signal ").text(name).text(" in the host part at ").hex(rip).text(" (exit point ")
-      .hex(reference).text("), address ").hex(address);
+  Line(out, size)
+      .text("signal ")
+      .text(name)
+      .text(" in the host part at ")
+      .hex(rip)
+      .text(" (exit point ")
+      .hex(reference)
+      .text("), address ")
+      .hex(address);
 }
 
 }  // namespace cloister::host

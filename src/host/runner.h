@@ -1,5 +1,5 @@
-// Runs one enclave image in this process: maps ELRANGE, loads and measures the image, enters it, serves its host
-// calls until it exits. The caller is the untrusted host; nothing here is trusted by the enclave.
+// Runs one enclave image in this process: maps ELRANGE, loads and measures the image, enters it, serves its
+// host calls until it exits. The caller is the untrusted host; nothing here is trusted by the enclave.
 #pragma once
 
 #include <filesystem>
@@ -14,13 +14,13 @@
 namespace cloister::host {
 
 struct RunOptions {
-  std::filesystem::path image;      // folder made by `cloister build`
-  std::vector<std::string> args;    // without argv[0]; ignored in attested runs (the session decides), but @@N
+  std::filesystem::path image;    // folder made by `cloister build`
+  std::vector<std::string> args;  // without argv[0]; ignored in attested runs (the session decides), but @@N
   std::vector<std::string> environment;  // "NAME=value", untrusted; used only in unattested runs
-  std::string config_id;            // session/service[@OTP]; empty: unattested
-  std::string cas_address;          // numeric "ip:port" of the CAS enclave listener (the caller resolves names)
-  std::string las_address;          // numeric "ip:port"
-  std::string cas_key_hash;         // hex SHA-256 of the CAS's SPKI to pin; empty: any (the CAS still decides)
+  std::string config_id;                 // session/service[@OTP]; empty: unattested
+  std::string cas_address;   // numeric "ip:port" of the CAS enclave listener (the caller resolves names)
+  std::string las_address;   // numeric "ip:port"
+  std::string cas_key_hash;  // hex SHA-256 of the CAS's SPKI to pin; empty: any (the CAS still decides)
   std::map<std::string, std::filesystem::path> volumes;  // mount path in the enclave -> host folder
   std::filesystem::path sim_state;  // folder with the simulated machine's secret; empty: the user's default
   bool patch_system_calls = true;   // false: every system call traps

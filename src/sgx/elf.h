@@ -1,4 +1,5 @@
-// Reading ELF files for x86-64: only what image building needs, every offset checked. Not for running anything.
+// Reading ELF files for x86-64: only what image building needs, every offset checked. Not for running
+// anything.
 #pragma once
 
 #include <string>
@@ -31,8 +32,8 @@ struct ElfFile {
   uint16_t type = 0;  // ET_EXEC 2, ET_DYN 3
   uint64_t entry = 0;
   std::vector<ElfSegment> segments;
-  std::string interpreter;           // PT_INTERP
-  std::vector<std::string> needed;   // DT_NEEDED
+  std::string interpreter;          // PT_INTERP
+  std::vector<std::string> needed;  // DT_NEEDED
   std::string rpath, runpath, soname;
   uint64_t rela_address = 0, rela_size = 0;  // DT_RELA
   bool other_relocations = false;            // DT_REL, DT_RELR, DT_JMPREL, DT_TEXTREL

@@ -50,7 +50,8 @@ Result<KernelImage> map_kernel(const ElfFile& elf) {
     const uint64_t end = page_up(segment.address + segment.memory_size);
     if (image.memory.size() < end) image.memory.resize(end);
     std::memcpy(image.memory.data() + segment.address, elf.bytes.data() + segment.offset, segment.file_size);
-    const uint64_t flags = ((segment.flags & PF_R) ? kPageRead : 0) | ((segment.flags & PF_W) ? kPageWrite : 0) |
+    const uint64_t flags = ((segment.flags & PF_R) ? kPageRead : 0) |
+                           ((segment.flags & PF_W) ? kPageWrite : 0) |
                            ((segment.flags & PF_X) ? kPageExecute : 0);
     for (uint64_t page = segment.address / kPageSize * kPageSize; page < end; page += kPageSize) {
       if (!image.page_flags.emplace(page, flags).second) return bad_kernel("two segments share a page");
@@ -67,9 +68,12 @@ Result<void> relocate(KernelImage& image, const ElfFile& elf) {
   for (size_t at = 0; at + sizeof(Elf64_Rela) <= table.size(); at += sizeof(Elf64_Rela)) {
     Elf64_Rela entry;
     std::memcpy(&entry, table.data() + at, sizeof(entry));
-    if (ELF64_R_TYPE(entry.r_info) != kRelative) return bad_kernel("has relocations other than relative ones");
-    if (image.memory.size() < 8 || entry.r_offset > image.memory.size() - 8) return bad_kernel("relocation outside");
-    store_le<uint64_t>(image.memory.data() + entry.r_offset, kKernelAddress + static_cast<uint64_t>(entry.r_addend));
+    if (ELF64_R_TYPE(entry.r_info) != kRelative)
+      return bad_kernel("has relocations other than relative ones");
+    if (image.memory.size() < 8 || entry.r_offset > image.memory.size() - 8)
+      return bad_kernel("relocation outside");
+    store_le<uint64_t>(image.memory.data() + entry.r_offset,
+                       kKernelAddress + static_cast<uint64_t>(entry.r_addend));
   }
   return {};
 }
@@ -137,7 +141,8 @@ Result<ImagePlan> plan_image(ByteView kernel_elf, const Manifest& manifest) {
   KernelImage kernel = TRY(map_kernel(elf));
   TRY(relocate(kernel, elf));
   const Bytes manifest_bytes = encode_manifest(manifest);
-  if (manifest_bytes.size() > kManifestLimit) return Error(Code::InvalidArgument, "the manifest is too large");
+  if (manifest_bytes.size() > kManifestLimit)
+    return Error(Code::InvalidArgument, "the manifest is too large");
 
   ImagePlan plan;
   plan.storage.reserve(4 + kernel.page_flags.size() + manifest.threads);
@@ -178,7 +183,8 @@ namespace {
 
 Result<ImagePlan> plan_folder(const ImageFiles& files) {
   if (!std::filesystem::is_directory(files.folder)) {
-    return Error(Code::NotFound, "no enclave image at " + files.folder.string(), "make one with: cloister build");
+    return Error(Code::NotFound, "no enclave image at " + files.folder.string(),
+                 "make one with: cloister build");
   }
   const Bytes kernel = TRY(read_file(files.kernel(), kKernelFileLimit));
   const Bytes manifest_bytes = TRY(read_file(files.manifest(), kManifestLimit));

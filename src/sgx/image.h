@@ -1,5 +1,5 @@
-// From kernel, manifest and thread count to the exact list of pages of the enclave. The measurer and the loader both walk
-// this one list, so what is measured is what is loaded.
+// From kernel, manifest and thread count to the exact list of pages of the enclave. The measurer and the
+// loader both walk this one list, so what is measured is what is loaded.
 #pragma once
 
 #include <filesystem>

@@ -1,5 +1,5 @@
-// Where everything lies in the enclave's address range (docs/formats/image.md). ELRANGE starts at 0, so offset and
-// address are the same number. The program lives below kUserEnd, the kernel above.
+// Where everything lies in the enclave's address range (docs/formats/image.md). ELRANGE starts at 0, so
+// offset and address are the same number. The program lives below kUserEnd, the kernel above.
 //
 // BootInfo is a measured page at kBootInfoAddress: the builder writes it, the kernel reads it and trusts it.
 #pragma once
@@ -28,10 +28,10 @@ inline constexpr uint64_t kHeapEnd = 0xF00000000;
 inline constexpr uint64_t kTcsOffset = 0x1000;
 inline constexpr uint64_t kSsaOffset = 0x2000;  // kSsaFrames frames of kSsaFramePages pages
 inline constexpr uint32_t kSsaFrames = 2;
-inline constexpr uint32_t kSsaFramePages = 4;   // XSAVE area with AVX-512, EXINFO, GPRSGX
+inline constexpr uint32_t kSsaFramePages = 4;             // XSAVE area with AVX-512, EXINFO, GPRSGX
 inline constexpr size_t kGprSize = sizeof(SsaRegisters);  // at the end of a frame
-inline constexpr size_t kMiscSize = sizeof(ExInfo);        // right below it
-inline constexpr uint64_t kBlockOffset = 0xB000;  // one page: FS and GS at entry
+inline constexpr size_t kMiscSize = sizeof(ExInfo);       // right below it
+inline constexpr uint64_t kBlockOffset = 0xB000;          // one page: FS and GS at entry
 inline constexpr uint64_t kStackOffset = 0x10000;
 inline constexpr uint64_t kStackSize = 0x10000;
 inline constexpr uint64_t kVectorOffset = 0x30000;  // XSAVE area for the program's vector state

@@ -21,8 +21,10 @@ Result<std::string> text(ByteReader& reader, std::string_view what) {
 }
 
 Result<void> check(const Manifest& m) {
-  if (m.heap_size < kMinHeap || m.heap_size > kMaxHeap || m.heap_size % kPageSize != 0) return bad("heap size");
-  if (m.stack_size < kMinStack || m.stack_size > kMaxStack || m.stack_size % kPageSize != 0) return bad("stack size");
+  if (m.heap_size < kMinHeap || m.heap_size > kMaxHeap || m.heap_size % kPageSize != 0)
+    return bad("heap size");
+  if (m.stack_size < kMinStack || m.stack_size > kMaxStack || m.stack_size % kPageSize != 0)
+    return bad("stack size");
   if (m.threads < 1 || m.threads > kMaxThreads) return bad("thread count");
   if (m.entry.empty() || m.entry[0] != '/') return bad("the entry is not an absolute path");
   for (const std::string& mount : m.mounts) {

@@ -17,14 +17,16 @@ inline constexpr uint64_t kMinStack = 64u << 10;
 inline constexpr uint64_t kMaxStack = uint64_t{1} << 30;
 
 struct Manifest {
-  std::string name;               // of the image; informative, measured
-  uint64_t heap_size = 64 << 20;  // bytes the program may have committed besides stacks; a limit, not a reservation
+  std::string name;  // of the image; informative, measured
+  uint64_t heap_size =
+      64 << 20;  // bytes the program may have committed besides stacks; a limit, not a reservation
   uint64_t stack_size = 4 << 20;  // bytes of the program's first stack
   uint32_t threads = 8;           // TCSs, the agent's included
   bool debug = false;             // ATTRIBUTES.DEBUG: a debugger may read the enclave
   std::string entry;              // absolute path in the root volume
-  std::vector<std::string> mounts;  // where a configuration may mount volumes; empty: any path but "/" and system ones
-  ByteArray<32> root{};           // authenticated root volume (volume::Root)
+  std::vector<std::string>
+      mounts;            // where a configuration may mount volumes; empty: any path but "/" and system ones
+  ByteArray<32> root{};  // authenticated root volume (volume::Root)
   ByteArray<32> agent_sha256{};
   uint32_t protocol_version = 1;
 

@@ -77,7 +77,8 @@ Result<SgxsSummary> read_sgxs(ByteView stream) {
     const ByteView record = TRY(reader.take(kRecordSize));
     const uint64_t offset = load_le<uint64_t>(record.data() + 8);
     if (as_text(record.first(8)) == std::string_view("EADD\0\0\0\0", 8)) {
-      if (offset % kPageSize != 0 || offset > summary.elrange_size - kPageSize) return bad("page outside ELRANGE");
+      if (offset % kPageSize != 0 || offset > summary.elrange_size - kPageSize)
+        return bad("page outside ELRANGE");
       if (!pages.insert(offset).second) return bad("a page is added twice");
     } else if (as_text(record.first(8)) == std::string_view("EEXTEND\0", 8)) {
       if (offset % kExtendSize != 0 || !pages.contains(offset - offset % kPageSize)) {

@@ -16,7 +16,7 @@ std::filesystem::path testdata() {
   return std::filesystem::path(given != nullptr ? given : CLOISTER_SOURCE_DIR "/../shared/testdata") / "sgx";
 }
 
-#define NEED(path)                                                                          \
+#define NEED(path) \
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "test data absent: " << (path).string()
 
 Bytes load(const std::filesystem::path& path) { return read_file(path, 1 << 20).value(); }
@@ -88,7 +88,8 @@ TEST(SigStruct, ForeignSignaturesVerify) {
 TEST(SigStruct, ASignatureBySomebodyElseDoesNotVerify) {
   NEED(testdata() / "test_enclave.sig");
   Bytes bytes = load(testdata() / "test_enclave.sig");
-  for (const size_t at : {size_t{20}, size_t{130}, size_t{520}, size_t{960}, size_t{1026}, size_t{1040}, size_t{1424}}) {
+  for (const size_t at :
+       {size_t{20}, size_t{130}, size_t{520}, size_t{960}, size_t{1026}, size_t{1040}, size_t{1424}}) {
     Bytes changed = bytes;
     changed[at] ^= 1;
     const auto parsed = parse_sigstruct(changed);

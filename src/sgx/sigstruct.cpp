@@ -53,7 +53,8 @@ Result<void> quotients(const SigStruct& s, uint8_t* q1_out, uint8_t* q2_out) {
   const BnContext context(BN_CTX_new());
   const Bn signature = from_le(s.signature), modulus = from_le(s.modulus);
   const Bn square(BN_new()), q1(BN_new()), rest(BN_new()), product(BN_new()), q2(BN_new());
-  if (!context || !signature || !modulus || !square || !q1 || !rest || !product || !q2) return internal("memory");
+  if (!context || !signature || !modulus || !square || !q1 || !rest || !product || !q2)
+    return internal("memory");
   if (BN_is_zero(modulus.get())) return wrong("modulus is zero");
   // S^3 - Q1*S*N = S*(S^2 - Q1*N) = S * (S^2 mod N)
   if (BN_sqr(square.get(), signature.get(), context.get()) != 1 ||
@@ -109,7 +110,8 @@ Result<SigningKey> SigningKey::generate() {
   const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr));
   const Bn exponent(BN_new());
   EVP_PKEY* key = nullptr;
-  if (!context || !exponent || BN_set_word(exponent.get(), 3) != 1 || EVP_PKEY_keygen_init(context.get()) != 1 ||
+  if (!context || !exponent || BN_set_word(exponent.get(), 3) != 1 ||
+      EVP_PKEY_keygen_init(context.get()) != 1 ||
       EVP_PKEY_CTX_set_rsa_keygen_bits(context.get(), kKeyBits) != 1 ||
       EVP_PKEY_CTX_set1_rsa_keygen_pubexp(context.get(), exponent.get()) != 1 ||
       EVP_PKEY_keygen(context.get(), &key) != 1) {
@@ -163,7 +165,8 @@ Result<SigStruct> SigningKey::sign(const SigningParameters& p) const {
   s.isv_prod_id = p.isv_prod_id;
   s.isv_svn = p.isv_svn;
   BIGNUM* modulus_raw = nullptr;
-  if (EVP_PKEY_get_bn_param(pkey(key_), OSSL_PKEY_PARAM_RSA_N, &modulus_raw) != 1) return internal("no modulus");
+  if (EVP_PKEY_get_bn_param(pkey(key_), OSSL_PKEY_PARAM_RSA_N, &modulus_raw) != 1)
+    return internal("no modulus");
   const Bn modulus(modulus_raw);
   if (BN_bn2lebinpad(modulus.get(), s.modulus, kKeySize) < 0) return internal("modulus size");
 
@@ -191,7 +194,8 @@ Result<SigStruct> parse_sigstruct(ByteView bytes) {
   uint8_t header[16];
   std::memcpy(header, s.header, sizeof(header));
   if (debug_type) header[15] = 0;
-  if (std::memcmp(header, kHeader, sizeof(kHeader)) != 0 || std::memcmp(s.header2, kHeader2, sizeof(kHeader2)) != 0) {
+  if (std::memcmp(header, kHeader, sizeof(kHeader)) != 0 ||
+      std::memcmp(s.header2, kHeader2, sizeof(kHeader2)) != 0) {
     return Error(Code::Malformed, "SIGSTRUCT header constants are wrong");
   }
   if (s.exponent != 3) return Error(Code::Malformed, "SIGSTRUCT exponent is not 3");
@@ -212,13 +216,15 @@ Result<void> verify_sigstruct(const SigStruct& s) {
   std::reverse_copy(s.signature, s.signature + kKeySize, signature.begin());
   const Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
   if (!context || EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, key.get()) != 1 ||
-      EVP_DigestVerify(context.get(), signature.data(), signature.size(), message.data(), message.size()) != 1) {
+      EVP_DigestVerify(context.get(), signature.data(), signature.size(), message.data(), message.size()) !=
+          1) {
     return wrong("the signature does not verify");
   }
   uint8_t q1[kKeySize];
   uint8_t q2[kKeySize];
   TRY(quotients(s, q1, q2));
-  if (std::memcmp(q1, s.q1, kKeySize) != 0 || std::memcmp(q2, s.q2, kKeySize) != 0) return wrong("Q1 or Q2 is wrong");
+  if (std::memcmp(q1, s.q1, kKeySize) != 0 || std::memcmp(q2, s.q2, kKeySize) != 0)
+    return wrong("Q1 or Q2 is wrong");
   return {};
 }
 

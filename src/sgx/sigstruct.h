@@ -1,5 +1,5 @@
-// SIGSTRUCT: the publisher's RSA-3072 (e = 3) signature over an enclave's measurement and identity (SDM vol. 3D, 37.14).
-// Q1 and Q2 are quotients that let the CPU verify without division.
+// SIGSTRUCT: the publisher's RSA-3072 (e = 3) signature over an enclave's measurement and identity (SDM vol.
+// 3D, 37.14). Q1 and Q2 are quotients that let the CPU verify without division.
 #pragma once
 
 #include <filesystem>
@@ -25,7 +25,8 @@ struct SigningParameters {
 class SigningKey {
  public:
   static Result<SigningKey> generate();
-  static Result<SigningKey> from_pem(const SecretBytes& pem);  // Malformed; InvalidArgument when not RSA-3072, e = 3
+  static Result<SigningKey> from_pem(
+      const SecretBytes& pem);  // Malformed; InvalidArgument when not RSA-3072, e = 3
   // Reads the file, or makes it (mode 0600) when it does not exist.
   static Result<SigningKey> load_or_create(const std::filesystem::path& file);
 

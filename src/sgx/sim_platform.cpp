@@ -39,9 +39,11 @@ bool owner_only(const std::filesystem::path& path) {
 }  // namespace
 
 Key128Bytes aes_cmac(const Key128Bytes& key, ByteView data) {
-  std::unique_ptr<EVP_MAC, decltype(&EVP_MAC_free)> mac(EVP_MAC_fetch(nullptr, "CMAC", nullptr), EVP_MAC_free);
+  std::unique_ptr<EVP_MAC, decltype(&EVP_MAC_free)> mac(EVP_MAC_fetch(nullptr, "CMAC", nullptr),
+                                                        EVP_MAC_free);
   CLOISTER_CHECK(mac != nullptr);
-  std::unique_ptr<EVP_MAC_CTX, decltype(&EVP_MAC_CTX_free)> context(EVP_MAC_CTX_new(mac.get()), EVP_MAC_CTX_free);
+  std::unique_ptr<EVP_MAC_CTX, decltype(&EVP_MAC_CTX_free)> context(EVP_MAC_CTX_new(mac.get()),
+                                                                    EVP_MAC_CTX_free);
   CLOISTER_CHECK(context != nullptr);
   char cipher[] = "AES-128-CBC";
   const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER, cipher, 0),
@@ -105,8 +107,8 @@ Key128Bytes SimPlatform::derive_key(ByteView dependencies) const {
   return out;
 }
 
-// SDM vol. 3D, EREPORT: key name, owner epoch, target's attributes, MRENCLAVE, MISCSELECT, CONFIGID, CONFIGSVN, key
-// id, CPUSVN.
+// SDM vol. 3D, EREPORT: key name, owner epoch, target's attributes, MRENCLAVE, MISCSELECT, CONFIGID,
+// CONFIGSVN, key id, CPUSVN.
 Key128Bytes SimPlatform::report_key(const TargetInfo& target, const ByteArray<32>& key_id) const {
   ByteWriter block;
   block.le(static_cast<uint16_t>(KeyName::Report)).bytes(object_bytes(target.attributes));
@@ -158,7 +160,8 @@ Result<Key128Bytes> SimPlatform::get_key(const Secs& self, const KeyRequest& req
     return report_key(me, key_id);
   }
   if (name != KeyName::Seal) return Error(Code::Denied, "EGETKEY: only report and seal keys");
-  if (request.isv_svn > self.isv_svn) return Error(Code::Denied, "EGETKEY: ISVSVN is higher than the enclave's");
+  if (request.isv_svn > self.isv_svn)
+    return Error(Code::Denied, "EGETKEY: ISVSVN is higher than the enclave's");
   if ((request.key_policy & ~(kKeyPolicyMrEnclave | kKeyPolicyMrSigner)) != 0) {
     return Error(Code::Malformed, "EGETKEY: unknown key policy");
   }

@@ -1,9 +1,9 @@
-// The simulated CPU's secrets: one random machine secret in a file, and the keys that EREPORT and EGETKEY derive from
-// it. Shared by the software back-end (which makes reports) and the simulated quoting enclave (which checks them):
-// both must run on the same "machine", that is, with the same secret.
+// The simulated CPU's secrets: one random machine secret in a file, and the keys that EREPORT and EGETKEY
+// derive from it. Shared by the software back-end (which makes reports) and the simulated quoting enclave
+// (which checks them): both must run on the same "machine", that is, with the same secret.
 //
-// Keys follow the SDM's scheme (vol. 3D, EGETKEY): AES-128-CMAC under a root key over a block of all the inputs that
-// the key depends on. The block's order is ours, since Intel does not publish its own.
+// Keys follow the SDM's scheme (vol. 3D, EGETKEY): AES-128-CMAC under a root key over a block of all the
+// inputs that the key depends on. The block's order is ours, since Intel does not publish its own.
 #pragma once
 
 #include <filesystem>

@@ -1,5 +1,6 @@
-// The SGX structures that Cloister builds, measures, signs or emulates, byte for byte as the Intel SDM vol. 3D chapter 37
-// gives them. All integers are little-endian; every size and the offsets that matter are asserted. Usable in the kernel.
+// The SGX structures that Cloister builds, measures, signs or emulates, byte for byte as the Intel SDM vol.
+// 3D chapter 37 gives them. All integers are little-endian; every size and the offsets that matter are
+// asserted. Usable in the kernel.
 #pragma once
 
 #include <cstddef>
@@ -79,8 +80,8 @@ static_assert(sizeof(Secs) == 4096 && offsetof(Secs, attributes) == 48 && offset
 
 struct Tcs {
   uint64_t state;
-  uint64_t flags;   // bit 0 DBGOPTIN
-  uint64_t ossa;    // offset of the SSA from the enclave's base
+  uint64_t flags;  // bit 0 DBGOPTIN
+  uint64_t ossa;   // offset of the SSA from the enclave's base
   uint32_t cssa;
   uint32_t nssa;
   uint64_t oentry;  // offset of the entry point

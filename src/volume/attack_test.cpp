@@ -1,5 +1,5 @@
-// What somebody who can change the folder but has no key tries. Whatever it is, the reader gets exactly the committed
-// content or an Integrity error, never anything else.
+// What somebody who can change the folder but has no key tries. Whatever it is, the reader gets exactly the
+// committed content or an Integrity error, never anything else.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -90,7 +90,8 @@ class Attack : public ::testing::Test {
     put(volume, into, "middle", pattern(20'000, version + 10));
     put(volume, into, "large", pattern(400'000, version + 20));
     put(volume, into, "other", pattern(400'000, version + 30));
-    for (int i = 0; i < 200; ++i) put(volume, into, "n" + std::to_string(i), pattern(30, static_cast<uint8_t>(version + i)));
+    for (int i = 0; i < 200; ++i)
+      put(volume, into, "n" + std::to_string(i), pattern(30, static_cast<uint8_t>(version + i)));
   }
   std::vector<std::string> objects() const {
     std::vector<std::string> out;
@@ -143,7 +144,8 @@ TEST_F(Attack, DetectsAFlippedBitInEveryBlockOfTheMetadata) {
 }
 
 TEST_F(Attack, DetectsAChangeOfEveryByteOfTheSuperblock) {
-  // Which slot is the newest: the only one with content, since older ones are wiped when they are acknowledged.
+  // Which slot is the newest: the only one with content, since older ones are wiped when they are
+  // acknowledged.
   size_t slot = 0;
   while (files["volume.fspf"][slot * kBlock] == 0) ++slot;
   for (size_t at = 0; at < 368; ++at) {
@@ -155,7 +157,9 @@ TEST_F(Attack, DetectsZeroedBlocks) {
   size_t detected = 0;
   for (const std::string& name : objects()) {
     for (size_t at = 0; at + kBlock <= files[name].size(); at += kBlock) {
-      detected += !after([&](Snapshot& s) { std::fill_n(s[name].begin() + static_cast<long>(at), kBlock, 0); }).empty();
+      detected += !after([&](Snapshot& s) {
+                     std::fill_n(s[name].begin() + static_cast<long>(at), kBlock, 0);
+                   }).empty();
     }
   }
   EXPECT_GE(detected, 2 * (400'000 / kBlock - 16));
@@ -165,7 +169,8 @@ TEST_F(Attack, DetectsTruncationAtEveryBlockAndEmptyFiles) {
   for (const auto& [name, bytes] : files) {
     const size_t last = bytes.size() / kBlock;
     for (size_t block = 0; block < last; block += 3) {
-      // The tail of a file may hold only freed blocks: then the content must be right, which read_all() checks.
+      // The tail of a file may hold only freed blocks: then the content must be right, which read_all()
+      // checks.
       const std::string error = after([&](Snapshot& s) { s[name].resize(block * kBlock); });
       if (block == 0) {
         EXPECT_NE(error, "") << name;
@@ -207,12 +212,15 @@ TEST_F(Attack, DetectsEveryReplayedOldBlock) {
   size_t replayed = 0;
   for (const auto& [name, bytes] : old_files) {
     for (size_t at = 0; at + kBlock <= std::min(bytes.size(), files[name].size()); at += kBlock) {
-      const bool same = std::equal(bytes.begin() + static_cast<long>(at), bytes.begin() + static_cast<long>(at + kBlock),
-                                   files[name].begin() + static_cast<long>(at));
+      const bool same =
+          std::equal(bytes.begin() + static_cast<long>(at), bytes.begin() + static_cast<long>(at + kBlock),
+                     files[name].begin() + static_cast<long>(at));
       if (same) continue;
       ++replayed;
       // Whatever comes out must be right or refused; read_all() fails the test otherwise.
-      after([&, n = name](Snapshot& s) { std::copy_n(bytes.begin() + static_cast<long>(at), kBlock, s[n].begin() + static_cast<long>(at)); });
+      after([&, n = name](Snapshot& s) {
+        std::copy_n(bytes.begin() + static_cast<long>(at), kBlock, s[n].begin() + static_cast<long>(at));
+      });
     }
   }
   EXPECT_GT(replayed, 0u);

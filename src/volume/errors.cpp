@@ -5,13 +5,19 @@ namespace cloister::volume {
 VolumeError::operator Error() const {
   switch (reason) {
     case Reason::NotFound:
-    case Reason::NoData: return {Code::NotFound, message};
-    case Reason::ReadOnly: return {Code::Denied, message};
-    case Reason::NoSpace: return {Code::Unavailable, message, std::string(kNoSpaceHint)};
-    case Reason::Io: return {Code::Unavailable, message};
+    case Reason::NoData:
+      return {Code::NotFound, message};
+    case Reason::ReadOnly:
+      return {Code::Denied, message};
+    case Reason::NoSpace:
+      return {Code::Unavailable, message, std::string(kNoSpaceHint)};
+    case Reason::Io:
+      return {Code::Unavailable, message};
     case Reason::Integrity:
-    case Reason::Poisoned: return {Code::Integrity, message};
-    default: return {Code::InvalidArgument, message};
+    case Reason::Poisoned:
+      return {Code::Integrity, message};
+    default:
+      return {Code::InvalidArgument, message};
   }
 }
 

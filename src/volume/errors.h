@@ -1,5 +1,5 @@
-// Between the two error types of the library: operations on files fail with a Reason that becomes an errno, storage
-// and opening fail with a Code that becomes an exit code.
+// Between the two error types of the library: operations on files fail with a Reason that becomes an errno,
+// storage and opening fail with a Code that becomes an exit code.
 #pragma once
 
 #include <utility>

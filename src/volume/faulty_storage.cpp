@@ -6,8 +6,8 @@ namespace {
 Result<void> step(Faults& faults, bool changes) {
   if (faults.changes_only && !changes) return {};
   ++faults.count;
-  const bool fails = faults.fail_at != 0 &&
-                     (faults.count == faults.fail_at || (faults.stay_broken && faults.count > faults.fail_at));
+  const bool fails = faults.fail_at != 0 && (faults.count == faults.fail_at ||
+                                             (faults.stay_broken && faults.count > faults.fail_at));
   if (!fails) return {};
   if (faults.no_space) return Error(Code::Unavailable, "the disk is full", std::string(kNoSpaceHint));
   return Error(Code::Unavailable, "injected fault");
@@ -15,7 +15,8 @@ Result<void> step(Faults& faults, bool changes) {
 
 class FaultyFile final : public StorageFile {
  public:
-  FaultyFile(std::unique_ptr<StorageFile> below, Faults& faults) : below_(std::move(below)), faults_(faults) {}
+  FaultyFile(std::unique_ptr<StorageFile> below, Faults& faults)
+      : below_(std::move(below)), faults_(faults) {}
 
   Result<size_t> read_at(uint64_t offset, MutableByteView out) override {
     TRY(step(faults_, false));
@@ -24,7 +25,8 @@ class FaultyFile final : public StorageFile {
   Result<void> write_at(uint64_t offset, ByteView data) override {
     const Result<void> allowed = step(faults_, true);
     // A failing write may have written a part.
-    if (!allowed.ok() && faults_.count == faults_.fail_at) (void)below_->write_at(offset, data.first(data.size() / 2));
+    if (!allowed.ok() && faults_.count == faults_.fail_at)
+      (void)below_->write_at(offset, data.first(data.size() / 2));
     if (!allowed.ok()) return Error(allowed.error());
     return below_->write_at(offset, data);
   }

@@ -93,8 +93,9 @@ Result<Superblock> decode_head(ByteView head) {
   const uint16_t size = TRY(in.le<uint16_t>());
   const bool known = (mode == 1 && suite == kSuiteAes256Gcm) || (mode == 2 && suite == kSuiteNone);
   if (version != kFormatVersion || !known || size != kBodySize) {
-    return Error(Code::Unsupported, "the volume has format version " + std::to_string(version) + ", cipher suite " +
-                                        std::to_string(suite) + ": this build reads version 1, suite 1");
+    return Error(Code::Unsupported, "the volume has format version " + std::to_string(version) +
+                                        ", cipher suite " + std::to_string(suite) +
+                                        ": this build reads version 1, suite 1");
   }
   Superblock out;
   out.mode = mode == 1 ? Mode::Encrypted : Mode::AuthenticatedOnly;
@@ -132,9 +133,9 @@ Result<void> decode_body(ByteView body, Superblock& s) {
   (void)TRY(in.le<uint32_t>());
   s.epoch_page = TRY(in.le<uint64_t>());
   s.epoch_digest = TRY(in.array<32>());
-  const bool sane = s.height >= 1 && s.height <= kMaxHeight && s.blocks >= kFirstBlock && s.blocks < kMaxPlace &&
-                    s.root.place >= kFirstBlock && s.root.place < s.blocks && s.epoch_page < s.blocks &&
-                    s.next_inode > kRootInode;
+  const bool sane = s.height >= 1 && s.height <= kMaxHeight && s.blocks >= kFirstBlock &&
+                    s.blocks < kMaxPlace && s.root.place >= kFirstBlock && s.root.place < s.blocks &&
+                    s.epoch_page < s.blocks && s.next_inode > kRootInode;
   if (!sane) return Error(Code::Malformed, "superblock: a number is out of range");
   for (const uint8_t byte : in.rest()) {
     if (byte != 0) return Error(Code::Unsupported, "the volume has a log, which this build does not read");
@@ -172,7 +173,8 @@ Result<EpochPage> decode_epoch_page(ByteView block) {
 
 Bytes encode_inode(const InodeRecord& r, Mode mode) {
   ByteWriter out;
-  const uint8_t flags = static_cast<uint8_t>((r.is_inline ? kFlagInline : 0) | (r.has_object ? kFlagObject : 0));
+  const uint8_t flags =
+      static_cast<uint8_t>((r.is_inline ? kFlagInline : 0) | (r.has_object ? kFlagObject : 0));
   out.le(static_cast<uint8_t>(r.type)).le(flags).le(r.permissions).le(r.uid).le(r.gid).le(r.links);
   out.le(r.size).le(r.chunks);
   write_time(out, r.modified);

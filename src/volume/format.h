@@ -1,5 +1,6 @@
-// The stored structures other than tree nodes: references, superblocks, epoch pages and inode records, and the bytes
-// that bind a block to its position. docs/formats/volume.md is the specification; numbers there and here agree.
+// The stored structures other than tree nodes: references, superblocks, epoch pages and inode records, and
+// the bytes that bind a block to its position. docs/formats/volume.md is the specification; numbers there and
+// here agree.
 #pragma once
 
 #include "crypto/sha256.h"
@@ -10,12 +11,12 @@ namespace cloister::volume {
 
 inline constexpr std::string_view kMainName = "volume.fspf";
 inline constexpr uint32_t kFormatVersion = 1;
-inline constexpr unsigned kSuperblockSlots = 8;     // one block each at the start of volume.fspf
+inline constexpr unsigned kSuperblockSlots = 8;  // one block each at the start of volume.fspf
 inline constexpr uint64_t kFirstBlock = kSuperblockSlots;
 inline constexpr uint64_t kMaxPlace = uint64_t{1} << 46;
-inline constexpr uint64_t kMainChunks = 16;         // the first chunks of every file lie in volume.fspf
-inline constexpr size_t kInlineMax = 2048;          // bytes of a file kept inside the tree
-inline constexpr size_t kGroupBytes = 1920;         // references to 60 (encrypted) or 48 chunks in one record
+inline constexpr uint64_t kMainChunks = 16;  // the first chunks of every file lie in volume.fspf
+inline constexpr size_t kInlineMax = 2048;   // bytes of a file kept inside the tree
+inline constexpr size_t kGroupBytes = 1920;  // references to 60 (encrypted) or 48 chunks in one record
 inline constexpr uint64_t kMaxFileSize = uint64_t{1} << 54;
 inline constexpr size_t kEpochsPerPage = 100;
 
@@ -89,20 +90,20 @@ Result<EpochPage> decode_epoch_page(ByteView block);
 
 struct InodeRecord {
   FileType type = FileType::Regular;
-  bool is_inline = false;   // content (or target) in an Inline record
+  bool is_inline = false;  // content (or target) in an Inline record
   bool has_object = false;
   uint16_t permissions = 0;
   uint32_t uid = 0;
   uint32_t gid = 0;
   uint32_t links = 0;
   uint64_t size = 0;
-  uint64_t chunks = 0;      // that are not holes
+  uint64_t chunks = 0;  // that are not holes
   Timestamp modified;
   Timestamp changed;
-  InodeId parent = 0;       // directory: its parent; else where it was last linked, for messages only
-  uint64_t entries = 0;     // directory
-  uint64_t slots = 0;       // regular: blocks of the object, used or free
-  Key256 key;               // regular, encrypted
+  InodeId parent = 0;    // directory: its parent; else where it was last linked, for messages only
+  uint64_t entries = 0;  // directory
+  uint64_t slots = 0;    // regular: blocks of the object, used or free
+  Key256 key;            // regular, encrypted
   ByteArray<16> object{};
 };
 Bytes encode_inode(const InodeRecord& record, Mode mode);

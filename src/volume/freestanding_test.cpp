@@ -1,6 +1,6 @@
-// The kernel's build of the volume and crypto code runs without a C library: linked with nothing but what is below, it
-// answers a GCM and a SHA-256 vector and takes a volume through creation, commit and reopening. Exit code 0 is success,
-// else the number of the check that failed.
+// The kernel's build of the volume and crypto code runs without a C library: linked with nothing but what is
+// below, it answers a GCM and a SHA-256 vector and takes a volume through creation, commit and reopening.
+// Exit code 0 is success, else the number of the check that failed.
 #include <cstddef>
 #include <cstdint>
 
@@ -77,7 +77,9 @@ void kernel_vector_end() {}
 
 void* operator new(size_t size) { return allocate(size, 16); }
 void* operator new[](size_t size) { return allocate(size, 16); }
-void* operator new(size_t size, std::align_val_t alignment) { return allocate(size, static_cast<size_t>(alignment)); }
+void* operator new(size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<size_t>(alignment));
+}
 void operator delete(void*) noexcept {}
 void operator delete[](void*) noexcept {}
 void operator delete(void*, size_t) noexcept {}
@@ -140,8 +142,10 @@ class OneFile final : public Storage {
 int check_crypto() {
   crypto::init_cpu();
   // SP 800-38D vectors: AES-256, zero key and nonce, one zero block.
-  static const uint8_t cipher[16] = {0xce, 0xa7, 0x40, 0x3d, 0x4d, 0x60, 0x6b, 0x6e, 0x07, 0x4e, 0xc5, 0xd3, 0xba, 0xf3, 0x9d, 0x18};
-  static const uint8_t mac[16] = {0xd0, 0xd1, 0xc8, 0xa7, 0x99, 0x99, 0x6b, 0xf0, 0x26, 0x5b, 0x98, 0xb5, 0xd4, 0x8a, 0xb9, 0x19};
+  static const uint8_t cipher[16] = {0xce, 0xa7, 0x40, 0x3d, 0x4d, 0x60, 0x6b, 0x6e,
+                                     0x07, 0x4e, 0xc5, 0xd3, 0xba, 0xf3, 0x9d, 0x18};
+  static const uint8_t mac[16] = {0xd0, 0xd1, 0xc8, 0xa7, 0x99, 0x99, 0x6b, 0xf0,
+                                  0x26, 0x5b, 0x98, 0xb5, 0xd4, 0x8a, 0xb9, 0x19};
   const crypto::Aes256Gcm gcm{Key256()};
   ByteArray<16> block{};
   crypto::GcmTag tag{};
@@ -161,7 +165,8 @@ int check_volume() {
   if (!created.ok()) return 3;
   for (int i = 0; i < 200; ++i) {
     auto inode = (*created)->create_file(kRootInode, "f" + std::to_string(i), 0644, 0, 0, {});
-    if (!inode.ok() || !(*created)->write(*inode, 0, Bytes(static_cast<size_t>(i * 50), 7), {}).ok()) return 4;
+    if (!inode.ok() || !(*created)->write(*inode, 0, Bytes(static_cast<size_t>(i * 50), 7), {}).ok())
+      return 4;
   }
   const Result<Tag> tag = (*created)->commit();
   if (!tag.ok()) return 5;

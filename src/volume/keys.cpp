@@ -74,7 +74,8 @@ Root compute_root(const Superblock& superblock) {
   return crypto::sha256({head, body});
 }
 
-void seal_superblock(const Keys& keys, const Superblock& superblock, const ByteArray<32>& salt, uint8_t* block) {
+void seal_superblock(const Keys& keys, const Superblock& superblock, const ByteArray<32>& salt,
+                     uint8_t* block) {
   std::memset(block, 0, kBlockSize);
   const SuperblockHead head = encode_head(superblock);
   SuperblockBody body = encode_body(superblock);
@@ -98,7 +99,8 @@ Result<OpenedSuperblock> open_superblock(const Key& volume_key, ByteView block) 
   const crypto::GcmTag mac = TRY(in.array<16>());
   SuperblockBody body = TRY(in.array<kBodySize>());
   if (out.superblock.mode != Mode::Encrypted) {
-    return Error(Code::InvalidArgument, "the volume is authenticated only: it is opened by its root, not by key and tag");
+    return Error(Code::InvalidArgument,
+                 "the volume is authenticated only: it is opened by its root, not by key and tag");
   }
   out.keys = derive_keys(volume_key, out.superblock.id);
   if (!equal_constant_time(out.keys.commitment, out.superblock.commitment)) {
@@ -118,7 +120,8 @@ Result<Superblock> parse_authenticated_superblock(ByteView block) {
   const ByteView head = TRY(in.take(kHeadSize));
   Superblock out = TRY(decode_head(head));
   if (out.mode != Mode::AuthenticatedOnly) {
-    return Error(Code::InvalidArgument, "the volume is encrypted: it is opened by key and tag, not by a root");
+    return Error(Code::InvalidArgument,
+                 "the volume is encrypted: it is opened by key and tag, not by a root");
   }
   TRY(in.take(kBodyOffset - kHeadSize));
   const ByteView body = TRY(in.take(kBodySize));
@@ -129,7 +132,8 @@ Result<Superblock> parse_authenticated_superblock(ByteView block) {
 uint64_t hash_name(const Key256& key, std::string_view name) {
   const uint64_t k0 = load_le<uint64_t>(key.expose().data());
   const uint64_t k1 = load_le<uint64_t>(key.expose().data() + 8);
-  SipState s{k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573};
+  SipState s{k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261,
+             k1 ^ 0x7465646279746573};
   const auto* p = reinterpret_cast<const uint8_t*>(name.data());
   size_t left = name.size();
   for (; left >= 8; left -= 8, p += 8) s.word(load_le<uint64_t>(p));

@@ -1,7 +1,7 @@
-// The key hierarchy. From the volume key come, by HKDF-SHA-256 with the volume id as salt and a label each, the
-// metadata, tag and name keys and the key commitment. A block is sealed under a key derived from the metadata key
-// (nodes) or the file's key (chunks) for one epoch, so that a counter nonce can never meet the same key twice: a
-// crash, a restored copy or a second machine begins a new epoch with a new random salt.
+// The key hierarchy. From the volume key come, by HKDF-SHA-256 with the volume id as salt and a label each,
+// the metadata, tag and name keys and the key commitment. A block is sealed under a key derived from the
+// metadata key (nodes) or the file's key (chunks) for one epoch, so that a counter nonce can never meet the
+// same key twice: a crash, a restored copy or a second machine begins a new epoch with a new random salt.
 #pragma once
 
 #include "crypto/aes_gcm.h"
@@ -25,7 +25,8 @@ Tag compute_tag(const Keys& keys, const Superblock& superblock);
 Root compute_root(const Superblock& superblock);
 
 // A whole 4 KiB slot. `salt` must be random and used once.
-void seal_superblock(const Keys& keys, const Superblock& superblock, const ByteArray<32>& salt, uint8_t* block);
+void seal_superblock(const Keys& keys, const Superblock& superblock, const ByteArray<32>& salt,
+                     uint8_t* block);
 // Malformed: no superblock here. Unsupported. Denied: sealed under another volume key. Integrity: damaged.
 struct OpenedSuperblock {
   Superblock superblock;

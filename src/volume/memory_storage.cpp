@@ -82,7 +82,8 @@ void MemoryStorage::crash(const std::function<bool()>& survives) {
     for (const auto& [offset, data] : file.unsynced) {
       // Torn at the sector: each 512 bytes of a write live or die alone.
       for (size_t at = 0; at < data.size(); at += 512) {
-        if (survives()) apply(content, offset + at, ByteView(data).subspan(at, std::min<size_t>(512, data.size() - at)));
+        if (survives())
+          apply(content, offset + at, ByteView(data).subspan(at, std::min<size_t>(512, data.size() - at)));
       }
     }
     file.now = file.durable = std::move(content);

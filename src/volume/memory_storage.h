@@ -1,5 +1,6 @@
-// Storage in memory, for tests and benchmarks. It remembers what was synced, so that a power cut can be played:
-// crash() forgets unsynced writes, all of them or a chosen part. Copying a MemoryStorage's files() is a backup.
+// Storage in memory, for tests and benchmarks. It remembers what was synced, so that a power cut can be
+// played: crash() forgets unsynced writes, all of them or a chosen part. Copying a MemoryStorage's files() is
+// a backup.
 #pragma once
 
 #include <functional>

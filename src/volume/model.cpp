@@ -8,9 +8,9 @@ namespace {
 constexpr Timestamp kNow{1'700'000'000, 0};
 constexpr Reason kFine = static_cast<Reason>(255);
 
-
 bool storage_failure(Reason reason) {
-  return reason == Reason::Io || reason == Reason::NoSpace || reason == Reason::Poisoned || reason == Reason::Integrity;
+  return reason == Reason::Io || reason == Reason::NoSpace || reason == Reason::Poisoned ||
+         reason == Reason::Integrity;
 }
 
 template <class T>
@@ -111,10 +111,13 @@ std::string Model::step(Volume& volume, std::mt19937& random, bool& failed) {
     }
     if (expected == actual) return "";
     return "operation " + std::to_string(operation) + " on " + name + ": model " +
-           std::to_string(static_cast<int>(expected)) + ", volume " + std::to_string(static_cast<int>(actual));
+           std::to_string(static_cast<int>(expected)) + ", volume " +
+           std::to_string(static_cast<int>(actual));
   };
   const auto make = [&](FileType type, const std::string& target) {
-    ModelNode made{.type = type, .content = target, .permissions = static_cast<uint16_t>(type == FileType::Symlink ? 0777 : 0640)};
+    ModelNode made{.type = type,
+                   .content = target,
+                   .permissions = static_cast<uint16_t>(type == FileType::Symlink ? 0777 : 0640)};
     if (type == FileType::Directory) {
       made.links = 2;
       ++nodes_.at(directory).links;
@@ -142,8 +145,10 @@ std::string Model::step(Volume& volume, std::mt19937& random, bool& failed) {
     return finish();
   }
   if (operation == 4) {
-    if (node < 0) expected = Reason::NotFound;
-    else if (nodes_.at(node).type == FileType::Directory) expected = Reason::IsDirectory;
+    if (node < 0)
+      expected = Reason::NotFound;
+    else if (nodes_.at(node).type == FileType::Directory)
+      expected = Reason::IsDirectory;
     actual = reason_of(volume.unlink(*parent, name, kNow));
     if (actual == kFine && expected == kFine) {
       nodes_.at(directory).children.erase(name);
@@ -152,9 +157,12 @@ std::string Model::step(Volume& volume, std::mt19937& random, bool& failed) {
     return finish();
   }
   if (operation == 5) {
-    if (node < 0) expected = Reason::NotFound;
-    else if (nodes_.at(node).type != FileType::Directory) expected = Reason::NotDirectory;
-    else if (!nodes_.at(node).children.empty()) expected = Reason::NotEmpty;
+    if (node < 0)
+      expected = Reason::NotFound;
+    else if (nodes_.at(node).type != FileType::Directory)
+      expected = Reason::NotDirectory;
+    else if (!nodes_.at(node).children.empty())
+      expected = Reason::NotEmpty;
     actual = reason_of(volume.remove_directory(*parent, name, kNow));
     if (actual == kFine && expected == kFine) {
       nodes_.at(directory).children.erase(name);
@@ -175,7 +183,9 @@ std::string Model::step(Volume& volume, std::mt19937& random, bool& failed) {
   ModelNode& n = nodes_.at(node);
   if (operation == 7) {
     const bool directory_type = n.type == FileType::Directory;
-    expected = directory_type ? Reason::IsDirectory : find(other_directory, other_name) >= 0 ? Reason::Exists : kFine;
+    expected = directory_type                           ? Reason::IsDirectory
+               : find(other_directory, other_name) >= 0 ? Reason::Exists
+                                                        : kFine;
     actual = reason_of(volume.link(*inode, *other, other_name, kNow));
     if (actual == kFine && expected == kFine) {
       ++n.links;
@@ -202,7 +212,9 @@ std::string Model::step(Volume& volume, std::mt19937& random, bool& failed) {
   const size_t size = random() % kSizes[random() % 9] + 1;
   const size_t offset = random() % 2 == 0 ? 0 : random() % (random() % 2 == 0 ? 5000 : 300'000);
   if (operation == 10 || operation == 11) {
-    const size_t at = random() % 3 == 0 ? n.content.size() : random() % 4 == 0 ? offset / 4096 * 4096 : offset;
+    const size_t at = random() % 3 == 0   ? n.content.size()
+                      : random() % 4 == 0 ? offset / 4096 * 4096
+                                          : offset;
     content = text(random, size);
     actual = reason_of(volume.write(*inode, at, as_bytes(content), kNow));
     if (actual == kFine) {

@@ -1,5 +1,5 @@
-// For tests: a file system as plain maps, random operations applied to it and to a volume alike, and comparison.
-// Whatever the volume answers must be what the model answers, and everything must be there.
+// For tests: a file system as plain maps, random operations applied to it and to a volume alike, and
+// comparison. Whatever the volume answers must be what the model answers, and everything must be there.
 #pragma once
 
 #include <map>
@@ -25,8 +25,9 @@ class Model {
  public:
   Model() { nodes_[0] = {.type = FileType::Directory, .permissions = 0755, .links = 2}; }
 
-  // Applies one random operation to both; an error says how they differ. Storage failures (Io, NoSpace, Poisoned) are
-  // reported through `failed` and leave the model as before, which then no longer describes the volume.
+  // Applies one random operation to both; an error says how they differ. Storage failures (Io, NoSpace,
+  // Poisoned) are reported through `failed` and leave the model as before, which then no longer describes the
+  // volume.
   std::string step(Volume& volume, std::mt19937& random, bool& failed);
   // Compares everything reachable; "" when equal.
   std::string compare(Volume& volume) const;

@@ -1,5 +1,6 @@
-// Random operations on a volume and on a model, with reopening, crashes at every operation of the storage, torn and
-// lost writes, and full disks. After a crash exactly the last committed state and the last acknowledged one must open.
+// Random operations on a volume and on a model, with reopening, crashes at every operation of the storage,
+// torn and lost writes, and full disks. After a crash exactly the last committed state and the last
+// acknowledged one must open.
 #include "volume/model.h"
 
 #include <gtest/gtest.h>
@@ -126,7 +127,8 @@ void crash_everywhere(unsigned seed, int steps, bool no_space, bool stay_broken)
     std::mt19937 random(seed * 1000 + static_cast<unsigned>(fail_at));
     const unsigned survival = random() % 3;  // nothing, everything, half of what was not synced
     memory.crash([&] { return survival == 1 || (survival == 2 && random() % 2 == 0); });
-    expect_promises(memory, history, "seed " + std::to_string(seed) + " operation " + std::to_string(fail_at));
+    expect_promises(memory, history,
+                    "seed " + std::to_string(seed) + " operation " + std::to_string(fail_at));
     if (::testing::Test::HasFatalFailure() || faults.count < fail_at) return;
   }
 }

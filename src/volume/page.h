@@ -1,12 +1,12 @@
 // One 4 KiB node of the metadata tree as it is stored: a leaf of records or an inner node of references.
 //
-//   leaf    level 0: header, u16 offsets of the records in key order, free bytes (zero), records up to the end
-//   inner   level > 0: header, entries {key, reference to the child with keys >= that key}
-//   header  u8 level, u8 zero, u16 count, u16 start of the record heap (leaf; else zero), u16 zero
-//   record  key (17 bytes), u16 size, value
+//   leaf    level 0: header, u16 offsets of the records in key order, free bytes (zero), records up to the
+//   end inner   level > 0: header, entries {key, reference to the child with keys >= that key} header  u8
+//   level, u8 zero, u16 count, u16 start of the record heap (leaf; else zero), u16 zero record  key (17
+//   bytes), u16 size, value
 //
-// The heap has no gaps and unused bytes are zero, so equal content has equal bytes. check() must have accepted a page
-// before any other function sees it: its author may be hostile even though its MAC is right.
+// The heap has no gaps and unused bytes are zero, so equal content has equal bytes. check() must have
+// accepted a page before any other function sees it: its author may be hostile even though its MAC is right.
 #pragma once
 
 #include <compare>

@@ -33,16 +33,21 @@ Error system_error(std::string_view what, std::string_view name) {
   const int number = errno;
   std::string message = std::string(what) + " " + std::string(name) + ": " + std::strerror(number);
   switch (number) {
-    case ENOENT: return {Code::NotFound, std::move(message)};
+    case ENOENT:
+      return {Code::NotFound, std::move(message)};
     case EEXIST:
-    case ENOTDIR: return {Code::InvalidArgument, std::move(message)};
+    case ENOTDIR:
+      return {Code::InvalidArgument, std::move(message)};
     case EACCES:
     case EPERM:
     case EROFS:
-    case ELOOP: return {Code::Denied, std::move(message)};
+    case ELOOP:
+      return {Code::Denied, std::move(message)};
     case ENOSPC:
-    case EDQUOT: return {Code::Unavailable, std::move(message), std::string(kNoSpaceHint)};
-    default: return {Code::Unavailable, std::move(message)};
+    case EDQUOT:
+      return {Code::Unavailable, std::move(message), std::string(kNoSpaceHint)};
+    default:
+      return {Code::Unavailable, std::move(message)};
   }
 }
 
@@ -116,7 +121,8 @@ class PosixStorage final : public Storage {
       if (parent.error().code() == Code::NotFound) return {};
       return std::move(parent).error();
     }
-    if (::unlinkat(parent->get(), last.c_str(), 0) != 0 && errno != ENOENT) return system_error("cannot remove", name);
+    if (::unlinkat(parent->get(), last.c_str(), 0) != 0 && errno != ENOENT)
+      return system_error("cannot remove", name);
     return {};
   }
 
@@ -132,14 +138,16 @@ class PosixStorage final : public Storage {
 
   Result<void> lock_for_writing(std::string_view owner) override {
     if (lock_.valid()) return {};
-    Descriptor fd(::openat(folder_.get(), "volume.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+    Descriptor fd(
+        ::openat(folder_.get(), "volume.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
     if (!fd.valid()) return system_error("cannot create", "volume.lock");
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK) return system_error("cannot lock", "volume.lock");
       return Error(Code::Unavailable, "the volume is open for writing by " + holder(fd.get()),
                    "wait until it ends, or open the volume read-only");
     }
-    const std::string text = std::string(owner.substr(0, 200)) + " (process " + std::to_string(::getpid()) + ")\n";
+    const std::string text =
+        std::string(owner.substr(0, 200)) + " (process " + std::to_string(::getpid()) + ")\n";
     if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), text.data(), text.size(), 0) < 0) {
       return system_error("cannot write", "volume.lock");
     }

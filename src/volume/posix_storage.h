@@ -1,8 +1,8 @@
 // Storage in a folder of the host's file system. Host only.
 //
-// Names are opened component by component below the folder's descriptor and never through symbolic links, so whoever
-// can write into the folder cannot point us elsewhere. New files are 0600, new folders 0700. The writer's lock is
-// flock(2) on volume.lock, so it ends with its process; the file's text says who holds it.
+// Names are opened component by component below the folder's descriptor and never through symbolic links, so
+// whoever can write into the folder cannot point us elsewhere. New files are 0600, new folders 0700. The
+// writer's lock is flock(2) on volume.lock, so it ends with its process; the file's text says who holds it.
 #pragma once
 
 #include <filesystem>
@@ -13,6 +13,7 @@
 namespace cloister::volume {
 
 // NotFound when the folder does not exist and `create_folder` is false (its parent must exist).
-Result<std::unique_ptr<Storage>> open_posix_storage(const std::filesystem::path& folder, bool create_folder = false);
+Result<std::unique_ptr<Storage>> open_posix_storage(const std::filesystem::path& folder,
+                                                    bool create_folder = false);
 
 }  // namespace cloister::volume

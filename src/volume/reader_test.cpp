@@ -37,12 +37,14 @@ Output run(const std::string& command) {
 class VolumeReader : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (run("python3 -c 'import cryptography'").status != 0) GTEST_SKIP() << "python3-cryptography is not installed";
+    if (run("python3 -c 'import cryptography'").status != 0)
+      GTEST_SKIP() << "python3-cryptography is not installed";
     std::string pattern = (fs::temp_directory_path() / "cloister-reader-XXXXXX").string();
     ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
     base = pattern;
     key.expose().fill(0x21);
-    std::ofstream(base / "key", std::ios::binary).write(reinterpret_cast<const char*>(key.expose().data()), 32);
+    std::ofstream(base / "key", std::ios::binary)
+        .write(reinterpret_cast<const char*>(key.expose().data()), 32);
     auto opened = open_posix_storage(base / "volume", true);
     ASSERT_TRUE(opened.ok());
     storage = std::move(opened).value();
@@ -76,24 +78,28 @@ class VolumeReader : public ::testing::Test {
     auto folder = volume.make_directory(kRootInode, "folder", 0711, 0, 0, kNow);
     ASSERT_TRUE(folder.ok());
     expect("d 0711 0", {}, "/folder");
-    for (int i = 0; i < 300; ++i) add(volume, *folder, "/folder/f" + std::to_string(i), static_cast<size_t>(i * 11));
+    for (int i = 0; i < 300; ++i)
+      add(volume, *folder, "/folder/f" + std::to_string(i), static_cast<size_t>(i * 11));
     ASSERT_TRUE(volume.make_symlink(kRootInode, "link", "folder/f1", 0, 0, kNow).ok());
     expect("l 0777 9", as_bytes("folder/f1"), "/link");
   }
   void compare(const std::string& arguments) {
-    const Output out = run("python3 '" CLOISTER_SOURCE_DIR "/tools/volume_reader.py' '" + (base / "volume").string() +
-                           "' " + arguments + " digest");
+    const Output out = run("python3 '" CLOISTER_SOURCE_DIR "/tools/volume_reader.py' '" +
+                           (base / "volume").string() + "' " + arguments + " digest");
     EXPECT_EQ(out.status, 0) << out.text;
     std::sort(lines.begin(), lines.end());
     std::vector<std::string> got;
     size_t start = 0;
-    for (size_t end = out.text.find('\n'); end != std::string::npos; start = end + 1, end = out.text.find('\n', start)) {
+    for (size_t end = out.text.find('\n'); end != std::string::npos;
+         start = end + 1, end = out.text.find('\n', start)) {
       got.push_back(out.text.substr(start, end - start));
     }
     std::sort(got.begin(), got.end());
     EXPECT_EQ(got, lines);
   }
-  std::string by_tag(const Tag& tag) { return "--key-file '" + (base / "key").string() + "' --tag " + to_hex(tag); }
+  std::string by_tag(const Tag& tag) {
+    return "--key-file '" + (base / "key").string() + "' --tag " + to_hex(tag);
+  }
 
   fs::path base;
   Key key;
@@ -135,7 +141,8 @@ TEST_F(VolumeReader, RefusesAnotherTagKeyAndAFlippedBit) {
   const Tag tag = (*created)->commit().value();
   ASSERT_TRUE((*created)->acknowledge(tag).ok());
   created->reset();
-  const std::string reader = "python3 '" CLOISTER_SOURCE_DIR "/tools/volume_reader.py' '" + (base / "volume").string() + "' ";
+  const std::string reader =
+      "python3 '" CLOISTER_SOURCE_DIR "/tools/volume_reader.py' '" + (base / "volume").string() + "' ";
   const Output replay = run(reader + by_tag(old_tag));
   EXPECT_EQ(replay.status, 3);
   EXPECT_NE(replay.text.find("suspected replay attack"), std::string::npos);

@@ -3,7 +3,8 @@
 namespace cloister::volume {
 
 VolumeResult<uint8_t*> RunWriter::reserve(StorageFile& file, uint64_t offset) {
-  const bool continues = used_ != 0 && &file == file_ && offset == offset_ + used_ && used_ + kBlockSize <= run_.size();
+  const bool continues =
+      used_ != 0 && &file == file_ && offset == offset_ + used_ && used_ + kBlockSize <= run_.size();
   if (!continues) {
     TRY(flush());
     file_ = &file;

@@ -12,7 +12,8 @@ inline constexpr size_t kMaxRun = 1u << 20;
 
 class RunWriter {
  public:
-  // Where to build the block for `offset` of `file`: private memory, because the cipher may read back what it wrote.
+  // Where to build the block for `offset` of `file`: private memory, because the cipher may read back what it
+  // wrote.
   VolumeResult<uint8_t*> reserve(StorageFile& file, uint64_t offset);
   // The block of the last reserve() is complete.
   void done();

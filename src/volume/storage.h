@@ -1,7 +1,7 @@
 // Storage: the one folder of ciphertext that a volume lives in, seen through the fewest operations it needs.
 // Everything it returns is hostile: contents, sizes, absence. Names are ours ("volume.fspf", "objects/3f/…").
-// Implementations: PosixStorage (host), MemoryStorage and FaultyStorage (tests), the arena storage of the kernel.
-// Not thread-safe; the volume serialises.
+// Implementations: PosixStorage (host), MemoryStorage and FaultyStorage (tests), the arena storage of the
+// kernel. Not thread-safe; the volume serialises.
 #pragma once
 
 #include <memory>
@@ -32,7 +32,11 @@ class StorageFile {
   virtual MutableByteView staging(size_t /*size*/) { return {}; }
 };
 
-enum class OpenMode : uint8_t { Read, ReadWrite, CreateNew };  // CreateNew: fails when it exists; makes folders
+enum class OpenMode : uint8_t {
+  Read,
+  ReadWrite,
+  CreateNew
+};  // CreateNew: fails when it exists; makes folders
 
 class Storage {
  public:

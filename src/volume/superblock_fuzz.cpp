@@ -1,4 +1,5 @@
-// Superblocks, epoch pages, inode records and nodes from hostile bytes: parsing must neither crash nor read beyond.
+// Superblocks, epoch pages, inode records and nodes from hostile bytes: parsing must neither crash nor read
+// beyond.
 #include "volume/format.h"
 #include "volume/keys.h"
 

@@ -113,10 +113,12 @@ VolumeResult<std::optional<Tree::Record>> Tree::lower_bound(const RecordKey& key
   Node* leaf = TRY(load(ref, 0));
   const unsigned index = page::lower_bound(leaf->page, key);
   if (index == page::count(leaf->page)) return next_leaf(key, path);
-  return std::optional<Record>(Record{page::leaf_key(leaf->page, index), page::leaf_value(leaf->page, index)});
+  return std::optional<Record>(
+      Record{page::leaf_key(leaf->page, index), page::leaf_value(leaf->page, index)});
 }
 
-// The leaf of `key` has nothing after it: go up to the first ancestor with another child, and down its left edge.
+// The leaf of `key` has nothing after it: go up to the first ancestor with another child, and down its left
+// edge.
 VolumeResult<std::optional<Tree::Record>> Tree::next_leaf(const RecordKey& key, const Path& path) {
   for (unsigned depth = height_ - 1; depth-- > 0;) {
     const Step& step = path.steps[depth];
@@ -129,7 +131,8 @@ VolumeResult<std::optional<Tree::Record>> Tree::next_leaf(const RecordKey& key, 
       Node* leaf = TRY(load(ref, 0));
       const unsigned index = page::lower_bound(leaf->page, key);
       if (index < page::count(leaf->page)) {
-        return std::optional<Record>(Record{page::leaf_key(leaf->page, index), page::leaf_value(leaf->page, index)});
+        return std::optional<Record>(
+            Record{page::leaf_key(leaf->page, index), page::leaf_value(leaf->page, index)});
       }
     }
   }
@@ -176,8 +179,8 @@ VolumeResult<void> Tree::put(const RecordKey& key, ByteView value) {
   return {};
 }
 
-// Distributes the records and the new one over the leaf and one or two new leaves to its right. Appending keeps the
-// left leaf full, so that files written in order and names of new inodes pack tightly.
+// Distributes the records and the new one over the leaf and one or two new leaves to its right. Appending
+// keeps the left leaf full, so that files written in order and names of new inodes pack tightly.
 void Tree::split_leaf(Path& path, const RecordKey& key, ByteView value) {
   Node* left = path.steps[height_ - 1].node;
   uint8_t old[kBlockSize];
@@ -199,7 +202,8 @@ void Tree::split_leaf(Path& path, const RecordKey& key, ByteView value) {
   for (unsigned i = 0; i <= n; ++i) {
     const Record record = item(i);
     const size_t cost = page::leaf_cost(record.value.size());
-    const bool full = used != 0 && (used + cost > capacity || (used + cost / 2 > target && total - used <= capacity));
+    const bool full =
+        used != 0 && (used + cost > capacity || (used + cost / 2 > target && total - used <= capacity));
     if (full || (at == n && i == n)) {
       Node* right = make_node(0);
       insert_child(path, height_ - 1, record.key, right);
@@ -285,7 +289,8 @@ VolumeResult<void> Tree::shrink(Path& path) {
   return {};
 }
 
-// Removes an empty node, or joins a node that is less than a third full with a neighbour when both fit comfortably.
+// Removes an empty node, or joins a node that is less than a third full with a neighbour when both fit
+// comfortably.
 VolumeResult<void> Tree::merge(Path& path, unsigned depth) {
   Node* node = path.steps[depth].node;
   const Step& parent = path.steps[depth - 1];

@@ -1,8 +1,9 @@
 // The metadata tree: a copy-on-write B+tree of 4 KiB pages (page.h) with a cache of verified nodes.
 //
-// A node that changes gets a temporary number (>= kTemporary) and stays in memory; its old block is left alone, because
-// committed states reach it. flush() writes the changed nodes bottom up, each parent receiving the reference of its
-// child, and so leaves one root reference that covers everything. Views into values are valid until the next call.
+// A node that changes gets a temporary number (>= kTemporary) and stays in memory; its old block is left
+// alone, because committed states reach it. flush() writes the changed nodes bottom up, each parent receiving
+// the reference of its child, and so leaves one root reference that covers everything. Views into values are
+// valid until the next call.
 #pragma once
 
 #include <memory>
@@ -44,9 +45,10 @@ class Tree {
   void start_at(const Ref& root, unsigned height);
 
   VolumeResult<std::optional<ByteView>> find(const RecordKey& key);
-  VolumeResult<std::optional<Record>> lower_bound(const RecordKey& key);  // the first record with a key >= `key`
-  VolumeResult<void> put(const RecordKey& key, ByteView value);           // value.size() <= kMaxValue
-  VolumeResult<bool> erase(const RecordKey& key);                         // false: there was none
+  VolumeResult<std::optional<Record>> lower_bound(
+      const RecordKey& key);                                     // the first record with a key >= `key`
+  VolumeResult<void> put(const RecordKey& key, ByteView value);  // value.size() <= kMaxValue
+  VolumeResult<bool> erase(const RecordKey& key);                // false: there was none
 
   // Writes all changed nodes. On failure the tree is as before.
   VolumeResult<void> flush();

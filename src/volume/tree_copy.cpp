@@ -1,5 +1,5 @@
-// Two walkers over one buffer. Everything of the host is reached through descriptors of folders that are already open
-// (openat), so replacing a folder by a link while we work leads nowhere.
+// Two walkers over one buffer. Everything of the host is reached through descriptors of folders that are
+// already open (openat), so replacing a folder by a link while we work leads nowhere.
 #include "volume/tree_copy.h"
 
 #include <dirent.h>
@@ -38,12 +38,17 @@ Error host_error(std::string_view what, const std::string& path) {
   const int number = errno;
   std::string message = std::string(what) + " " + path + ": " + std::strerror(number);
   switch (number) {
-    case ENOENT: return {Code::NotFound, std::move(message)};
-    case EEXIST: return {Code::InvalidArgument, std::move(message), "give a folder that does not hold it yet"};
+    case ENOENT:
+      return {Code::NotFound, std::move(message)};
+    case EEXIST:
+      return {Code::InvalidArgument, std::move(message), "give a folder that does not hold it yet"};
     case EACCES:
-    case EPERM: return {Code::Denied, std::move(message)};
-    case ENOSPC: return {Code::Unavailable, std::move(message), "free some space"};
-    default: return {Code::Unavailable, std::move(message)};
+    case EPERM:
+      return {Code::Denied, std::move(message)};
+    case ENOSPC:
+      return {Code::Unavailable, std::move(message), "free some space"};
+    default:
+      return {Code::Unavailable, std::move(message)};
   }
 }
 
@@ -82,7 +87,8 @@ class CopierIn : public Copier {
     for (const std::string& name : names) {
       const std::string below = path.empty() ? name : path + "/" + name;
       struct stat status {};
-      if (::fstatat(fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return host_error("cannot stat", below);
+      if (::fstatat(fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
+        return host_error("cannot stat", below);
       if (S_ISREG(status.st_mode)) {
         TRY(file(fd, name, directory, below));
       } else if (S_ISDIR(status.st_mode)) {
@@ -137,7 +143,8 @@ class CopierIn : public Copier {
     struct stat status {};
     if (!below.valid() || ::fstat(below.get(), &status) != 0) return host_error("cannot open", path);
     const InodeId inode = TRY(at_path(volume_.make_directory(directory, name, 0700, owner(status.st_uid),
-                                                             owner(status.st_gid), changed_now(status)), path));
+                                                             owner(status.st_gid), changed_now(status)),
+                                      path));
     ++totals.folders;
     TRY(folder(below.get(), inode, path, depth + 1));
     return finish(inode, status, path);
@@ -148,9 +155,10 @@ class CopierIn : public Copier {
     char target[4096];
     const ssize_t size = ::readlinkat(fd, name.c_str(), target, sizeof(target));
     if (size < 0) return host_error("cannot read the link", path);
-    const InodeId inode = TRY(at_path(volume_.make_symlink(directory, name, {target, static_cast<size_t>(size)},
-                                                           owner(status.st_uid), owner(status.st_gid),
-                                                           changed_now(status)), path));
+    const InodeId inode =
+        TRY(at_path(volume_.make_symlink(directory, name, {target, static_cast<size_t>(size)},
+                                         owner(status.st_uid), owner(status.st_gid), changed_now(status)),
+                    path));
     ++totals.symlinks;
     AttributeChange change;
     change.modified = time_of(status);
@@ -163,8 +171,8 @@ class CopierIn : public Copier {
     if (!in.valid() || ::fstat(in.get(), &status) != 0) return host_error("cannot open", path);
     if (!S_ISREG(status.st_mode)) return Error(Code::InvalidArgument, path + " changed while it was copied");
     const Timestamp now = changed_now(status);
-    const InodeId inode = TRY(at_path(volume_.create_file(directory, name, 0600, owner(status.st_uid),
-                                                          owner(status.st_gid), now), path));
+    const InodeId inode = TRY(at_path(
+        volume_.create_file(directory, name, 0600, owner(status.st_uid), owner(status.st_gid), now), path));
     uint64_t offset = 0;
     while (true) {
       const off_t data = ::lseek(in.get(), static_cast<off_t>(offset), SEEK_DATA);
@@ -201,7 +209,8 @@ class CopierOut : public Copier {
       cookie = TRY(at_path(volume_.read_directory(directory, cookie, 256, entries), path));
       for (const DirectoryEntry& entry : entries) {
         const std::string below = path.empty() ? entry.name : path + "/" + entry.name;
-        if (!safe(entry.name)) return Error(Code::Integrity, "the volume holds the name " + below + ", which would escape");
+        if (!safe(entry.name))
+          return Error(Code::Integrity, "the volume holds the name " + below + ", which would escape");
         const Attributes attributes = TRY(at_path(volume_.attributes(entry.inode), below));
         if (attributes.type == FileType::Directory) {
           TRY(subfolder(fd, entry, attributes, below, depth));
@@ -217,7 +226,8 @@ class CopierOut : public Copier {
 
  private:
   static bool safe(std::string_view name) {
-    return !name.empty() && name != "." && name != ".." && name.find('/') == name.npos && name.find('\0') == name.npos;
+    return !name.empty() && name != "." && name != ".." && name.find('/') == name.npos &&
+           name.find('\0') == name.npos;
   }
 
   static timespec time_of(const Timestamp& time) {
@@ -229,14 +239,15 @@ class CopierOut : public Copier {
     if (options_.keep_owner && ::fchown(fd, attributes.uid, attributes.gid) != 0) {
       return host_error("cannot change the owner of", path);
     }
-    if (::fchmod(fd, attributes.permissions & 0777) != 0) return host_error("cannot set permissions of", path);
+    if (::fchmod(fd, attributes.permissions & 0777) != 0)
+      return host_error("cannot set permissions of", path);
     const timespec times[2] = {time_of(attributes.modified), time_of(attributes.modified)};
     if (::futimens(fd, times) != 0) return host_error("cannot set the time of", path);
     return {};
   }
 
-  Result<void> subfolder(int fd, const DirectoryEntry& entry, const Attributes& attributes, const std::string& path,
-                         unsigned depth) {
+  Result<void> subfolder(int fd, const DirectoryEntry& entry, const Attributes& attributes,
+                         const std::string& path, unsigned depth) {
     if (::mkdirat(fd, entry.name.c_str(), 0700) != 0) return host_error("cannot create", path);
     const Descriptor below(::openat(fd, entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!below.valid()) return host_error("cannot open", path);
@@ -245,7 +256,8 @@ class CopierOut : public Copier {
     return finish(below.get(), attributes, path);
   }
 
-  Result<void> symlink(int fd, const DirectoryEntry& entry, const Attributes& attributes, const std::string& path) {
+  Result<void> symlink(int fd, const DirectoryEntry& entry, const Attributes& attributes,
+                       const std::string& path) {
     const std::string target = TRY(at_path(volume_.read_symlink(entry.inode), path));
     if (::symlinkat(target.c_str(), fd, entry.name.c_str()) != 0) return host_error("cannot create", path);
     ++totals.symlinks;
@@ -254,8 +266,10 @@ class CopierOut : public Copier {
     return {};
   }
 
-  Result<void> file(int fd, const DirectoryEntry& entry, const Attributes& attributes, const std::string& path) {
-    const Descriptor out(::openat(fd, entry.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  Result<void> file(int fd, const DirectoryEntry& entry, const Attributes& attributes,
+                    const std::string& path) {
+    const Descriptor out(
+        ::openat(fd, entry.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!out.valid()) return host_error("cannot create", path);
     uint64_t offset = 0;
     while (offset < attributes.size) {
@@ -265,7 +279,8 @@ class CopierOut : public Copier {
       const size_t got = TRY(at_path(volume_.read(entry.inode, offset, buffer_), path));
       if (got == 0) break;
       for (size_t done = 0; done < got;) {
-        const ssize_t put = ::pwrite(out.get(), buffer_.data() + done, got - done, static_cast<off_t>(offset + done));
+        const ssize_t put =
+            ::pwrite(out.get(), buffer_.data() + done, got - done, static_cast<off_t>(offset + done));
         if (put < 0 && errno == EINTR) continue;
         if (put < 0) return host_error("cannot write", path);
         done += static_cast<size_t>(put);
@@ -274,7 +289,8 @@ class CopierOut : public Copier {
       totals.bytes += got;
       report(path, false);
     }
-    if (::ftruncate(out.get(), static_cast<off_t>(attributes.size)) != 0) return host_error("cannot resize", path);
+    if (::ftruncate(out.get(), static_cast<off_t>(attributes.size)) != 0)
+      return host_error("cannot resize", path);
     ++totals.files;
     report(path, true);
     return finish(out.get(), attributes, path);
@@ -283,7 +299,8 @@ class CopierOut : public Copier {
 
 }  // namespace
 
-Result<CopyTotals> copy_folder_in(Volume& volume, const std::filesystem::path& folder, const CopyOptions& options) {
+Result<CopyTotals> copy_folder_in(Volume& volume, const std::filesystem::path& folder,
+                                  const CopyOptions& options) {
   const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return host_error("cannot open", folder.native());
   CopierIn copier(volume, options);
@@ -291,8 +308,10 @@ Result<CopyTotals> copy_folder_in(Volume& volume, const std::filesystem::path& f
   return copier.totals;
 }
 
-Result<CopyTotals> copy_folder_out(Volume& volume, const std::filesystem::path& folder, const CopyOptions& options) {
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return host_error("cannot create", folder.native());
+Result<CopyTotals> copy_folder_out(Volume& volume, const std::filesystem::path& folder,
+                                   const CopyOptions& options) {
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    return host_error("cannot create", folder.native());
   const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return host_error("cannot open", folder.native());
   CopierOut copier(volume, options);

@@ -1,8 +1,9 @@
 // Copies folders of the host into a volume and back. Host only.
 //
-// Folders, empty files, sparse files, symbolic links, permissions, modification times and any bytes in names survive.
-// Hard links become separate files; devices, sockets and pipes are skipped and counted. Memory use is constant.
-// Copying out never follows links, never leaves `folder` and creates files 0600 before their permissions are set.
+// Folders, empty files, sparse files, symbolic links, permissions, modification times and any bytes in names
+// survive. Hard links become separate files; devices, sockets and pipes are skipped and counted. Memory use
+// is constant. Copying out never follows links, never leaves `folder` and creates files 0600 before their
+// permissions are set.
 #pragma once
 
 #include <filesystem>
@@ -29,8 +30,8 @@ struct CopyOptions {
   std::function<void(std::string_view path, const CopyTotals& totals)> progress;
 };
 
-// The folder's content goes into the directory; names that exist there are an error. Entries go in sorted order, so
-// equal folders give equal authenticated-only volumes. Does not commit.
+// The folder's content goes into the directory; names that exist there are an error. Entries go in sorted
+// order, so equal folders give equal authenticated-only volumes. Does not commit.
 Result<CopyTotals> copy_folder_in(Volume& volume, const std::filesystem::path& folder,
                                   const CopyOptions& options = {});
 // `folder` must exist or its parent; existing files in it are never overwritten (InvalidArgument).

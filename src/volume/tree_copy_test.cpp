@@ -27,7 +27,9 @@ class TreeCopy : public ::testing::Test {
     ::chmod((base / "out/dir").c_str(), 0700);
     fs::remove_all(base);
   }
-  static void put(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+  static void put(const fs::path& path, const std::string& text) {
+    std::ofstream(path, std::ios::binary) << text;
+  }
   static std::string get(const fs::path& path) {
     std::ifstream in(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};

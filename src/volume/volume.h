@@ -19,10 +19,10 @@
 
 namespace cloister::volume {
 
-using Key = Key256;           // 32 bytes: volume key
-using Tag = ByteArray<16>;    // commits to the key and the complete state
-using Root = ByteArray<32>;   // authenticated-only mode: SHA-256 root, goes into the measured manifest
-using InodeId = uint64_t;     // never reused within a volume; kRootInode is the root directory
+using Key = Key256;          // 32 bytes: volume key
+using Tag = ByteArray<16>;   // commits to the key and the complete state
+using Root = ByteArray<32>;  // authenticated-only mode: SHA-256 root, goes into the measured manifest
+using InodeId = uint64_t;    // never reused within a volume; kRootInode is the root directory
 inline constexpr InodeId kRootInode = 1;
 
 enum class Mode : uint8_t { Encrypted, AuthenticatedOnly };
@@ -62,8 +62,22 @@ struct DirectoryEntry {
 
 // Why a file operation failed; the kernel maps each to one errno.
 enum class Reason : uint8_t {
-  NotFound, Exists, NotDirectory, IsDirectory, NotEmpty, NameTooLong, Invalid, ReadOnly, TooLarge, NoSpace,
-  TooManyLinks, Io, Integrity, Poisoned, NoData /* missing xattr */, Range,
+  NotFound,
+  Exists,
+  NotDirectory,
+  IsDirectory,
+  NotEmpty,
+  NameTooLong,
+  Invalid,
+  ReadOnly,
+  TooLarge,
+  NoSpace,
+  TooManyLinks,
+  Io,
+  Integrity,
+  Poisoned,
+  NoData /* missing xattr */,
+  Range,
 };
 struct [[nodiscard]] VolumeError {
   Reason reason;
@@ -76,14 +90,14 @@ using VolumeResult = BasicResult<T, VolumeError>;
 struct CreateOptions {
   Mode mode = Mode::Encrypted;
   Timestamp now;  // given by the caller: the library has no clock. Root directory times.
-  // Authenticated-only volumes must be reproducible: equal calls give equal bytes. They take ids from a counter
-  // instead of the random source, and no key.
+  // Authenticated-only volumes must be reproducible: equal calls give equal bytes. They take ids from a
+  // counter instead of the random source, and no key.
 };
 
 struct OpenOptions {
   bool read_only = false;
-  std::string owner = "cloister";  // shown to whoever finds the writer's lock held
-  uint64_t cache_size = 32u << 20; // bytes of verified plaintext and nodes kept
+  std::string owner = "cloister";   // shown to whoever finds the writer's lock held
+  uint64_t cache_size = 32u << 20;  // bytes of verified plaintext and nodes kept
   // From the trusted service (design: epochs). Without it a random 64-bit epoch is drawn.
   std::optional<uint64_t> epoch;
 };
@@ -91,21 +105,22 @@ struct OpenOptions {
 class Volume {
  public:
   // Makes an empty volume and commits it. `storage` must outlive the volume.
-  static Result<std::unique_ptr<Volume>> create(Storage& storage, const Key& key, const CreateOptions& options);
-  // Opens exactly the state that `tag` names: the newest root or a not yet acknowledged predecessor. Anything else
-  // is Integrity with "The FSPF tag is not fresh - suspected replay attack".
+  static Result<std::unique_ptr<Volume>> create(Storage& storage, const Key& key,
+                                                const CreateOptions& options);
+  // Opens exactly the state that `tag` names: the newest root or a not yet acknowledged predecessor. Anything
+  // else is Integrity with "The FSPF tag is not fresh - suspected replay attack".
   static Result<std::unique_ptr<Volume>> open(Storage& storage, const Key& key, const Tag& tag,
                                               const OpenOptions& options);
   // Opens the newest state whatever its tag: no protection against rollback. For owners without a service.
   static Result<std::unique_ptr<Volume>> open_newest_without_freshness(Storage& storage, const Key& key,
-                                                                        const OpenOptions& options);
+                                                                       const OpenOptions& options);
   // Authenticated-only, read-only.
   static Result<std::unique_ptr<Volume>> open_authenticated(Storage& storage, const Root& root,
                                                             const OpenOptions& options);
   virtual ~Volume() = default;
 
-  virtual Tag tag() const = 0;   // of the last committed state
-  virtual Root root() const = 0; // authenticated-only mode; zero otherwise
+  virtual Tag tag() const = 0;    // of the last committed state
+  virtual Root root() const = 0;  // authenticated-only mode; zero otherwise
   virtual Mode mode() const = 0;
   virtual bool read_only() const = 0;
 
@@ -115,16 +130,17 @@ class Volume {
                                             uint32_t uid, uint32_t gid, Timestamp now) = 0;
   virtual VolumeResult<InodeId> make_directory(InodeId directory, std::string_view name, uint16_t permissions,
                                                uint32_t uid, uint32_t gid, Timestamp now) = 0;
-  virtual VolumeResult<InodeId> make_symlink(InodeId directory, std::string_view name, std::string_view target,
-                                             uint32_t uid, uint32_t gid, Timestamp now) = 0;
+  virtual VolumeResult<InodeId> make_symlink(InodeId directory, std::string_view name,
+                                             std::string_view target, uint32_t uid, uint32_t gid,
+                                             Timestamp now) = 0;
   virtual VolumeResult<void> link(InodeId inode, InodeId directory, std::string_view name, Timestamp now) = 0;
   virtual VolumeResult<void> unlink(InodeId directory, std::string_view name, Timestamp now) = 0;
   virtual VolumeResult<void> remove_directory(InodeId directory, std::string_view name, Timestamp now) = 0;
   // Replaces what is at the target as rename(2) does. Refuses a directory into its own subtree (Invalid).
-  virtual VolumeResult<void> rename(InodeId from, std::string_view from_name, InodeId to, std::string_view to_name,
-                                    Timestamp now) = 0;
-  // Appends entries after `cookie` (0 = from the start) to `out`, at most `limit`; returns the next cookie, 0 at the
-  // end. "." and ".." are not included. Stable while other names come and go.
+  virtual VolumeResult<void> rename(InodeId from, std::string_view from_name, InodeId to,
+                                    std::string_view to_name, Timestamp now) = 0;
+  // Appends entries after `cookie` (0 = from the start) to `out`, at most `limit`; returns the next cookie, 0
+  // at the end. "." and ".." are not included. Stable while other names come and go.
   virtual VolumeResult<uint64_t> read_directory(InodeId directory, uint64_t cookie, size_t limit,
                                                 std::vector<DirectoryEntry>& out) = 0;
   virtual VolumeResult<std::string> read_symlink(InodeId inode) = 0;
@@ -156,15 +172,16 @@ class Volume {
   // Makes everything so far durable under a new tag, which it returns; without changes the old tag.
   // The previous state stays openable until acknowledge().
   virtual Result<Tag> commit() = 0;
-  // The trusted service (or the caller that keeps the tag) now holds `tag`: what only older states need may be freed.
+  // The trusted service (or the caller that keeps the tag) now holds `tag`: what only older states need may
+  // be freed.
   virtual Result<void> acknowledge(const Tag& tag) = 0;
   virtual bool dirty() const = 0;  // changes since the last commit
   // Reads and verifies every byte reachable; the first fault is returned.
   virtual Result<void> verify_all() = 0;
 
   struct Usage {
-    uint64_t files = 0;        // inodes
-    uint64_t data_size = 0;    // bytes of plaintext
+    uint64_t files = 0;      // inodes
+    uint64_t data_size = 0;  // bytes of plaintext
   };
   virtual Usage usage() const = 0;
 };

@@ -1,4 +1,5 @@
-// In-process speed of a volume in memory and in a folder of /dev/shm: sequential, 4 KiB random, small files, commit.
+// In-process speed of a volume in memory and in a folder of /dev/shm: sequential, 4 KiB random, small files,
+// commit.
 #include <benchmark/benchmark.h>
 #include <unistd.h>
 
@@ -101,7 +102,8 @@ void small_files(benchmark::State& state) {
   for (auto _ : state) {
     Fixture fixture(true);
     for (int i = 0; i < kFiles; ++i) {
-      const InodeId inode = fixture.volume->create_file(kRootInode, "f" + std::to_string(i), 0644, 0, 0, {}).value();
+      const InodeId inode =
+          fixture.volume->create_file(kRootInode, "f" + std::to_string(i), 0644, 0, 0, {}).value();
       fixture.volume->write(inode, 0, data, {}).value();
     }
     fixture.commit();

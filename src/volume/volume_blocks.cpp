@@ -174,8 +174,8 @@ VolumeResult<const crypto::Aes256Gcm*> VolumeImpl::node_key(uint32_t epoch_index
   }
   const Epoch salt = TRY(epoch(epoch_index));
   if (node_keys_.size() >= kNodeKeys) node_keys_.erase(node_keys_.begin());
-  node_keys_.push_back({epoch_index, std::make_unique<crypto::Aes256Gcm>(
-                                         derive_epoch_key(keys_.metadata, salt, kNodeLabel))});
+  node_keys_.push_back(
+      {epoch_index, std::make_unique<crypto::Aes256Gcm>(derive_epoch_key(keys_.metadata, salt, kNodeLabel))});
   return static_cast<const crypto::Aes256Gcm*>(node_keys_.back().key.get());
 }
 

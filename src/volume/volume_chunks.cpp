@@ -102,7 +102,8 @@ VolumeResult<StorageFile*> VolumeImpl::file_of(Inode& inode, uint64_t index, boo
 
 VolumeResult<void> VolumeImpl::open_chunk(Inode& inode, uint64_t index, const Ref& ref, uint8_t* block) {
   const crypto::Aes256Gcm* key = mode_ == Mode::Encrypted ? TRY(chunk_key(inode, ref.epoch)) : nullptr;
-  if (!open_block(key, {BlockType::Chunk, inode.id(), index}, ref, block)) return poison(chunk_failure(inode, index));
+  if (!open_block(key, {BlockType::Chunk, inode.id(), index}, ref, block))
+    return poison(chunk_failure(inode, index));
   return {};
 }
 
@@ -134,7 +135,8 @@ VolumeResult<void> VolumeImpl::read_chunks(Inode& inode, uint64_t first, uint64_
         file.ok() ? read_exactly(**file, run[0].place * kBlockSize, {to, run.size() * kBlockSize})
                   : VolumeResult<void>(file.error());
     if (!read.ok()) {
-      return fail(read.error().reason == Reason::Integrity ? poison(chunk_failure(inode, start)) : read.error());
+      return fail(read.error().reason == Reason::Integrity ? poison(chunk_failure(inode, start))
+                                                           : read.error());
     }
     for (size_t i = 0; i < run.size(); ++i) {
       VolumeResult<void> opened = open_chunk(inode, start + i, run[i], to + i * kBlockSize);
@@ -161,7 +163,8 @@ void VolumeImpl::drop_chunk(Chunk* chunk) {
     --inode.dirty_chunks;
     --dirty_chunks_;
   }
-  (chunk->sibling_previous != nullptr ? chunk->sibling_previous->sibling_next : inode.chunks) = chunk->sibling_next;
+  (chunk->sibling_previous != nullptr ? chunk->sibling_previous->sibling_next : inode.chunks) =
+      chunk->sibling_next;
   if (chunk->sibling_next != nullptr) chunk->sibling_next->sibling_previous = chunk->sibling_previous;
   chunks_.erase(chunk);
   chunk_lru_.remove(chunk);
@@ -274,8 +277,8 @@ VolumeResult<void> VolumeImpl::place_batch(std::vector<BatchItem>& batch) {
   return {};
 }
 
-// Places, seals and writes a batch, then points the files at it. Empties the batch, also on failure: then the files are
-// as before and cached chunks stay dirty.
+// Places, seals and writes a batch, then points the files at it. Empties the batch, also on failure: then the
+// files are as before and cached chunks stay dirty.
 VolumeResult<void> VolumeImpl::write_batch(std::vector<BatchItem>& batch) {
   VolumeResult<void> result = place_batch(batch);
   for (size_t i = 0; result.ok() && i < batch.size(); ++i) {

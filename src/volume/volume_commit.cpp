@@ -1,8 +1,9 @@
 // Commit and acknowledge.
 //
-// Commit: chunks, changed nodes, epoch page; barrier; superblock into a slot that no openable state holds; barrier. A
-// crash before the last barrier leaves the states before it, whose blocks nobody has touched. A failing barrier means
-// that nobody knows what is durable, so the volume then refuses everything and is opened again at its last tag.
+// Commit: chunks, changed nodes, epoch page; barrier; superblock into a slot that no openable state holds;
+// barrier. A crash before the last barrier leaves the states before it, whose blocks nobody has touched. A
+// failing barrier means that nobody knows what is durable, so the volume then refuses everything and is
+// opened again at its last tag.
 #include <algorithm>
 
 #include "crypto/random.h"
@@ -44,7 +45,8 @@ VolumeResult<void> VolumeImpl::write_everything() {
   TRY(flush_all_chunks());
   for (const InodeId id : dirty_inodes_) {
     Inode* inode = inodes_.find(id);
-    if (inode != nullptr && (inode->dirty || inode->inline_dirty || inode->group_dirty)) TRY(store_inode(*inode));
+    if (inode != nullptr && (inode->dirty || inode->inline_dirty || inode->group_dirty))
+      TRY(store_inode(*inode));
   }
   dirty_inodes_.clear();
   TRY(tree_.flush());
@@ -59,7 +61,8 @@ VolumeResult<void> VolumeImpl::sync_everything() {
       TRY(lift(inode->object->sync()));
       continue;
     }
-    const std::unique_ptr<StorageFile> file = TRY(lift(storage_.open(object_name(object), OpenMode::ReadWrite)));
+    const std::unique_ptr<StorageFile> file =
+        TRY(lift(storage_.open(object_name(object), OpenMode::ReadWrite)));
     TRY(lift(file->sync()));
   }
   unsynced_objects_.clear();
@@ -71,7 +74,8 @@ VolumeResult<void> VolumeImpl::sync_everything() {
 unsigned VolumeImpl::choose_slot() {
   if (states_.size() == kSuperblockSlots) states_.erase(states_.begin() + 1);  // never the acknowledged one
   for (unsigned slot = 0; slot < kSuperblockSlots; ++slot) {
-    const bool used = std::any_of(states_.begin(), states_.end(), [&](const State& s) { return s.slot == slot; });
+    const bool used =
+        std::any_of(states_.begin(), states_.end(), [&](const State& s) { return s.slot == slot; });
     if (!used) return slot;
   }
   CLOISTER_CHECK(false);
@@ -119,8 +123,10 @@ Result<Tag> VolumeImpl::commit() {
 }
 
 Result<void> VolumeImpl::acknowledge(const Tag& tag) {
-  const auto found = std::find_if(states_.begin(), states_.end(), [&](const State& s) { return s.tag == tag; });
-  if (found == states_.end()) return Error(Code::InvalidArgument, "the acknowledged tag is not of a kept state");
+  const auto found =
+      std::find_if(states_.begin(), states_.end(), [&](const State& s) { return s.tag == tag; });
+  if (found == states_.end())
+    return Error(Code::InvalidArgument, "the acknowledged tag is not of a kept state");
   const uint64_t generation = found->generation;
   const std::vector<State> gone(states_.begin(), found);
   states_.erase(states_.begin(), found);
@@ -140,7 +146,8 @@ Result<void> VolumeImpl::acknowledge(const Tag& tag) {
   freed_.erase(kept, freed_.end());
   const auto objects = std::partition(freed_objects_.begin(), freed_objects_.end(),
                                       [&](const FreedObject& item) { return item.generation > generation; });
-  for (auto item = objects; item != freed_objects_.end(); ++item) (void)storage_.remove(object_name(item->object));
+  for (auto item = objects; item != freed_objects_.end(); ++item)
+    (void)storage_.remove(object_name(item->object));
   freed_objects_.erase(objects, freed_objects_.end());
   return {};
 }

@@ -1,6 +1,6 @@
 // Content of files: read, write, truncate, data and holes.
-// A file of up to 2 KiB is a record of the tree; a larger one is chunks of 4 KiB. Bytes of the last chunk beyond the
-// end of the file are zero, so that growing a file needs no writing.
+// A file of up to 2 KiB is a record of the tree; a larger one is chunks of 4 KiB. Bytes of the last chunk
+// beyond the end of the file are zero, so that growing a file needs no writing.
 #include <algorithm>
 
 #include "volume/volume_impl.h"
@@ -8,7 +8,7 @@
 namespace cloister::volume {
 namespace {
 
-constexpr uint64_t kDirectRead = 8;    // chunks: at least this many bypass the cache
+constexpr uint64_t kDirectRead = 8;  // chunks: at least this many bypass the cache
 constexpr uint64_t kDirectWrite = 16;
 constexpr uint64_t kDirectBatch = kMaxRun / kBlockSize;
 constexpr uint64_t kReadAhead = 32;
@@ -176,7 +176,8 @@ VolumeResult<void> VolumeImpl::shrink_chunks(Inode& inode, uint64_t size) {
   const size_t per_group = group_count(mode_);
   const size_t width = ref_size(mode_);
   while (true) {
-    const std::optional<Tree::Record> record = TRY(tree_.lower_bound({inode.id(), Kind::Chunks, keep / per_group}));
+    const std::optional<Tree::Record> record =
+        TRY(tree_.lower_bound({inode.id(), Kind::Chunks, keep / per_group}));
     if (!record || record->key.inode != inode.id() || record->key.kind != Kind::Chunks) break;
     const RecordKey key = record->key;
     Bytes refs(record->value.begin(), record->value.end());
@@ -196,7 +197,8 @@ VolumeResult<void> VolumeImpl::shrink_chunks(Inode& inode, uint64_t size) {
     TRY(tree_.put(key, refs));
     // What follows the group that stays in part goes whole.
     while (true) {
-      const std::optional<Tree::Record> later = TRY(tree_.lower_bound({inode.id(), Kind::Chunks, key.sub + 1}));
+      const std::optional<Tree::Record> later =
+          TRY(tree_.lower_bound({inode.id(), Kind::Chunks, key.sub + 1}));
       if (!later || later->key.inode != inode.id() || later->key.kind != Kind::Chunks) break;
       const RecordKey later_key = later->key;
       for (size_t i = 0; (i + 1) * width <= later->value.size(); ++i) {

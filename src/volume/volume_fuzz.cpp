@@ -1,5 +1,6 @@
-// A whole authenticated-only volume from hostile bytes, with digests made right: the author of a volume may be hostile
-// to whoever mounts it. The input is block 8 and what follows; block 8 is the root leaf or an inner node over leaves.
+// A whole authenticated-only volume from hostile bytes, with digests made right: the author of a volume may
+// be hostile to whoever mounts it. The input is block 8 and what follows; block 8 is the root leaf or an
+// inner node over leaves.
 #include "volume/format.h"
 #include "volume/keys.h"
 #include "volume/memory_storage.h"
@@ -56,7 +57,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   superblock.root.present = true;
   superblock.root.place = kFirstBlock;
   const ByteArray<48> bound = bind_block({}, {BlockType::Node, 0, height - 1});
-  superblock.root.digest = crypto::sha256({bound, ByteView(main).subspan(kFirstBlock * kBlockSize, kBlockSize)});
+  superblock.root.digest =
+      crypto::sha256({bound, ByteView(main).subspan(kFirstBlock * kBlockSize, kBlockSize)});
   seal_superblock(Keys(), superblock, {}, main.data());
   MemoryStorage storage(false);
   storage.restore({{"volume.fspf", main}});

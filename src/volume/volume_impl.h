@@ -7,9 +7,10 @@
 //   volume_content.cpp  read, write, truncate  volume_chunks.cpp   the cache of chunks and its write-back
 //   volume_verify.cpp   verify_all, finding free space again
 //
-// Lives of a change: names and attributes change the tree and cached inodes; content changes cached chunks. Chunks are
-// sealed into new places when the cache is half dirty or at commit; commit then writes changed inodes, tree nodes
-// and, after a barrier, a superblock. Nothing that an openable state reaches is overwritten.
+// Lives of a change: names and attributes change the tree and cached inodes; content changes cached chunks.
+// Chunks are sealed into new places when the cache is half dirty or at commit; commit then writes changed
+// inodes, tree nodes and, after a barrier, a superblock. Nothing that an openable state reaches is
+// overwritten.
 #pragma once
 
 #include <map>
@@ -47,20 +48,20 @@ struct Inode {
   Inode* lru_newer = nullptr;
   Inode* lru_older = nullptr;
   InodeRecord record;
-  bool dirty = false;          // the record differs from the tree's
-  bool listed_dirty = false;   // in dirty_inodes_
+  bool dirty = false;         // the record differs from the tree's
+  bool listed_dirty = false;  // in dirty_inodes_
   bool inline_loaded = false;
   bool inline_dirty = false;
   Bytes inline_data;
-  uint64_t group = kNoGroup;   // the group of references in `refs`
+  uint64_t group = kNoGroup;  // the group of references in `refs`
   bool group_dirty = false;
-  Bytes refs;                  // packed, without holes at the end
-  Chunk* chunks = nullptr;     // cached
+  Bytes refs;               // packed, without holes at the end
+  Chunk* chunks = nullptr;  // cached
   size_t dirty_chunks = 0;
   std::unique_ptr<StorageFile> object;
   SpaceMap free_slots;
   bool slots_searched = false;
-  uint64_t read_end = 0;       // where the last read ended: tells sequential readers
+  uint64_t read_end = 0;  // where the last read ended: tells sequential readers
   uint32_t key_epoch[2] = {0, 0};
   std::unique_ptr<crypto::Aes256Gcm> key[2];
   unsigned key_next = 0;
@@ -102,12 +103,12 @@ class VolumeImpl final : public Volume, private TreeIo {
   bool read_only() const override { return read_only_; }
 
   VolumeResult<InodeId> lookup(InodeId directory, std::string_view name) override;
-  VolumeResult<InodeId> create_file(InodeId directory, std::string_view name, uint16_t permissions, uint32_t uid,
-                                    uint32_t gid, Timestamp now) override;
-  VolumeResult<InodeId> make_directory(InodeId directory, std::string_view name, uint16_t permissions, uint32_t uid,
-                                       uint32_t gid, Timestamp now) override;
-  VolumeResult<InodeId> make_symlink(InodeId directory, std::string_view name, std::string_view target, uint32_t uid,
-                                     uint32_t gid, Timestamp now) override;
+  VolumeResult<InodeId> create_file(InodeId directory, std::string_view name, uint16_t permissions,
+                                    uint32_t uid, uint32_t gid, Timestamp now) override;
+  VolumeResult<InodeId> make_directory(InodeId directory, std::string_view name, uint16_t permissions,
+                                       uint32_t uid, uint32_t gid, Timestamp now) override;
+  VolumeResult<InodeId> make_symlink(InodeId directory, std::string_view name, std::string_view target,
+                                     uint32_t uid, uint32_t gid, Timestamp now) override;
   VolumeResult<void> link(InodeId inode, InodeId directory, std::string_view name, Timestamp now) override;
   VolumeResult<void> unlink(InodeId directory, std::string_view name, Timestamp now) override;
   VolumeResult<void> remove_directory(InodeId directory, std::string_view name, Timestamp now) override;
@@ -159,14 +160,15 @@ class VolumeImpl final : public Volume, private TreeIo {
     Chunk* chunk;  // null: straight from the caller's buffer
     Ref old;
     Ref fresh;
-    bool reused;   // keeps the place of `old`
+    bool reused;  // keeps the place of `old`
   };
   struct NameRecord {
     std::string name;
     InodeId inode;
     FileType type;
   };
-  // Marks an operation that changes several records: when reading fails in its middle, nothing more is written.
+  // Marks an operation that changes several records: when reading fails in its middle, nothing more is
+  // written.
   class Changing {
    public:
     explicit Changing(VolumeImpl& volume) : volume_(volume) { ++volume_.changing_; }
@@ -192,7 +194,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> next_nonce(Ref& ref);
   VolumeResult<const crypto::Aes256Gcm*> node_key(uint32_t epoch_index);
   VolumeResult<const crypto::Aes256Gcm*> chunk_key(Inode& inode, uint32_t epoch_index);
-  void seal(const crypto::Aes256Gcm* key, const BlockName& name, const uint8_t* plain, uint8_t* out, Ref& ref) const;
+  void seal(const crypto::Aes256Gcm* key, const BlockName& name, const uint8_t* plain, uint8_t* out,
+            Ref& ref) const;
   bool open_block(const crypto::Aes256Gcm* key, const BlockName& name, const Ref& ref, uint8_t* block) const;
   bool is_fresh(const Ref& ref) const;
   VolumeResult<uint64_t> take_block();
@@ -202,8 +205,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<Inode*> get(InodeId id);
   VolumeResult<Inode*> get_regular(InodeId id);
   VolumeResult<Inode*> get_directory(InodeId id);
-  VolumeResult<Inode*> make_inode(FileType type, InodeId parent, uint16_t permissions, uint32_t uid, uint32_t gid,
-                                  Timestamp now);
+  VolumeResult<Inode*> make_inode(FileType type, InodeId parent, uint16_t permissions, uint32_t uid,
+                                  uint32_t gid, Timestamp now);
   void mark(Inode& inode);
   VolumeResult<void> load_inline(Inode& inode);
   VolumeResult<void> store_inode(Inode& inode);
@@ -222,8 +225,9 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> put_entries(InodeId directory, uint64_t hash, const std::vector<NameRecord>& list);
   VolumeResult<void> add_entry(Inode& directory, std::string_view name, const Inode& inode, Timestamp now);
   VolumeResult<void> remove_entry(Inode& directory, std::string_view name, FileType type, Timestamp now);
-  VolumeResult<InodeId> make_named(FileType type, InodeId directory, std::string_view name, std::string_view target,
-                                   uint16_t permissions, uint32_t uid, uint32_t gid, Timestamp now);
+  VolumeResult<InodeId> make_named(FileType type, InodeId directory, std::string_view name,
+                                   std::string_view target, uint16_t permissions, uint32_t uid, uint32_t gid,
+                                   Timestamp now);
   VolumeResult<void> check_free(InodeId directory, std::string_view name);
   VolumeResult<void> replace_target(Inode& directory, std::string_view name, const NameRecord& target,
                                     FileType moving, Timestamp now);
@@ -278,12 +282,12 @@ class VolumeImpl final : public Volume, private TreeIo {
   const uint64_t cache_size_;
   const std::optional<uint64_t> wanted_epoch_;
 
-  Superblock state_;            // numbers of the state being built; `generation` is the last committed one
+  Superblock state_;  // numbers of the state being built; `generation` is the last committed one
   Tag tag_{};
   Root root_{};
   Tree tree_;
-  std::vector<State> states_;   // [0] is the acknowledged one
-  uint64_t newest_generation_ = 0;  // on disk, also of states that were discarded
+  std::vector<State> states_;          // [0] is the acknowledged one
+  uint64_t newest_generation_ = 0;     // on disk, also of states that were discarded
   std::vector<unsigned> stale_slots_;  // hold superblocks newer than the opened one
 
   bool changed_ = false;
@@ -291,14 +295,14 @@ class VolumeImpl final : public Volume, private TreeIo {
   unsigned changing_ = 0;
   std::optional<VolumeError> poisoned_;
 
-  std::map<uint32_t, Epoch> epochs_;         // known salts
-  std::optional<uint32_t> current_epoch_;    // index
+  std::map<uint32_t, Epoch> epochs_;       // known salts
+  std::optional<uint32_t> current_epoch_;  // index
   EpochPage epoch_tail_;
   bool epoch_tail_dirty_ = false;
   uint64_t counter_ = 0;
-  uint32_t fresh_epoch_ = 0;                 // blocks sealed at or after this belong to no committed state
+  uint32_t fresh_epoch_ = 0;  // blocks sealed at or after this belong to no committed state
   uint64_t fresh_counter_ = 0;
-  uint64_t fresh_block_ = 0;                 // the same for authenticated-only volumes
+  uint64_t fresh_block_ = 0;  // the same for authenticated-only volumes
   struct NodeKey {
     uint32_t epoch;
     std::unique_ptr<crypto::Aes256Gcm> key;

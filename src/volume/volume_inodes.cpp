@@ -72,7 +72,8 @@ VolumeResult<Inode*> VolumeImpl::get_regular(InodeId id) {
 
 VolumeResult<Inode*> VolumeImpl::get_directory(InodeId id) {
   Inode* inode = TRY(get(id));
-  if (inode->record.type != FileType::Directory) return VolumeError{Reason::NotDirectory, "is not a directory"};
+  if (inode->record.type != FileType::Directory)
+    return VolumeError{Reason::NotDirectory, "is not a directory"};
   return inode;
 }
 
@@ -236,7 +237,8 @@ void VolumeImpl::release(InodeId id) {
 
 VolumeResult<void> VolumeImpl::drop_link(Inode& inode, Timestamp now) {
   inode.record.changed = now;
-  inode.record.links = inode.record.type == FileType::Directory || inode.record.links == 0 ? 0 : inode.record.links - 1;
+  inode.record.links =
+      inode.record.type == FileType::Directory || inode.record.links == 0 ? 0 : inode.record.links - 1;
   mark(inode);
   if (inode.record.links != 0) return {};
   if (holds_.count(inode.id()) != 0) return tree_.put(orphan_key(inode.id()), {});
@@ -265,7 +267,8 @@ VolumeResult<void> VolumeImpl::delete_inode(Inode& inode) {
     freed_objects_.push_back({state_.generation + 1, inode.record.object});
     unsynced_objects_.erase(id);
   }
-  if (inode.record.type == FileType::Regular) state_.data_size -= std::min(state_.data_size, inode.record.size);
+  if (inode.record.type == FileType::Regular)
+    state_.data_size -= std::min(state_.data_size, inode.record.size);
   if (state_.inodes != 0) --state_.inodes;
   forget_inode(&inode);
   return {};
@@ -308,11 +311,14 @@ VolumeResult<Bytes> VolumeImpl::get_xattr(InodeId id, std::string_view name) {
 VolumeResult<void> VolumeImpl::set_xattr(InodeId id, std::string_view name, ByteView value, bool create_only,
                                          bool replace_only, Timestamp now) {
   TRY(begin_change());
-  if (name.empty() || name.size() > 255) return VolumeError{Reason::Range, "bad name of an extended attribute"};
-  if (value.size() > kMaxXattrValue) return VolumeError{Reason::NoSpace, "the extended attribute is too large"};
+  if (name.empty() || name.size() > 255)
+    return VolumeError{Reason::Range, "bad name of an extended attribute"};
+  if (value.size() > kMaxXattrValue)
+    return VolumeError{Reason::NoSpace, "the extended attribute is too large"};
   const Bytes record = TRY(xattr_record(id, name));
   std::vector<Xattr> list = TRY(parse_xattrs(record));
-  const auto found = std::find_if(list.begin(), list.end(), [&](const Xattr& item) { return item.name == name; });
+  const auto found =
+      std::find_if(list.begin(), list.end(), [&](const Xattr& item) { return item.name == name; });
   if (found != list.end() && create_only) return VolumeError{Reason::Exists, "the extended attribute exists"};
   if (found == list.end() && replace_only) return VolumeError{Reason::NoData, "no such extended attribute"};
   if (found != list.end()) {
@@ -350,7 +356,8 @@ VolumeResult<void> VolumeImpl::remove_xattr(InodeId id, std::string_view name, T
   TRY(begin_change());
   const Bytes record = TRY(xattr_record(id, name));
   std::vector<Xattr> list = TRY(parse_xattrs(record));
-  const auto found = std::find_if(list.begin(), list.end(), [&](const Xattr& item) { return item.name == name; });
+  const auto found =
+      std::find_if(list.begin(), list.end(), [&](const Xattr& item) { return item.name == name; });
   if (found == list.end()) return VolumeError{Reason::NoData, "no such extended attribute"};
   list.erase(found);
   const RecordKey key{id, Kind::Attribute, hash_name(keys_.names, name)};

@@ -1,5 +1,5 @@
-// Directories: a record per hash of a name, holding the names that share it. Reading in hash order gives cookies that
-// stay valid whatever else happens to the directory.
+// Directories: a record per hash of a name, holding the names that share it. Reading in hash order gives
+// cookies that stay valid whatever else happens to the directory.
 #include <algorithm>
 
 #include "volume/volume_impl.h"
@@ -43,7 +43,8 @@ VolumeResult<std::vector<VolumeImpl::NameRecord>> VolumeImpl::entries(InodeId di
   return out;
 }
 
-VolumeResult<std::optional<VolumeImpl::NameRecord>> VolumeImpl::find_entry(InodeId directory, std::string_view name) {
+VolumeResult<std::optional<VolumeImpl::NameRecord>> VolumeImpl::find_entry(InodeId directory,
+                                                                           std::string_view name) {
   std::vector<NameRecord> list = TRY(entries(directory, hash_name(keys_.names, name)));
   for (NameRecord& item : list) {
     if (item.name == name) return std::optional<NameRecord>(std::move(item));
@@ -51,7 +52,8 @@ VolumeResult<std::optional<VolumeImpl::NameRecord>> VolumeImpl::find_entry(Inode
   return std::optional<NameRecord>();
 }
 
-VolumeResult<void> VolumeImpl::put_entries(InodeId directory, uint64_t hash, const std::vector<NameRecord>& list) {
+VolumeResult<void> VolumeImpl::put_entries(InodeId directory, uint64_t hash,
+                                           const std::vector<NameRecord>& list) {
   const RecordKey key{directory, Kind::Entry, hash};
   if (list.empty()) {
     TRY(tree_.erase(key));
@@ -59,13 +61,17 @@ VolumeResult<void> VolumeImpl::put_entries(InodeId directory, uint64_t hash, con
   }
   ByteWriter out;
   for (const NameRecord& item : list) {
-    out.le(item.inode).le(static_cast<uint8_t>(item.type)).le(static_cast<uint8_t>(item.name.size())).text(item.name);
+    out.le(item.inode)
+        .le(static_cast<uint8_t>(item.type))
+        .le(static_cast<uint8_t>(item.name.size()))
+        .text(item.name);
   }
   if (out.size() > kMaxValue) return VolumeError{Reason::NoSpace, "too many names with one hash"};
   return tree_.put(key, out.view());
 }
 
-VolumeResult<void> VolumeImpl::add_entry(Inode& directory, std::string_view name, const Inode& inode, Timestamp now) {
+VolumeResult<void> VolumeImpl::add_entry(Inode& directory, std::string_view name, const Inode& inode,
+                                         Timestamp now) {
   const uint64_t hash = hash_name(keys_.names, name);
   std::vector<NameRecord> list = TRY(entries(directory.id(), hash));
   list.push_back({std::string(name), inode.id(), inode.record.type});
@@ -77,11 +83,13 @@ VolumeResult<void> VolumeImpl::add_entry(Inode& directory, std::string_view name
   return {};
 }
 
-VolumeResult<void> VolumeImpl::remove_entry(Inode& directory, std::string_view name, FileType type, Timestamp now) {
+VolumeResult<void> VolumeImpl::remove_entry(Inode& directory, std::string_view name, FileType type,
+                                            Timestamp now) {
   const uint64_t hash = hash_name(keys_.names, name);
   std::vector<NameRecord> list = TRY(entries(directory.id(), hash));
-  list.erase(std::remove_if(list.begin(), list.end(), [&](const NameRecord& item) { return item.name == name; }),
-             list.end());
+  list.erase(
+      std::remove_if(list.begin(), list.end(), [&](const NameRecord& item) { return item.name == name; }),
+      list.end());
   TRY(put_entries(directory.id(), hash, list));
   if (directory.record.entries != 0) --directory.record.entries;
   if (type == FileType::Directory && directory.record.links > 2) --directory.record.links;
@@ -135,13 +143,15 @@ VolumeResult<InodeId> VolumeImpl::create_file(InodeId directory, std::string_vie
   return make_named(FileType::Regular, directory, name, {}, permissions, uid, gid, now);
 }
 
-VolumeResult<InodeId> VolumeImpl::make_directory(InodeId directory, std::string_view name, uint16_t permissions,
-                                                 uint32_t uid, uint32_t gid, Timestamp now) {
+VolumeResult<InodeId> VolumeImpl::make_directory(InodeId directory, std::string_view name,
+                                                 uint16_t permissions, uint32_t uid, uint32_t gid,
+                                                 Timestamp now) {
   return make_named(FileType::Directory, directory, name, {}, permissions, uid, gid, now);
 }
 
-VolumeResult<InodeId> VolumeImpl::make_symlink(InodeId directory, std::string_view name, std::string_view target,
-                                               uint32_t uid, uint32_t gid, Timestamp now) {
+VolumeResult<InodeId> VolumeImpl::make_symlink(InodeId directory, std::string_view name,
+                                               std::string_view target, uint32_t uid, uint32_t gid,
+                                               Timestamp now) {
   if (target.empty()) return VolumeError{Reason::NotFound, "the target is empty"};
   if (target.size() > kInlineMax) return VolumeError{Reason::NameTooLong, "the target is too long"};
   return make_named(FileType::Symlink, directory, name, target, 0777, uid, gid, now);
@@ -191,8 +201,8 @@ VolumeResult<void> VolumeImpl::remove_directory(InodeId directory, std::string_v
   return drop_link(*inode, now);
 }
 
-VolumeResult<void> VolumeImpl::replace_target(Inode& directory, std::string_view name, const NameRecord& target,
-                                              FileType moving, Timestamp now) {
+VolumeResult<void> VolumeImpl::replace_target(Inode& directory, std::string_view name,
+                                              const NameRecord& target, FileType moving, Timestamp now) {
   Inode* replaced = TRY(get(target.inode));
   if (target.type == FileType::Directory) {
     if (moving != FileType::Directory) return VolumeError{Reason::IsDirectory, "the target is a directory"};
@@ -204,8 +214,8 @@ VolumeResult<void> VolumeImpl::replace_target(Inode& directory, std::string_view
   return drop_link(*replaced, now);
 }
 
-VolumeResult<void> VolumeImpl::rename(InodeId from, std::string_view from_name, InodeId to, std::string_view to_name,
-                                      Timestamp now) {
+VolumeResult<void> VolumeImpl::rename(InodeId from, std::string_view from_name, InodeId to,
+                                      std::string_view to_name, Timestamp now) {
   TRY(begin_change());
   (void)TRY(get_directory(from));
   Inode* target_parent = TRY(get_directory(to));
@@ -286,7 +296,8 @@ std::string VolumeImpl::describe(InodeId id) {
     std::string name;
     uint64_t hash = 0;
     for (unsigned i = 0; name.empty() && i < kScanLimit; ++i) {
-      const VolumeResult<std::optional<Tree::Record>> record = tree_.lower_bound({parent, Kind::Entry, hash + 1});
+      const VolumeResult<std::optional<Tree::Record>> record =
+          tree_.lower_bound({parent, Kind::Entry, hash + 1});
       if (!record.ok() || !record.value() || record.value()->key.inode != parent ||
           record.value()->key.kind != Kind::Entry) {
         break;

@@ -33,7 +33,8 @@ Result<Bytes> read_slot(StorageFile& main, unsigned slot) {
 
 }  // namespace
 
-VolumeImpl::VolumeImpl(Storage& storage, const Superblock& superblock, const Keys& keys, const OpenOptions& options)
+VolumeImpl::VolumeImpl(Storage& storage, const Superblock& superblock, const Keys& keys,
+                       const OpenOptions& options)
     : storage_(storage),
       mode_(superblock.mode),
       read_only_(options.read_only),
@@ -48,7 +49,8 @@ VolumeImpl::~VolumeImpl() {
   wipe(random_pool_.data(), random_pool_.size());
 }
 
-Result<std::unique_ptr<Volume>> VolumeImpl::make(Storage& storage, const Key& key, const CreateOptions& options) {
+Result<std::unique_ptr<Volume>> VolumeImpl::make(Storage& storage, const Key& key,
+                                                 const CreateOptions& options) {
   TRY(storage.lock_for_writing(kOwner));
   Superblock first;
   first.mode = options.mode;
@@ -88,15 +90,16 @@ Result<VolumeImpl::Scan> VolumeImpl::scan(StorageFile& main, const Key& key) {
 }
 
 Result<std::unique_ptr<Volume>> VolumeImpl::mount(Storage& storage, std::unique_ptr<StorageFile> main,
-                                                  const std::vector<Candidate>& valid, const Candidate& chosen,
-                                                  const OpenOptions& options) {
+                                                  const std::vector<Candidate>& valid,
+                                                  const Candidate& chosen, const OpenOptions& options) {
   auto volume = std::make_unique<VolumeImpl>(storage, chosen.superblock, chosen.keys, options);
   volume->main_ = std::move(main);
   volume->tag_ = chosen.tag;
   volume->states_.push_back({chosen.slot, chosen.superblock.generation, chosen.tag});
   for (const Candidate& other : valid) {
     volume->newest_generation_ = std::max(volume->newest_generation_, other.superblock.generation);
-    if (other.superblock.generation > chosen.superblock.generation) volume->stale_slots_.push_back(other.slot);
+    if (other.superblock.generation > chosen.superblock.generation)
+      volume->stale_slots_.push_back(other.slot);
   }
   volume->fresh_epoch_ = chosen.superblock.epochs;
   volume->fresh_block_ = chosen.superblock.blocks;
@@ -110,7 +113,8 @@ Result<std::unique_ptr<Volume>> VolumeImpl::mount(Storage& storage, std::unique_
   return std::unique_ptr<Volume>(std::move(volume));
 }
 
-Result<std::unique_ptr<Volume>> Volume::create(Storage& storage, const Key& key, const CreateOptions& options) {
+Result<std::unique_ptr<Volume>> Volume::create(Storage& storage, const Key& key,
+                                               const CreateOptions& options) {
   return VolumeImpl::make(storage, key, options);
 }
 
@@ -146,9 +150,9 @@ Result<std::unique_ptr<Volume>> Volume::open_newest_without_freshness(Storage& s
       TRY(open_main(storage, options.read_only ? OpenMode::Read : OpenMode::ReadWrite));
   const VolumeImpl::Scan scan = TRY(VolumeImpl::scan(*main, key));
   if (scan.valid.empty()) return no_state(scan);
-  const auto newest = std::max_element(scan.valid.begin(), scan.valid.end(), [](const auto& a, const auto& b) {
-    return a.superblock.generation < b.superblock.generation;
-  });
+  const auto newest = std::max_element(
+      scan.valid.begin(), scan.valid.end(),
+      [](const auto& a, const auto& b) { return a.superblock.generation < b.superblock.generation; });
   return VolumeImpl::mount(storage, std::move(main), scan.valid, *newest, options);
 }
 

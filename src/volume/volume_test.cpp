@@ -1,4 +1,5 @@
-// What a volume promises to programs: names, content, attributes, and that all of it is there after reopening.
+// What a volume promises to programs: names, content, attributes, and that all of it is there after
+// reopening.
 #include "volume/volume.h"
 
 #include <gtest/gtest.h>
@@ -72,7 +73,8 @@ TEST_F(VolumeTest, KeepsFilesOfAllSizes) {
 }
 
 TEST_F(VolumeTest, FindsTenThousandNamesAfterReopening) {
-  for (int i = 0; i < 10'000; ++i) ASSERT_TRUE(volume->create_file(kRootInode, "n" + std::to_string(i), 0644, 0, 0, kNow).ok());
+  for (int i = 0; i < 10'000; ++i)
+    ASSERT_TRUE(volume->create_file(kRootInode, "n" + std::to_string(i), 0644, 0, 0, kNow).ok());
   reopen();
   for (int i = 0; i < 10'000; ++i) ASSERT_TRUE(volume->lookup(kRootInode, "n" + std::to_string(i)).ok()) << i;
   EXPECT_EQ(reason(volume->lookup(kRootInode, "n10000")), Reason::NotFound);
@@ -84,7 +86,8 @@ TEST_F(VolumeTest, FindsTenThousandNamesAfterReopening) {
     cookie = *next;
   } while (cookie != 0);
   EXPECT_EQ(all.size(), 10'000u);
-  for (int i = 0; i < 10'000; ++i) ASSERT_TRUE(volume->unlink(kRootInode, "n" + std::to_string(i), kNow).ok()) << i;
+  for (int i = 0; i < 10'000; ++i)
+    ASSERT_TRUE(volume->unlink(kRootInode, "n" + std::to_string(i), kNow).ok()) << i;
   reopen();
   all.clear();
   ASSERT_TRUE(volume->read_directory(kRootInode, 0, 10, all).ok());
@@ -93,8 +96,10 @@ TEST_F(VolumeTest, FindsTenThousandNamesAfterReopening) {
 }
 
 TEST_F(VolumeTest, RefusesBadNames) {
-  EXPECT_EQ(reason(volume->create_file(kRootInode, std::string(256, 'a'), 0644, 0, 0, kNow)), Reason::NameTooLong);
-  for (const std::string& name : {std::string("."), std::string(".."), std::string("a/b"), std::string("a\0b", 3)}) {
+  EXPECT_EQ(reason(volume->create_file(kRootInode, std::string(256, 'a'), 0644, 0, 0, kNow)),
+            Reason::NameTooLong);
+  for (const std::string& name :
+       {std::string("."), std::string(".."), std::string("a/b"), std::string("a\0b", 3)}) {
     EXPECT_EQ(reason(volume->create_file(kRootInode, name, 0644, 0, 0, kNow)), Reason::Invalid);
   }
   EXPECT_TRUE(volume->create_file(kRootInode, std::string(255, 'a'), 0644, 0, 0, kNow).ok());

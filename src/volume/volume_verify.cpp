@@ -88,7 +88,8 @@ VolumeResult<void> VolumeImpl::verify_inode(InodeId id) {
     if (!record || record->key.inode != id || record->key.kind != Kind::Chunks) return {};
     const uint64_t first = record->key.sub * per_group;
     key.sub = record->key.sub + 1;
-    if (first >= chunk_count) return poison(damaged("The volume's metadata holds chunks beyond the end of a file"));
+    if (first >= chunk_count)
+      return poison(damaged("The volume's metadata holds chunks beyond the end of a file"));
     TRY(read_chunks(*inode, first, std::min<uint64_t>(per_group, chunk_count - first), content.data()));
   }
 }

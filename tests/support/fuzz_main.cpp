@@ -1,5 +1,5 @@
-// Runs a libFuzzer entry point over a saved corpus, so that ordinary builds keep every input that once mattered.
-// With no corpus folder the target still runs on three trivial inputs.
+// Runs a libFuzzer entry point over a saved corpus, so that ordinary builds keep every input that once
+// mattered. With no corpus folder the target still runs on three trivial inputs.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

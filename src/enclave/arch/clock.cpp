@@ -1,5 +1,5 @@
-// Host readings are taken at most once per kRefresh and after long parks; in between the time-stamp counter carries
-// on, at a rate learned from the first and the latest reading. See clock.h for what is promised.
+// Host readings are taken at most once per kRefresh and after long parks; in between the time-stamp counter
+// carries on, at a rate learned from the first and the latest reading. See clock.h for what is promised.
 #include "enclave/arch/clock.h"
 
 #include "enclave/arch/host.h"
@@ -40,7 +40,8 @@ void refresh() {
   }
   const uint64_t ns = g_clock.latest.monotonic_ns - g_clock.first.monotonic_ns;
   const uint64_t ticks = g_clock.latest.tsc - g_clock.first.tsc;
-  const bool sane = g_clock.latest.monotonic_ns > g_clock.first.monotonic_ns && g_clock.latest.tsc > g_clock.first.tsc;
+  const bool sane =
+      g_clock.latest.monotonic_ns > g_clock.first.monotonic_ns && g_clock.latest.tsc > g_clock.first.tsc;
   g_clock.rate = sane && ns >= kLearnAfter
                      ? static_cast<uint64_t>((static_cast<unsigned __int128>(ns) << kShift) / ticks)
                      : 0;

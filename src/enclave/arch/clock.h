@@ -1,5 +1,5 @@
-// Time. It comes from the host and is therefore only a hint; the kernel guarantees that monotonic time never goes
-// back, whatever the host says. Between host readings it is interpolated with the time-stamp counter.
+// Time. It comes from the host and is therefore only a hint; the kernel guarantees that monotonic time never
+// goes back, whatever the host says. Between host readings it is interpolated with the time-stamp counter.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,9 @@ uint64_t realtime_ns();  // since 1970
 inline TimeSpec to_timespec(uint64_t ns) {
   return {static_cast<int64_t>(ns / kSecond), static_cast<int64_t>(ns % kSecond)};
 }
-inline bool timespec_valid(const TimeSpec& t) { return t.seconds >= 0 && t.nanoseconds >= 0 && t.nanoseconds < 1'000'000'000; }
+inline bool timespec_valid(const TimeSpec& t) {
+  return t.seconds >= 0 && t.nanoseconds >= 0 && t.nanoseconds < 1'000'000'000;
+}
 // Saturates.
 inline uint64_t from_timespec(const TimeSpec& t) {
   if (static_cast<uint64_t>(t.seconds) >= UINT64_MAX / kSecond - 1) return UINT64_MAX;

@@ -16,7 +16,8 @@ uint32_t compare_exchange_catching(uint32_t* word, uint32_t expected, uint32_t d
 void kernel_first_entry(cloister::enclave::ThreadBlock* block, uint64_t host_block,
                         cloister::enclave::UserFrame* frame);
 void kernel_system_call(cloister::enclave::UserFrame* frame);
-void kernel_user_exception(cloister::enclave::UserFrame* frame, const cloister::enclave::ExceptionRecord* record);
+void kernel_user_exception(cloister::enclave::UserFrame* frame,
+                           const cloister::enclave::ExceptionRecord* record);
 void kernel_fault(cloister::enclave::ExceptionRecord* record);
 [[noreturn]] void kernel_lost(uint64_t rip);
 [[noreturn]] void page_not_accepted();

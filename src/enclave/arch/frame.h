@@ -1,6 +1,6 @@
-// UserFrame: the program's general registers while it is inside the kernel. entry.S builds it on the thread's kernel
-// stack, the same way for a patched call site and for an exception, and restores from it, so whoever changes the
-// frame changes where the program goes on. The offsets are asserted against entry.S (offsets.h).
+// UserFrame: the program's general registers while it is inside the kernel. entry.S builds it on the thread's
+// kernel stack, the same way for a patched call site and for an exception, and restores from it, so whoever
+// changes the frame changes where the program goes on. The offsets are asserted against entry.S (offsets.h).
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,8 @@ struct UserFrame {
   uint64_t rax, rcx, rdx, rsi, rdi;
   uint64_t original_rax;  // number of the system call, or ~0 when the program came in by an exception
   uint64_t rip, rflags, rsp;
-  uint64_t full_restore;  // 0: rcx and r11 may be lost on the way out (a system call), 1: every register counts
+  uint64_t
+      full_restore;  // 0: rcx and r11 may be lost on the way out (a system call), 1: every register counts
 };
 static_assert(sizeof(UserFrame) == 160);
 

@@ -13,7 +13,13 @@ constexpr uint32_t kBuckets = 128;
 constexpr int kRobustLimit = 2048;
 constexpr uint32_t kWaiters = 0x80000000, kOwnerDied = 0x40000000, kTidMask = 0x3fffffff;
 enum Operation : uint32_t {
-  kWait = 0, kWake = 1, kRequeue = 3, kCompareRequeue = 4, kWakeOperation = 5, kWaitBitset = 9, kWakeBitset = 10
+  kWait = 0,
+  kWake = 1,
+  kRequeue = 3,
+  kCompareRequeue = 4,
+  kWakeOperation = 5,
+  kWaitBitset = 9,
+  kWakeBitset = 10
 };
 constexpr uint32_t kPrivateFlag = 128, kRealtimeFlag = 256;
 
@@ -29,7 +35,8 @@ SysResult<uint32_t> update_word(uint64_t address, Change change) {
   uint32_t old = TRY(load_user<uint32_t>(address));
   for (;;) {
     const uint32_t expected = old;
-    if (compare_exchange_catching(reinterpret_cast<uint32_t*>(address), expected, change(expected), &old) == 0) {
+    if (compare_exchange_catching(reinterpret_cast<uint32_t*>(address), expected, change(expected), &old) ==
+        0) {
       return Errno::Fault;
     }
     if (old == expected) return old;
@@ -93,16 +100,23 @@ bool compare_holds(uint32_t operation, uint32_t old, uint32_t argument) {
   const auto a = static_cast<int32_t>(old);
   const auto b = static_cast<int32_t>(argument);
   switch (operation) {
-    case 0: return a == b;
-    case 1: return a != b;
-    case 2: return a < b;
-    case 3: return a <= b;
-    case 4: return a > b;
-    default: return a >= b;
+    case 0:
+      return a == b;
+    case 1:
+      return a != b;
+    case 2:
+      return a < b;
+    case 3:
+      return a <= b;
+    case 4:
+      return a > b;
+    default:
+      return a >= b;
   }
 }
 
-SysResult<int64_t> wake_operation(uint64_t first, int first_count, uint64_t second, int second_count, uint32_t code) {
+SysResult<int64_t> wake_operation(uint64_t first, int first_count, uint64_t second, int second_count,
+                                  uint32_t code) {
   const uint32_t operation = code >> 28 & 7;
   const uint32_t compare = code >> 24 & 15;
   uint32_t argument = static_cast<uint32_t>(static_cast<int32_t>(code << 8) >> 20);
@@ -111,11 +125,16 @@ SysResult<int64_t> wake_operation(uint64_t first, int first_count, uint64_t seco
   if (operation > 4 || compare > 5) return Errno::NoSys;
   const uint32_t old = TRY(update_word(second, [&](uint32_t value) -> uint32_t {
     switch (operation) {
-      case 0: return argument;
-      case 1: return value + argument;
-      case 2: return value | argument;
-      case 3: return value & ~argument;
-      default: return value ^ argument;
+      case 0:
+        return argument;
+      case 1:
+        return value + argument;
+      case 2:
+        return value | argument;
+      case 3:
+        return value & ~argument;
+      default:
+        return value ^ argument;
     }
   }));
   int woken = futex_wake(first, first_count);
@@ -168,7 +187,8 @@ void robust_list_release(Thread& thread) {
     entry = next.value();
   }
   if (head.value().pending != 0) {
-    release_robust((head.value().pending & ~uint64_t{1}) + static_cast<uint64_t>(head.value().offset), thread.tid);
+    release_robust((head.value().pending & ~uint64_t{1}) + static_cast<uint64_t>(head.value().offset),
+                   thread.tid);
   }
 }
 
@@ -192,12 +212,14 @@ SysResult<int64_t> sys_futex(SyscallArgs& args) {
     case kCompareRequeue: {
       if (!word_ok(args.a[4])) return Errno::Fault;
       if (args.i32(2) < 0 || args.i32(3) < 0) return Errno::Invalid;
-      if (operation == kCompareRequeue && TRY(load_user<uint32_t>(address)) != args.u32(5)) return Errno::Again;
+      if (operation == kCompareRequeue && TRY(load_user<uint32_t>(address)) != args.u32(5))
+        return Errno::Again;
       return move_waiters(address, args.a[4], args.i32(2), args.i32(3));
     }
     case kWakeOperation:
       if (!word_ok(args.a[4])) return Errno::Fault;
-      return wake_operation(address, std::max(args.i32(2), 1), args.a[4], std::max(args.i32(3), 1), args.u32(5));
+      return wake_operation(address, std::max(args.i32(2), 1), args.a[4], std::max(args.i32(3), 1),
+                            args.u32(5));
     default:
       return Errno::NoSys;
   }

@@ -1,5 +1,5 @@
-// Futexes (futex(2)): waiting on a word of the program's memory. Private and shared are the same here: there is one
-// address space.
+// Futexes (futex(2)): waiting on a word of the program's memory. Private and shared are the same here: there
+// is one address space.
 #pragma once
 
 #include <cstdint>

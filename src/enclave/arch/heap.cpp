@@ -12,19 +12,19 @@ namespace cloister::enclave {
 namespace {
 
 constexpr size_t kPage = 4096;
-constexpr size_t kSlab = 64 * 1024;              // a size class grows by this much
+constexpr size_t kSlab = 64 * 1024;  // a size class grows by this much
 constexpr size_t kCommitStep = size_t{1} << 20;
 constexpr size_t kLargestClass = 8192;
-constexpr size_t kHeader = 16;                   // before every block; keeps 16-byte alignment
+constexpr size_t kHeader = 16;  // before every block; keeps 16-byte alignment
 
 // Sizes, header included. Steps of about a quarter bound the waste.
-constexpr uint32_t kClasses[] = {32,  48,  64,  80,  96,   128,  160,  192,  256,  320,  384, 512,
+constexpr uint32_t kClasses[] = {32,  48,  64,   80,   96,   128,  160,  192,  256,  320,  384,  512,
                                  640, 768, 1024, 1280, 1536, 2048, 2560, 3072, 4096, 5120, 6144, 8192};
 constexpr size_t kClassCount = sizeof(kClasses) / sizeof(kClasses[0]);
 
 struct Header {
-  uint64_t size;    // of the whole block with header; a class size, or pages
-  uint64_t magic;   // 0xa110… in use, 0xf4ee… free: a double free is our bug and must not become an exploit
+  uint64_t size;   // of the whole block with header; a class size, or pages
+  uint64_t magic;  // 0xa110… in use, 0xf4ee… free: a double free is our bug and must not become an exploit
 };
 constexpr uint64_t kInUse = 0xa110ca7edb10c001;
 constexpr uint64_t kFree = 0xf4eeb10c00000001;
@@ -97,11 +97,13 @@ void give_run(void* pages, size_t size) {
   }
   run->next = *link;
   *link = run;
-  if (run->next != nullptr && reinterpret_cast<uint8_t*>(run) + run->size == reinterpret_cast<uint8_t*>(run->next)) {
+  if (run->next != nullptr &&
+      reinterpret_cast<uint8_t*>(run) + run->size == reinterpret_cast<uint8_t*>(run->next)) {
     run->size += run->next->size;
     run->next = run->next->next;
   }
-  if (before != nullptr && reinterpret_cast<uint8_t*>(before) + before->size == reinterpret_cast<uint8_t*>(run)) {
+  if (before != nullptr &&
+      reinterpret_cast<uint8_t*>(before) + before->size == reinterpret_cast<uint8_t*>(run)) {
     before->size += run->size;
     before->next = run->next;
   }
@@ -189,7 +191,8 @@ using cloister::enclave::release;
 // Alignments above 16 are served by allocating more and remembering the start in front of the aligned block.
 static void* allocate_aligned(size_t size, size_t alignment) {
   auto* raw = static_cast<uint8_t*>(allocate(size + alignment + sizeof(void*)));
-  const uint64_t aligned = (reinterpret_cast<uint64_t>(raw) + sizeof(void*) + alignment - 1) & ~(alignment - 1);
+  const uint64_t aligned =
+      (reinterpret_cast<uint64_t>(raw) + sizeof(void*) + alignment - 1) & ~(alignment - 1);
   reinterpret_cast<void**>(aligned)[-1] = raw;
   return reinterpret_cast<void*>(aligned);
 }

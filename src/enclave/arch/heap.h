@@ -1,6 +1,6 @@
-// The kernel's heap: operator new and delete. Small blocks come from size classes, large ones are runs of pages; the
-// region is committed from the host in steps as it grows. Memory from the host is accepted, so it is zero and ours.
-// Not for the program: its memory is the memory manager's (enclave/memory).
+// The kernel's heap: operator new and delete. Small blocks come from size classes, large ones are runs of
+// pages; the region is committed from the host in steps as it grows. Memory from the host is accepted, so it
+// is zero and ours. Not for the program: its memory is the memory manager's (enclave/memory).
 #pragma once
 
 #include <cstddef>

@@ -19,7 +19,9 @@ SysResult<void> done(const HostReply& reply) {
   return {};
 }
 
-SysResult<uint32_t> handle(const HostReply& reply) { return static_cast<uint32_t>(TRY(bounded(reply, kMaxHandle))); }
+SysResult<uint32_t> handle(const HostReply& reply) {
+  return static_cast<uint32_t>(TRY(bounded(reply, kMaxHandle)));
+}
 
 SysResult<size_t> filled(const HostReply& reply, MutableByteView out, size_t wanted) {
   const size_t count = TRY(bounded(reply, wanted));
@@ -68,7 +70,8 @@ SysResult<ConsoleInfo> console_info(int fd) {
   const HostReply reply = host_call(HostCall::ConsoleInfo, static_cast<uint64_t>(fd));
   TRY(done(reply));
   const uint64_t value = reply.values[0];
-  return ConsoleInfo{(value & 1) != 0, static_cast<uint16_t>(value >> 16), static_cast<uint16_t>(value >> 32)};
+  return ConsoleInfo{(value & 1) != 0, static_cast<uint16_t>(value >> 16),
+                     static_cast<uint16_t>(value >> 32)};
 }
 
 SysResult<void> memory_commit(uint64_t address, uint64_t size, uint32_t protection) {

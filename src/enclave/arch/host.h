@@ -1,9 +1,9 @@
-// Calls to the host, typed. Every reply is bounded before it is returned: a count is never larger than what was asked
-// for, a handle is never negative, an errno is a known one. Contents remain hostile.
+// Calls to the host, typed. Every reply is bounded before it is returned: a count is never larger than what
+// was asked for, a handle is never negative, an errno is a known one. Contents remain hostile.
 //
-// Data buffers may be kernel or (range-checked by the caller) user memory; a fault in them gives Errno::Fault. Each
-// call moves at most kArenaData bytes and may move fewer. None of them releases the kernel lock: use
-// BlockingSection around those marked "blocks".
+// Data buffers may be kernel or (range-checked by the caller) user memory; a fault in them gives
+// Errno::Fault. Each call moves at most kArenaData bytes and may move fewer. None of them releases the kernel
+// lock: use BlockingSection around those marked "blocks".
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@ namespace cloister::enclave::host {
 
 inline constexpr size_t kArenaData = (size_t{1} << 20) + (size_t{64} << 10);
 
-// The calling thread's untrusted window, for ciphertext that is built in place before storage_write. Write only.
+// The calling thread's untrusted window, for ciphertext that is built in place before storage_write. Write
+// only.
 MutableByteView staging(size_t size);  // size <= kArenaData; valid until the next host call but storage_write
 
 SysResult<size_t> console_read(MutableByteView out);  // blocks; fd 0; Interrupted when unparked
@@ -35,10 +36,12 @@ SysResult<void> memory_protect(uint64_t address, uint64_t size, uint32_t protect
 SysResult<void> memory_release(uint64_t address, uint64_t size);
 
 SysResult<uint32_t> storage_bind(std::string_view mount_path);  // "image", "root" or an absolute mount path
-SysResult<uint32_t> storage_open(uint32_t storage, std::string_view name, uint32_t mode);  // 0 r, 1 rw, 2 create new
-SysResult<size_t> storage_read(uint32_t file, uint64_t offset, MutableByteView out);       // one arena at most
-SysResult<void> storage_write(uint32_t file, uint64_t offset, ByteView data);  // all of it, in several calls if large;
-                                                                               // no copy when it lies in staging()
+SysResult<uint32_t> storage_open(uint32_t storage, std::string_view name,
+                                 uint32_t mode);  // 0 r, 1 rw, 2 create new
+SysResult<size_t> storage_read(uint32_t file, uint64_t offset, MutableByteView out);  // one arena at most
+SysResult<void> storage_write(uint32_t file, uint64_t offset,
+                              ByteView data);  // all of it, in several calls if large;
+                                               // no copy when it lies in staging()
 SysResult<void> storage_truncate(uint32_t file, uint64_t size);
 SysResult<void> storage_sync(uint32_t file);
 SysResult<uint64_t> storage_size(uint32_t file);
@@ -47,13 +50,15 @@ SysResult<void> storage_remove(uint32_t storage, std::string_view name);
 SysResult<void> storage_sync_names(uint32_t storage);
 SysResult<void> storage_lock(uint32_t storage, std::string_view owner);  // Busy: somebody else holds it
 
-// Addresses are Linux sockaddr bytes, at most 128. Sockets are non-blocking on the host: Again means "poll first".
+// Addresses are Linux sockaddr bytes, at most 128. Sockets are non-blocking on the host: Again means "poll
+// first".
 struct Address {
   uint32_t size = 0;
   uint8_t bytes[128] = {};
 };
 SysResult<uint32_t> socket_open(int family, int type, int protocol);
-SysResult<void> socket_connect(uint32_t socket, ByteView address);  // InProgress: poll for output, then SO_ERROR
+SysResult<void> socket_connect(uint32_t socket,
+                               ByteView address);  // InProgress: poll for output, then SO_ERROR
 SysResult<void> socket_bind(uint32_t socket, ByteView address);
 SysResult<void> socket_listen(uint32_t socket, int backlog);
 SysResult<uint32_t> socket_accept(uint32_t socket, Address& peer);

@@ -27,7 +27,8 @@ void copy_tail(uint8_t* to, const uint8_t* from, size_t size) {
 
 }  // namespace
 
-HostReply host_call(HostCall call, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5) {
+HostReply host_call(HostCall call, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
+                    uint64_t a5) {
   boundary::HostCallFrame* out = frame();
   store(out->number, static_cast<uint64_t>(call));
   const uint64_t arguments[] = {a0, a1, a2, a3, a4, a5};
@@ -60,8 +61,8 @@ void put_text(std::string_view text) {
 
 bool copy_to_untrusted(uint8_t* to, const void* from, size_t size) {
   CLOISTER_CHECK(reinterpret_cast<uint64_t>(to) % 8 == 0);
-  // rep movsb may write single bytes at an unaligned end, so that end is written as a whole unit. Whole units in the
-  // middle are written by the CPU in larger aligned pieces.
+  // rep movsb may write single bytes at an unaligned end, so that end is written as a whole unit. Whole units
+  // in the middle are written by the CPU in larger aligned pieces.
   const size_t whole = size & ~size_t{7};
   if (copy_bytes_catching(to, from, whole) != 0) return false;
   if (whole == size) return true;

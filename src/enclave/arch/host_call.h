@@ -1,5 +1,5 @@
-// One call to the host: the frame in untrusted memory is filled in 8-byte units, the enclave left, and the reply
-// copied out once. host.h has the typed calls.
+// One call to the host: the frame in untrusted memory is filled in 8-byte units, the enclave left, and the
+// reply copied out once. host.h has the typed calls.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,11 @@ HostReply host_call(HostCall call, uint64_t a0 = 0, uint64_t a1 = 0, uint64_t a2
 // The reply as a count or handle of at most `limit`; a negative known errno as such; anything else is Io.
 SysResult<uint64_t> bounded(const HostReply& reply, uint64_t limit);
 
-uint8_t* arena();                          // of the calling thread, boundary::kArenaSize bytes
-void put_text(std::string_view text);      // names and addresses; longer than kTextSize: our bug
+uint8_t* arena();                      // of the calling thread, boundary::kArenaSize bytes
+void put_text(std::string_view text);  // names and addresses; longer than kTextSize: our bug
 
-// Copies to untrusted memory in aligned 8-byte units (stale-data advisories INTEL-SA-00615 and SA-00657). `from` may
-// be user memory. False when `from` faulted.
+// Copies to untrusted memory in aligned 8-byte units (stale-data advisories INTEL-SA-00615 and SA-00657).
+// `from` may be user memory. False when `from` faulted.
 bool copy_to_untrusted(uint8_t* to, const void* from, size_t size);
 
 // Checks the block that the host gave at the first entry of this thread. Panics when it overlaps ELRANGE.

@@ -1,6 +1,6 @@
-// The kernel lock and the wait queues: see wait.h. The lock lets a newcomer in front of a thread that is just waking
-// (no hand-over): with a lock that every system call takes, handing it to a sleeper would make all others wait for
-// the host's scheduler.
+// The kernel lock and the wait queues: see wait.h. The lock lets a newcomer in front of a thread that is just
+// waking (no hand-over): with a lock that every system call takes, handing it to a sleeper would make all
+// others wait for the host's scheduler.
 #include <algorithm>
 
 #include "base/result.h"

@@ -1,6 +1,6 @@
-// The kernel's log: short lines to the host at the level the launch record asks for. Never secrets, never data of
-// the program. Format directives: %s (const char*), %S (std::string_view pointer), %d (int64), %u, %x (uint64), %%.
-// All integer arguments are passed as 64 bits by the template.
+// The kernel's log: short lines to the host at the level the launch record asks for. Never secrets, never
+// data of the program. Format directives: %s (const char*), %S (std::string_view pointer), %d (int64), %u, %x
+// (uint64), %%. All integer arguments are passed as 64 bits by the template.
 #pragma once
 
 #include <cstdint>

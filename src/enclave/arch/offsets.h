@@ -1,4 +1,5 @@
-// Offsets that entry.S and C++ share; thread_block.h asserts each of them. Plain macros: the assembler reads this.
+// Offsets that entry.S and C++ share; thread_block.h asserts each of them. Plain macros: the assembler reads
+// this.
 #ifndef CLOISTER_ENCLAVE_ARCH_OFFSETS_H
 #define CLOISTER_ENCLAVE_ARCH_OFFSETS_H
 

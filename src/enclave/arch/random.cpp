@@ -1,6 +1,7 @@
-// The kernel's random numbers: SHA-256 over key and counter, keyed from RDRAND, with a new key after every request
-// (so a later break does not reveal earlier output) and fresh RDRAND input after every 64 KiB. The construction is
-// Hash_DRBG's idea (NIST SP 800-90A, 10.1.1) with the key ratcheted. The host contributes nothing.
+// The kernel's random numbers: SHA-256 over key and counter, keyed from RDRAND, with a new key after every
+// request (so a later break does not reveal earlier output) and fresh RDRAND input after every 64 KiB. The
+// construction is Hash_DRBG's idea (NIST SP 800-90A, 10.1.1) with the key ratcheted. The host contributes
+// nothing.
 #include "crypto/random.h"
 
 #include <cstring>

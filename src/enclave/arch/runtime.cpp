@@ -1,5 +1,5 @@
-// What the compiler, libstdc++'s headers and the crypto libraries expect of a C library, as far as the kernel uses
-// it. Everything here works without vector registers.
+// What the compiler, libstdc++'s headers and the crypto libraries expect of a C library, as far as the kernel
+// uses it. Everything here works without vector registers.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -101,13 +101,20 @@ THROWS(__throw_logic_error)
 THROWS(__throw_out_of_range)
 THROWS(__throw_invalid_argument)
 __attribute__((noreturn)) void __throw_bad_alloc() { cloister::panic("libstdc++", 0, "bad_alloc"); }
-__attribute__((noreturn)) void __throw_bad_array_new_length() { cloister::panic("libstdc++", 0, "array length"); }
-__attribute__((noreturn)) void __throw_bad_function_call() { cloister::panic("libstdc++", 0, "empty function"); }
-__attribute__((noreturn)) void __throw_bad_optional_access() { cloister::panic("libstdc++", 0, "empty optional"); }
+__attribute__((noreturn)) void __throw_bad_array_new_length() {
+  cloister::panic("libstdc++", 0, "array length");
+}
+__attribute__((noreturn)) void __throw_bad_function_call() {
+  cloister::panic("libstdc++", 0, "empty function");
+}
+__attribute__((noreturn)) void __throw_bad_optional_access() {
+  cloister::panic("libstdc++", 0, "empty optional");
+}
 __attribute__((noreturn)) void __throw_out_of_range_fmt(const char* what, ...) {
   cloister::panic("libstdc++", 0, what);
 }
-__attribute__((noreturn)) void __glibcxx_assert_fail(const char* file, int line, const char*, const char* what) noexcept {
+__attribute__((noreturn)) void __glibcxx_assert_fail(const char* file, int line, const char*,
+                                                     const char* what) noexcept {
   cloister::panic(file, line, what);
 }
 #undef THROWS

@@ -1,6 +1,6 @@
-// Signals: what is pending, blocked and done about them. Actions and process-wide pending signals belong to the
-// process (SignalState is a member of Process), masks to the thread. Frames on the program's stack are exactly
-// Linux's (signal_frame.cpp).
+// Signals: what is pending, blocked and done about them. Actions and process-wide pending signals belong to
+// the process (SignalState is a member of Process), masks to the thread. Frames on the program's stack are
+// exactly Linux's (signal_frame.cpp).
 #pragma once
 
 #include <array>
@@ -11,11 +11,11 @@ namespace cloister::enclave {
 struct Process;
 struct Thread;
 
-inline constexpr int kSigHup = 1, kSigInt = 2, kSigQuit = 3, kSigIll = 4, kSigTrap = 5, kSigAbort = 6, kSigBus = 7,
-                     kSigFpe = 8, kSigKill = 9, kSigUser1 = 10, kSigSegv = 11, kSigUser2 = 12, kSigPipe = 13,
-                     kSigAlarm = 14, kSigTerm = 15, kSigChild = 17, kSigContinue = 18, kSigStop = 19,
-                     kSigTerminalStop = 20, kSigTtyIn = 21, kSigTtyOut = 22, kSigUrgent = 23, kSigWindow = 28,
-                     kSigSys = 31;
+inline constexpr int kSigHup = 1, kSigInt = 2, kSigQuit = 3, kSigIll = 4, kSigTrap = 5, kSigAbort = 6,
+                     kSigBus = 7, kSigFpe = 8, kSigKill = 9, kSigUser1 = 10, kSigSegv = 11, kSigUser2 = 12,
+                     kSigPipe = 13, kSigAlarm = 14, kSigTerm = 15, kSigChild = 17, kSigContinue = 18,
+                     kSigStop = 19, kSigTerminalStop = 20, kSigTtyIn = 21, kSigTtyOut = 22, kSigUrgent = 23,
+                     kSigWindow = 28, kSigSys = 31;
 inline constexpr int kSignalCount = 64;
 
 // siginfo_t, the fields programs look at; the rest of its 128 bytes is zero.
@@ -28,7 +28,7 @@ struct SignalInfo {
   uint64_t address = 0;  // si_addr of faults
 };
 
-struct SignalAction {  // struct kernel_sigaction
+struct SignalAction {    // struct kernel_sigaction
   uint64_t handler = 0;  // 0 SIG_DFL, 1 SIG_IGN
   uint64_t flags = 0;
   uint64_t restorer = 0;

@@ -1,5 +1,6 @@
-// A spin lock for a few instructions: the heap, the wake-up flags. The holder may be interrupted by an asynchronous
-// exit, but nothing that runs then takes a lock. No host call is made with one held, except by the heap when it grows.
+// A spin lock for a few instructions: the heap, the wake-up flags. The holder may be interrupted by an
+// asynchronous exit, but nothing that runs then takes a lock. No host call is made with one held, except by
+// the heap when it grows.
 #pragma once
 
 #include <cstdint>

@@ -29,9 +29,7 @@ Thread* g_objects[sgx::kMaxThreads];  // kept for the next user of the TCS
 uint32_t g_limit = 0;
 int32_t g_next_tid = kFirstThreadId;
 
-ThreadBlock* block_of(uint32_t index) {
-  return reinterpret_cast<ThreadBlock*>(boot_info().block(index));
-}
+ThreadBlock* block_of(uint32_t index) { return reinterpret_cast<ThreadBlock*>(boot_info().block(index)); }
 
 Thread& fresh_thread(uint32_t index, Process& process) {
   if (g_objects[index] == nullptr) g_objects[index] = new Thread;

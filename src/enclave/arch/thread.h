@@ -1,5 +1,6 @@
-// Threads: one per TCS. A Thread belongs to one Process (the hidden agent or the user's program); its system calls
-// run on its own kernel stack. The assembly part of a thread's state is ThreadBlock (thread_block.h), at GS.
+// Threads: one per TCS. A Thread belongs to one Process (the hidden agent or the user's program); its system
+// calls run on its own kernel stack. The assembly part of a thread's state is ThreadBlock (thread_block.h),
+// at GS.
 #pragma once
 
 #include <array>
@@ -25,15 +26,15 @@ struct Thread {
   uint64_t clear_child_tid = 0;
   uint64_t robust_list = 0;
   uint64_t signal_mask = 0;
-  uint64_t saved_mask = 0;        // to be restored after the next handler (sigsuspend, ppoll, pselect)
+  uint64_t saved_mask = 0;  // to be restored after the next handler (sigsuspend, ppoll, pselect)
   bool restore_saved_mask = false;
   PendingSignals pending;
   uint64_t alternate_stack = 0, alternate_stack_size = 0;
   uint32_t alternate_stack_flags = 2;  // SS_DISABLE
   std::array<char, 16> name{};
 
-  bool parked = false;       // sleeping in the host or about to: needs an Unpark
-  bool exiting = false;      // leaves instead of returning to the program
+  bool parked = false;   // sleeping in the host or about to: needs an Unpark
+  bool exiting = false;  // leaves instead of returning to the program
   bool wait_woken = false;
 };
 
@@ -55,19 +56,20 @@ void for_each_thread(const Process& process, Visit visit) {
   }
 }
 
-// A mask for the duration of one call (ppoll, epoll_pwait, pselect): the old mask comes back after the call, or, when
-// a handler runs, after it.
+// A mask for the duration of one call (ppoll, epoll_pwait, pselect): the old mask comes back after the call,
+// or, when a handler runs, after it.
 void set_temporary_mask(uint64_t mask);
 void end_temporary_mask(bool interrupted);
 
-// Wakes `thread` from wait_any if it sleeps; if `interrupt`, also forces it out of the program into the kernel.
+// Wakes `thread` from wait_any if it sleeps; if `interrupt`, also forces it out of the program into the
+// kernel.
 void wake_thread(Thread& thread, bool interrupt);
 
 // Starts a thread of `process` at `frame` (copied). Errors: Again when every TCS is in use.
 SysResult<Thread*> start_thread(Process& process, const UserFrame& frame, uint64_t fs_base);
 
-// Ends the calling process with a wait status (exit code << 8, or signal): all its threads leave, files close. Does
-// not return.
+// Ends the calling process with a wait status (exit code << 8, or signal): all its threads leave, files
+// close. Does not return.
 [[noreturn]] void end_process(uint32_t wait_status);
 
 }  // namespace cloister::enclave

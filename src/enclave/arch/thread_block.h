@@ -1,5 +1,6 @@
-// ThreadBlock: what entry.S knows about a thread, one page per TCS, always at GS inside the enclave. The program
-// cannot change GS (arch_prctl refuses, and a program that writes it with wrgsbase only breaks itself).
+// ThreadBlock: what entry.S knows about a thread, one page per TCS, always at GS inside the enclave. The
+// program cannot change GS (arch_prctl refuses, and a program that writes it with wrgsbase only breaks
+// itself).
 #pragma once
 
 #include <cstddef>
@@ -30,20 +31,20 @@ struct ExceptionRecord {
 struct ThreadBlock {
   ThreadBlock* self;
   Thread* thread;
-  uint64_t gate;             // where patched call sites jump: jmp *%gs:16
-  uint64_t stack_top;        // of the kernel stack, 64-byte aligned
-  uint64_t stack_low;        // lowest usable address of it
-  uint64_t state;            // STATE_…
-  uint64_t work;             // not 0: look for signals before going back to the program
-  uint64_t vector_saved;     // not 0: vector_area holds the program's vector state, registers are the kernel's
-  uint64_t vector_area;      // XSAVE area, 64-byte aligned
-  uint64_t vector_mask;      // XCR0
+  uint64_t gate;          // where patched call sites jump: jmp *%gs:16
+  uint64_t stack_top;     // of the kernel stack, 64-byte aligned
+  uint64_t stack_low;     // lowest usable address of it
+  uint64_t state;         // STATE_…
+  uint64_t work;          // not 0: look for signals before going back to the program
+  uint64_t vector_saved;  // not 0: vector_area holds the program's vector state, registers are the kernel's
+  uint64_t vector_area;   // XSAVE area, 64-byte aligned
+  uint64_t vector_mask;   // XCR0
   uint64_t host_call_sp;
-  uint64_t host_return;      // rcx at EENTER: where to EEXIT to
+  uint64_t host_return;  // rcx at EENTER: where to EEXIT to
   uint64_t host_sp;
   uint64_t host_bp;
-  uint64_t host_block;       // untrusted block, checked
-  uint64_t ssa_registers;    // GPRSGX of SSA frame 0
+  uint64_t host_block;     // untrusted block, checked
+  uint64_t ssa_registers;  // GPRSGX of SSA frame 0
   uint64_t user_sp;
   uint64_t user_rip;
   uint64_t initial_fs;
@@ -74,8 +75,10 @@ CLOISTER_OFFSET(user_rip, BLOCK_USER_RIP);
 CLOISTER_OFFSET(initial_fs, BLOCK_INITIAL_FS);
 CLOISTER_OFFSET(exception, BLOCK_EXCEPTION);
 #undef CLOISTER_OFFSET
-static_assert(offsetof(ExceptionRecord, rip) == SSA_RIP && offsetof(ExceptionRecord, exit_info) == SSA_EXITINFO);
-static_assert(offsetof(ExceptionRecord, fault_address) == RECORD_ADDRESS && sizeof(ExceptionRecord) == RECORD_SIZE);
+static_assert(offsetof(ExceptionRecord, rip) == SSA_RIP &&
+              offsetof(ExceptionRecord, exit_info) == SSA_EXITINFO);
+static_assert(offsetof(ExceptionRecord, fault_address) == RECORD_ADDRESS &&
+              sizeof(ExceptionRecord) == RECORD_SIZE);
 static_assert(offsetof(ExceptionRecord, fault_error) == RECORD_ERROR);
 
 inline ThreadBlock* this_block() {

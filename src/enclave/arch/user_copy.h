@@ -1,5 +1,6 @@
-// Access to the program's memory. A bad address is the program's error (EFAULT), never a crash of the kernel: the
-// copy instruction's faults are caught (exceptions.cpp) after the memory manager had its chance to supply the page.
+// Access to the program's memory. A bad address is the program's error (EFAULT), never a crash of the kernel:
+// the copy instruction's faults are caught (exceptions.cpp) after the memory manager had its chance to supply
+// the page.
 #pragma once
 
 #include <cstddef>

@@ -22,14 +22,15 @@ uint64_t read_xcr0() {
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
-// The highest end of any enabled component: CPUID.0DH says it, but CPUID is not available inside SGX, and offsets of
-// these components in the standard format have never varied (SDM vol. 1, 13.5).
+// The highest end of any enabled component: CPUID.0DH says it, but CPUID is not available inside SGX, and
+// offsets of these components in the standard format have never varied (SDM vol. 1, 13.5).
 uint32_t standard_size(uint64_t mask) {
   struct Component {
     int bit;
     uint32_t end;
   };
-  constexpr Component kComponents[] = {{2, 832}, {5, 1152}, {6, 1664}, {7, 2688}, {9, 2696}, {17, 2816}, {18, 11008}};
+  constexpr Component kComponents[] = {{2, 832},  {5, 1152},  {6, 1664},  {7, 2688},
+                                       {9, 2696}, {17, 2816}, {18, 11008}};
   uint32_t size = kLegacySize + kHeaderSize;
   for (const Component& component : kComponents) {
     if ((mask >> component.bit & 1) != 0 && component.end > size) size = component.end;
@@ -39,8 +40,10 @@ uint32_t standard_size(uint64_t mask) {
 
 void save_to(uint8_t* area) {
   std::memset(area + kLegacySize, 0, kHeaderSize);
-  __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(static_cast<uint32_t>(g_mask)),
-                   "d"(static_cast<uint32_t>(g_mask >> 32)) : "memory");
+  __asm__ volatile("xsave64 (%0)"
+                   :
+                   : "r"(area), "a"(static_cast<uint32_t>(g_mask)), "d"(static_cast<uint32_t>(g_mask >> 32))
+                   : "memory");
 }
 
 }  // namespace
@@ -65,8 +68,11 @@ void vector_save_user() {
 
 void vector_clear_registers() {
   // A zero XSTATE_BV puts every component into its initial state without reading it.
-  __asm__ volatile("xrstor64 (%0)" : : "r"(g_initial), "a"(static_cast<uint32_t>(g_mask)),
-                   "d"(static_cast<uint32_t>(g_mask >> 32)) : "memory");
+  __asm__ volatile("xrstor64 (%0)"
+                   :
+                   : "r"(g_initial), "a"(static_cast<uint32_t>(g_mask)),
+                     "d"(static_cast<uint32_t>(g_mask >> 32))
+                   : "memory");
 }
 
 void vector_reset_user() {

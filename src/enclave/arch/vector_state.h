@@ -1,6 +1,6 @@
-// Who owns the vector registers. In the kernel they hold the program's values until somebody needs them: crypto
-// (crypto/vector_scope.h) or a way out to the host, which must not see them and will overwrite them. From then on the
-// thread's vector area has the program's state, and return_to_user loads it back.
+// Who owns the vector registers. In the kernel they hold the program's values until somebody needs them:
+// crypto (crypto/vector_scope.h) or a way out to the host, which must not see them and will overwrite them.
+// From then on the thread's vector area has the program's state, and return_to_user loads it back.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,9 @@
 
 namespace cloister::enclave {
 
-void vector_init();        // reads XCR0; once, at boot, before any other function here
-uint64_t vector_mask();    // XCR0
-uint32_t vector_size();    // bytes of an XSAVE area in standard format with these features
+void vector_init();      // reads XCR0; once, at boot, before any other function here
+uint64_t vector_mask();  // XCR0
+uint32_t vector_size();  // bytes of an XSAVE area in standard format with these features
 
 // Makes the vector area hold the program's state; the registers are free afterwards.
 void vector_save_user();

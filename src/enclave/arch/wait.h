@@ -1,5 +1,6 @@
-// The kernel lock and waiting. One lock covers all kernel state; it is held from the entry of a system call to its
-// end, except inside WaitQueue::wait and BlockingSection. So between two waits, a system call is atomic.
+// The kernel lock and waiting. One lock covers all kernel state; it is held from the entry of a system call
+// to its end, except inside WaitQueue::wait and BlockingSection. So between two waits, a system call is
+// atomic.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@ void kernel_lock();
 void kernel_unlock();
 bool kernel_lock_held();  // by the calling thread
 
-// Releases the kernel lock around a host call that may block. Anything read before it may have changed after it.
+// Releases the kernel lock around a host call that may block. Anything read before it may have changed after
+// it.
 class BlockingSection {
  public:
   BlockingSection() { kernel_unlock(); }
@@ -45,7 +47,8 @@ struct WaitNode {
   uint64_t mask = ~uint64_t{0};
 };
 
-// FIFO of waiting threads. Constant-initialised; must be empty when destroyed. All calls with the kernel lock held.
+// FIFO of waiting threads. Constant-initialised; must be empty when destroyed. All calls with the kernel lock
+// held.
 class WaitQueue {
  public:
   constexpr WaitQueue() = default;
@@ -53,8 +56,9 @@ class WaitQueue {
   WaitQueue(const WaitQueue&) = delete;
   WaitQueue& operator=(const WaitQueue&) = delete;
 
-  // Sleeps, without the lock, until woken, until `deadline_ns` (monotonic_ns() clock) or, if `interruptible`, until
-  // pending_interrupt(). The caller checks its condition again after Woken: another thread may have been faster.
+  // Sleeps, without the lock, until woken, until `deadline_ns` (monotonic_ns() clock) or, if `interruptible`,
+  // until pending_interrupt(). The caller checks its condition again after Woken: another thread may have
+  // been faster.
   WaitEnd wait(uint64_t deadline_ns = kNoDeadline, bool interruptible = true);
 
   // Wakes up to `count` threads; returns how many.
@@ -63,7 +67,7 @@ class WaitQueue {
   bool empty() const { return first_ == nullptr; }
 
   // For poll and epoll: enter several queues, then wait_any, then leave all. A node is woken at most once.
-  void enter(WaitNode& node);   // sets thread and queue
+  void enter(WaitNode& node);         // sets thread and queue
   static void leave(WaitNode& node);  // no effect if it was woken
   WaitNode* first() { return first_; }
   static void wake_node(WaitNode& node);  // takes it out of its queue and wakes its thread
@@ -74,14 +78,15 @@ class WaitQueue {
   WaitNode* last_ = nullptr;
 };
 
-// Sleeps until one of the nodes is woken (see WaitQueue::wait). The nodes must have been entered by this thread.
+// Sleeps until one of the nodes is woken (see WaitQueue::wait). The nodes must have been entered by this
+// thread.
 WaitEnd wait_any(WaitNode* const* nodes, uint32_t count, uint64_t deadline_ns, bool interruptible = true);
 
 // True when the calling thread has to go back to the program to run a signal handler or to end.
 bool pending_interrupt();
 
-// What an interrupted call returns: RestartSystemCall, which becomes Interrupted unless the handler has SA_RESTART.
-// Calls that never restart (poll, nanosleep, epoll_wait…) return Errno::Interrupted themselves.
+// What an interrupted call returns: RestartSystemCall, which becomes Interrupted unless the handler has
+// SA_RESTART. Calls that never restart (poll, nanosleep, epoll_wait…) return Errno::Interrupted themselves.
 inline constexpr Errno kInterruptedRestartable = Errno::RestartSystemCall;
 
 }  // namespace cloister::enclave

@@ -32,8 +32,8 @@ extern const char sim_eresume_last[];
 extern const char sim_eresume_end[];
 void sim_signal_entry(int signal, siginfo_t* info, void* context);
 void sim_after_aex(cloister::host::HostThread* thread);
-int sim_on_signal(int signal, siginfo_t* info, ucontext_t* context, cloister::host::HostThread* thread, uint64_t fs,
-                  uint64_t gs);
+int sim_on_signal(int signal, siginfo_t* info, ucontext_t* context, cloister::host::HostThread* thread,
+                  uint64_t fs, uint64_t gs);
 }
 
 namespace cloister::host {
@@ -88,7 +88,8 @@ void save_vectors(HostThread& thread, ucontext_t& context, uint8_t* frame) {
   uint32_t size = 0;
   std::memcpy(&magic, state + 464, sizeof(magic));
   std::memcpy(&size, state + 480, sizeof(size));
-  if (magic != kExtendedMagic || size < 576) fatal("the operating system did not save the extended vector state");
+  if (magic != kExtendedMagic || size < 576)
+    fatal("the operating system did not save the extended vector state");
   const size_t room = thread.ssa_frame_size - sgx::kGprSize - sgx::kMiscSize;
   uint64_t present = 0;
   std::memcpy(&present, state + 512, sizeof(present));
@@ -101,7 +102,8 @@ void save_vectors(HostThread& thread, ucontext_t& context, uint8_t* frame) {
   std::memcpy(state + 24, &mxcsr, sizeof(mxcsr));
 }
 
-void asynchronous_exit(HostThread& thread, ucontext_t& context, const ExitInfo& exit, uint64_t fs, uint64_t gs) {
+void asynchronous_exit(HostThread& thread, ucontext_t& context, const ExitInfo& exit, uint64_t fs,
+                       uint64_t gs) {
   if (thread.cssa >= sgx::kSsaFrames) fatal("no free SSA frame: the enclave faulted in its exception entry");
   uint8_t* frame = ssa_frame(thread, thread.cssa);
   save_vectors(thread, context, frame);
@@ -134,7 +136,8 @@ int futex_wake(std::atomic<uint32_t>& word) {
 [[noreturn]] void host_fault(int signal, const siginfo_t& info, const ucontext_t& context) {
   char text[160];
   format_fault(text, sizeof(text), signal, reinterpret_cast<uint64_t>(info.si_addr),
-               static_cast<uint64_t>(context.uc_mcontext.gregs[REG_RIP]), reinterpret_cast<uint64_t>(sim_aep));
+               static_cast<uint64_t>(context.uc_mcontext.gregs[REG_RIP]),
+               reinterpret_cast<uint64_t>(sim_aep));
   fatal(text);
 }
 
@@ -150,7 +153,8 @@ void check_machine() {
 HostThread* sim_thread_begin(SimEnclave* enclave) {
   check_machine();
   // Twice the size, so that an aligned part is inside.
-  void* raw = mmap(nullptr, 2 * ALT_STACK_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* raw =
+      mmap(nullptr, 2 * ALT_STACK_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (raw == MAP_FAILED) fatal("no memory for a signal stack");
   const uint64_t start = reinterpret_cast<uint64_t>(raw);
   const uint64_t base = (start + ALT_STACK_SIZE - 1) & ALT_STACK_MASK;
@@ -228,7 +232,8 @@ void sim_kick(HostThread& thread) {
 
 using cloister::host::HostThread;
 
-// An asynchronous exit has brought us to the AEP: show it to the enclave, unless it is in its exception entry now.
+// An asynchronous exit has brought us to the AEP: show it to the enclave, unless it is in its exception entry
+// now.
 void sim_after_aex(HostThread* thread) {
   using namespace cloister;
   if (thread->cssa > 1) {
@@ -247,7 +252,8 @@ void sim_after_aex(HostThread* thread) {
   } while (thread->reserved != 0);
 }
 
-int sim_on_signal(int signal, siginfo_t* info, ucontext_t* context, HostThread* thread, uint64_t fs, uint64_t gs) {
+int sim_on_signal(int signal, siginfo_t* info, ucontext_t* context, HostThread* thread, uint64_t fs,
+                  uint64_t gs) {
   using namespace cloister::host;
   auto& g = context->uc_mcontext.gregs;
   const auto rip = static_cast<uint64_t>(g[REG_RIP]);

@@ -1,10 +1,11 @@
-// The software CPU of one host thread: EENTER, EEXIT, asynchronous exits (AEX) and ERESUME, with the state that SGX
-// keeps in the TCS. Entering and leaving are ordinary jumps plus the swap of FS and GS; everything that makes SGX
-// leave an enclave (exceptions, interrupts, `syscall`) arrives as a signal on the thread's alternate stack.
+// The software CPU of one host thread: EENTER, EEXIT, asynchronous exits (AEX) and ERESUME, with the state
+// that SGX keeps in the TCS. Entering and leaving are ordinary jumps plus the swap of FS and GS; everything
+// that makes SGX leave an enclave (exceptions, interrupts, `syscall`) arrives as a signal on the thread's
+// alternate stack.
 //
-// How the handler finds the thread: alternate stacks are 64 KiB long and aligned, and HostThread lies at their base.
-// FS cannot be used, because inside the enclave it is the program's. How `syscall` traps: Syscall User Dispatch
-// with everything above ELRANGE as the allowed range, so no selector byte needs to be switched.
+// How the handler finds the thread: alternate stacks are 64 KiB long and aligned, and HostThread lies at
+// their base. FS cannot be used, because inside the enclave it is the program's. How `syscall` traps: Syscall
+// User Dispatch with everything above ELRANGE as the allowed range, so no selector byte needs to be switched.
 #pragma once
 
 #include <signal.h>
@@ -23,20 +24,20 @@ class SimEnclave;
 struct HostThread {
   uint64_t host_fs;
   uint64_t host_gs;
-  uint64_t host_sp;         // at the last EENTER
-  uint64_t tcs;             // address; 0: not an enclave thread
+  uint64_t host_sp;  // at the last EENTER
+  uint64_t tcs;      // address; 0: not an enclave thread
   uint64_t cssa;
-  uint64_t entry;           // base + OENTRY
+  uint64_t entry;  // base + OENTRY
   uint64_t tcs_fs;
   uint64_t tcs_gs;
   boundary::HostCallFrame* block;
   uint64_t ssa;             // address of frame 0
   uint64_t ssa_frame_size;  // bytes
   uint64_t xfrm;
-  uint64_t notice;          // a signal came while the host part was running: look again before ERESUME
+  uint64_t notice;  // a signal came while the host part was running: look again before ERESUME
   uint64_t reserved;
-  uint64_t iret[5];         // rip, cs, rflags, rsp, ss for ERESUME
-  uint64_t after;           // keeps the frame's end readable
+  uint64_t iret[5];  // rip, cs, rflags, rsp, ss for ERESUME
+  uint64_t after;    // keeps the frame's end readable
 
   uint32_t index;
   SimEnclave* enclave;
@@ -67,9 +68,9 @@ CLOISTER_OFFSET(iret, CPU_IRET);
 extern "C" uint64_t sim_eenter(HostThread* thread);
 extern "C" void sim_eexit();  // where the kernel's exit gate is made to jump
 
-// Sets up the calling thread: alternate stack with a HostThread, Syscall User Dispatch, FS and GS. `enclave` may be
-// null for a thread that only must survive the process's signal handlers. Aborts with a message when the machine
-// cannot (no FSGSBASE, no Syscall User Dispatch).
+// Sets up the calling thread: alternate stack with a HostThread, Syscall User Dispatch, FS and GS. `enclave`
+// may be null for a thread that only must survive the process's signal handlers. Aborts with a message when
+// the machine cannot (no FSGSBASE, no Syscall User Dispatch).
 HostThread* sim_thread_begin(SimEnclave* enclave);
 void sim_thread_end(HostThread* thread);
 

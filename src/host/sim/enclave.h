@@ -1,6 +1,6 @@
-// A loaded enclave in simulation: ELRANGE mapped in this process, pages added and measured as the ECREATE, EADD and
-// EEXTEND instructions would, SIGSTRUCT checked as EINIT would. After init() only MemoryCommit, MemoryProtect and
-// MemoryRelease change what is mapped, and only above no page of the image.
+// A loaded enclave in simulation: ELRANGE mapped in this process, pages added and measured as the ECREATE,
+// EADD and EEXTEND instructions would, SIGSTRUCT checked as EINIT would. After init() only MemoryCommit,
+// MemoryProtect and MemoryRelease change what is mapped, and only above no page of the image.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ namespace cloister::host {
 
 class SimEnclave {
  public:
-  // Maps, adds every page, measures, checks. Integrity: the measurement is not the signed one, or the signature is
-  // wrong. Unsupported: ELRANGE is not free in this process.
+  // Maps, adds every page, measures, checks. Integrity: the measurement is not the signed one, or the
+  // signature is wrong. Unsupported: ELRANGE is not free in this process.
   static Result<std::unique_ptr<SimEnclave>> load(const sgx::LoadedImage& image, sgx::SimPlatform platform);
   ~SimEnclave();
   SimEnclave(const SimEnclave&) = delete;
@@ -29,8 +29,8 @@ class SimEnclave {
   const sgx::Tcs& tcs(uint32_t index) const { return tcs_.at(index); }
   uint32_t thread_count() const { return static_cast<uint32_t>(tcs_.size()); }
 
-  // EAUG, EMODPR/EMODPE, EREMOVE of whole pages. False with errno set: outside the places for run-time pages, or the
-  // operating system refused.
+  // EAUG, EMODPR/EMODPE, EREMOVE of whole pages. False with errno set: outside the places for run-time pages,
+  // or the operating system refused.
   bool commit(uint64_t address, uint64_t size, uint32_t protection);
   bool protect(uint64_t address, uint64_t size, uint32_t protection);
   bool release(uint64_t address, uint64_t size);

@@ -10,9 +10,9 @@ namespace {
 
 constexpr uint8_t kEnclu[] = {0x0f, 0x01, 0xd7};
 constexpr greg_t kZeroFlag = 0x40;
-constexpr greg_t kStatusFlags = 0x8d5;         // CF PF AF ZF SF OF
-constexpr greg_t kInvalidAttribute = 2;        // SGX_INVALID_ATTRIBUTE
-constexpr greg_t kInvalidKeyName = 256;        // SGX_INVALID_KEYNAME
+constexpr greg_t kStatusFlags = 0x8d5;   // CF PF AF ZF SF OF
+constexpr greg_t kInvalidAttribute = 2;  // SGX_INVALID_ATTRIBUTE
+constexpr greg_t kInvalidKeyName = 256;  // SGX_INVALID_KEYNAME
 
 // Memory that the instruction names: inside ELRANGE and aligned as the SDM asks, else #GP in hardware.
 template <class T>
