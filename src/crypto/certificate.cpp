@@ -34,18 +34,25 @@ bool add_names(X509* certificate, const CertificateOptions& options) {
   if (options.dns_names.empty() && options.ip_addresses.empty()) return true;
   const Owned<GENERAL_NAMES> names(GENERAL_NAMES_new());
   if (!names) return false;
+  // Takes the value over, whatever happens.
   const auto push = [&](int type, ASN1_STRING* value) {
-    GENERAL_NAME* name = GENERAL_NAME_new();
-    if (name == nullptr || value == nullptr) return false;
+    GENERAL_NAME* name = value == nullptr ? nullptr : GENERAL_NAME_new();
+    if (name == nullptr) {
+      ASN1_STRING_free(value);
+      return false;
+    }
     GENERAL_NAME_set0_value(name, type, value);
-    return sk_GENERAL_NAME_push(names.get(), name) > 0;
+    if (sk_GENERAL_NAME_push(names.get(), name) > 0) return true;
+    GENERAL_NAME_free(name);
+    return false;
   };
   for (const std::string& text : options.dns_names) {
     ASN1_IA5STRING* value = ASN1_IA5STRING_new();
-    if (value == nullptr || ASN1_STRING_set(value, text.data(), static_cast<int>(text.size())) != 1 ||
-        !push(GEN_DNS, value)) {
-      return false;
+    if (value != nullptr && ASN1_STRING_set(value, text.data(), static_cast<int>(text.size())) != 1) {
+      ASN1_STRING_free(value);
+      value = nullptr;
     }
+    if (!push(GEN_DNS, value)) return false;
   }
   for (const std::string& text : options.ip_addresses) {
     if (!push(GEN_IPADD, a2i_IPADDRESS(text.c_str()))) return false;
