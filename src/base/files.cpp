@@ -7,22 +7,10 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/descriptor.h"
+
 namespace cloister {
 namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 Error file_error(const std::filesystem::path& path, std::string_view what, int number) {
   Code code = Code::Unavailable;

@@ -180,11 +180,11 @@ using Result = BasicResult<T, Error>;
 
 #define CLOISTER_TRY_JOIN2(a, b) a##b
 #define CLOISTER_TRY_JOIN(a, b) CLOISTER_TRY_JOIN2(a, b)
-#define CLOISTER_TRY_AS(name, expression)           \
-  __extension__({                                   \
-    auto name = (expression);                       \
-    if (!name.ok()) return std::move(name).error(); \
-    std::move(name).value();                        \
+#define CLOISTER_TRY_AS(name, expression)                                                            \
+  __extension__({                                                                                    \
+    auto name = (expression);                       /* NOLINT(bugprone-macro-parentheses): a name */ \
+    if (!name.ok()) return std::move(name).error(); /* NOLINT(bugprone-macro-parentheses) */         \
+    std::move(name).value();                                                                         \
   })
 // The counter gives each use its own name, so that one TRY may stand in the argument of another.
 #define TRY(expression) CLOISTER_TRY_AS(CLOISTER_TRY_JOIN(try_result_, __COUNTER__), expression)
