@@ -14,7 +14,7 @@
 namespace cloister::crypto {
 namespace {
 
-constexpr size_t kMaxCertificateSize = 64 * 1024;
+constexpr size_t kMaxCertificateSize = 64u << 10;
 
 struct Free {
   void operator()(GENERAL_NAMES* p) const { GENERAL_NAMES_free(p); }

@@ -128,7 +128,7 @@ Result<KeyPair> KeyPair::generate() {
 }
 
 Result<KeyPair> KeyPair::from_pem(ByteView pem) {
-  if (pem.size() > 64 * 1024) return Error(Code::Malformed, "private key: too long");
+  if (pem.size() > (64u << 10)) return Error(Code::Malformed, "private key: too long");
   const Owned<BIO> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   if (!bio) return openssl_error(Code::Internal, "private key");
   // The callback refuses encrypted keys; without it OpenSSL would ask at the terminal.

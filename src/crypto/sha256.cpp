@@ -104,7 +104,7 @@ Digest hmac_sha256(ByteView key, std::initializer_list<ByteView> parts) {
 }
 
 void hkdf_sha256(ByteView key, ByteView salt, ByteView info, MutableByteView out) {
-  CLOISTER_CHECK(out.size() <= 255 * 32);
+  CLOISTER_CHECK(out.size() <= 255 * sizeof(Digest));
   Digest extracted = hmac_sha256(salt, {key});
   Digest block{};
   uint8_t counter = 1;

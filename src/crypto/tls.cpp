@@ -89,7 +89,7 @@ bool configure(SSL_CTX* context, bool is_server, const TlsOptions& options) {
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                 SSL_MODE_RELEASE_BUFFERS);
-  SSL_CTX_set_max_cert_list(context, 16 * 1024);
+  SSL_CTX_set_max_cert_list(context, 16 << 10);
   int mode = SSL_VERIFY_NONE;
   if (!is_server || options.peer != PeerCertificate::None) mode = SSL_VERIFY_PEER;
   if (is_server && options.peer == PeerCertificate::Required) mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
