@@ -142,6 +142,7 @@ Result<void> check_environment(const std::vector<std::string>& environment) {
 template <class Item, class Text>
 bool unique(const std::vector<Item>& items, Text Item::*member) {
   std::vector<std::string_view> seen;
+  seen.reserve(items.size());
   for (const Item& item : items) seen.push_back(item.*member);
   std::sort(seen.begin(), seen.end());
   return std::adjacent_find(seen.begin(), seen.end()) == seen.end();

@@ -13,7 +13,7 @@
 namespace cloister::boundary {
 
 enum class HostCall : uint64_t {
-#define HOST_CALL(number, name, note) name = number,
+#define HOST_CALL(number, name, note) name = (number),
 #include "boundary/host_calls.inc"
 #undef HOST_CALL
 };
