@@ -21,7 +21,7 @@ VolumeError::operator Error() const {
   }
 }
 
-VolumeError from_storage(Error error) {
+VolumeError from_storage(const Error& error) {
   Reason reason = Reason::Io;
   if (error.code() == Code::Integrity) reason = Reason::Integrity;
   if (error.code() == Code::NotFound) reason = Reason::NotFound;

@@ -8,7 +8,7 @@
 
 namespace cloister::volume {
 
-VolumeError from_storage(Error error);
+VolumeError from_storage(const Error& error);
 
 template <class T>
 VolumeResult<T> lift(Result<T> result) {

@@ -252,7 +252,8 @@ std::string Model::compare_node(Volume& volume, InodeId inode, int node, const s
   if (!xattrs.ok() || xattrs->size() != n.xattrs.size()) return path + ": attributes differ";
   for (const auto& [key, value] : n.xattrs) {
     VolumeResult<Bytes> got = volume.get_xattr(inode, key);
-    if (!got.ok() || as_text(*got) != value) return path + ": attribute " + key + " differs";
+    if (!got.ok() || as_text(*got) != value)
+      return std::string(path).append(": attribute ").append(key).append(" differs");
   }
   if (n.type == FileType::Symlink) {
     VolumeResult<std::string> target = volume.read_symlink(inode);
@@ -276,7 +277,7 @@ std::string Model::compare_node(Volume& volume, InodeId inode, int node, const s
   for (const DirectoryEntry& entry : entries) {
     const auto child = n.children.find(entry.name);
     if (child == n.children.end()) return path + ": unexpected " + entry.name;
-    const std::string below = compare_node(volume, entry.inode, child->second, path + "/" + entry.name);
+    std::string below = compare_node(volume, entry.inode, child->second, path + "/" + entry.name);
     if (!below.empty()) return below;
   }
   return "";

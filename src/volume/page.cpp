@@ -18,7 +18,9 @@ unsigned raw16(const uint8_t* p) {
 void put16(uint8_t* p, size_t value) { store_le(p, static_cast<uint16_t>(value)); }
 
 unsigned heap(const uint8_t* p) { return raw16(p + 4); }
-unsigned record_offset(const uint8_t* p, unsigned index) { return raw16(p + kPageHeader + 2 * index); }
+// The table of record offsets: two bytes each, behind the header.
+size_t slot(size_t index) { return kPageHeader + 2 * index; }
+unsigned record_offset(const uint8_t* p, unsigned index) { return raw16(p + slot(index)); }
 
 }  // namespace
 
@@ -106,14 +108,13 @@ MutableByteView leaf_value_for_change(uint8_t* p, unsigned index) {
   return {record + kRecordOverhead, raw16(record + kKeySize)};
 }
 
-size_t leaf_room(const uint8_t* p) { return heap(p) - (kPageHeader + 2 * static_cast<size_t>(count(p))); }
+size_t leaf_room(const uint8_t* p) { return heap(p) - slot(count(p)); }
 
 void leaf_insert(uint8_t* p, unsigned index, const RecordKey& key, ByteView value) {
   const unsigned n = count(p);
   const size_t offset = heap(p) - kRecordOverhead - value.size();
-  uint8_t* slots = p + kPageHeader;
-  std::memmove(slots + 2 * (index + 1), slots + 2 * index, 2 * static_cast<size_t>(n - index));
-  put16(slots + 2 * index, offset);
+  std::memmove(p + slot(index + 1), p + slot(index), slot(n) - slot(index));
+  put16(p + slot(index), offset);
   put16(p + 2, n + 1);
   put16(p + 4, offset);
   store_key(p + offset, key);
@@ -128,12 +129,11 @@ void leaf_erase(uint8_t* p, unsigned index) {
   const size_t size = kRecordOverhead + leaf_value(p, index).size();
   std::memmove(p + start + size, p + start, offset - start);
   std::memset(p + start, 0, size);
-  uint8_t* slots = p + kPageHeader;
-  std::memmove(slots + 2 * index, slots + 2 * (index + 1), 2 * static_cast<size_t>(n - index - 1));
-  put16(slots + 2 * (n - 1), 0);
+  std::memmove(p + slot(index), p + slot(index + 1), slot(n) - slot(index + 1));
+  put16(p + slot(n - 1), 0);
   for (unsigned i = 0; i + 1 < n; ++i) {
-    const unsigned other = raw16(slots + 2 * i);
-    if (other < offset) put16(slots + 2 * i, other + size);
+    const unsigned other = record_offset(p, i);
+    if (other < offset) put16(p + slot(i), other + size);
   }
   put16(p + 2, n - 1);
   put16(p + 4, start + size);

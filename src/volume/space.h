@@ -15,6 +15,11 @@ class SpaceMap {
   void add(uint64_t start, uint64_t count);
   // The lowest free place.
   std::optional<uint64_t> take();
+  // `end`, or where the free places that reach up to it begin.
+  uint64_t end_without_tail(uint64_t end) const {
+    if (extents_.empty() || extents_.rbegin()->second != end) return end;
+    return extents_.rbegin()->first;
+  }
   void clear() { extents_.clear(); }
   bool empty() const { return extents_.empty(); }
 

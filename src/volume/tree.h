@@ -63,6 +63,16 @@ class Tree {
   VolumeResult<void> each_node(F&& visit) {
     return each_below(root_, height_ - 1, visit);
   }
+  // Has every node for whose reference `misplaced` is true written elsewhere by the next flush (and so what
+  // is above it). The tree is flushed.
+  template <class F>
+  VolumeResult<void> relocate(F&& misplaced) {
+    Path path;
+    Node* top = TRY(load(root_, height_ - 1));
+    path.steps[0] = {top, 0};
+    if (misplaced(root_)) make_dirty(path.steps[0].node, nullptr);
+    return relocate_below(path, 0, misplaced);
+  }
 
  private:
   struct Node {
@@ -120,6 +130,32 @@ class Tree {
       }
     }
     return {};
+  }
+
+  template <class F>
+  VolumeResult<void> relocate_below(Path& path, unsigned depth, F& misplaced) {
+    Node* node = path.steps[depth].node;
+    const unsigned level = height_ - 1 - depth;
+    if (level == 0) return {};
+    for (unsigned i = 0; i < page::count(node->page); ++i) {
+      path.steps[depth].index = i;
+      const Ref ref = load_ref(page::inner_reference(node->page, i, ref_size_), mode_);
+      const bool moves = misplaced(ref);
+      if (level == 1 && !moves) continue;
+      Node* child = TRY(load(ref, level - 1));
+      if (moves) {
+        for (unsigned above = 0; above <= depth; ++above)
+          make_dirty(path.steps[above].node, slot_of(path, above));
+        make_dirty(child, slot_of(path, depth + 1));
+      }
+      path.steps[depth + 1] = {child, 0};
+      TRY(relocate_below(path, depth + 1, misplaced));
+    }
+    return {};
+  }
+  uint8_t* slot_of(const Path& path, unsigned depth) const {
+    if (depth == 0) return nullptr;
+    return page::inner_reference(path.steps[depth - 1].node->page, path.steps[depth - 1].index, ref_size_);
   }
 
   TreeIo& io_;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/descriptor.h"
 #include "volume/errors.h"
 
 namespace cloister::volume {
@@ -18,21 +19,6 @@ namespace {
 constexpr size_t kBuffer = 1u << 20;
 constexpr uint64_t kProgressStep = 8u << 20;
 constexpr unsigned kMaxDepth = 256;  // of folders: one descriptor each
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-  bool valid() const { return fd_ >= 0; }
-
- private:
-  int fd_;
-};
 
 Error host_error(std::string_view what, const std::string& path) {
   const int number = errno;
@@ -85,7 +71,9 @@ class CopierIn : public Copier {
     if (depth > kMaxDepth) return Error(Code::Unsupported, path + ": folders are nested too deeply");
     const std::vector<std::string> names = TRY(list(fd, path));
     for (const std::string& name : names) {
-      const std::string below = path.empty() ? name : path + "/" + name;
+      std::string below = path;
+      if (!below.empty()) below += '/';
+      below += name;
       struct stat status {};
       if (::fstatat(fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
         return host_error("cannot stat", below);

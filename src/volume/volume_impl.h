@@ -180,6 +180,7 @@ class VolumeImpl final : public Volume, private TreeIo {
     VolumeImpl& volume_;
   };
   friend class Changing;
+  friend class VolumeCare;
 
   // --- volume_blocks.cpp
   VolumeResult<void> read_node(const Ref& ref, unsigned level, uint8_t* page) override;
@@ -272,6 +273,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   // --- volume_verify.cpp
   VolumeResult<void> verify_inode(InodeId id);
   VolumeResult<void> find_free_blocks();
+  VolumeResult<std::vector<uint64_t>> epoch_blocks();  // the blocks of the epoch pages
   VolumeResult<void> find_free_slots(Inode& inode);
 
   Storage& storage_;

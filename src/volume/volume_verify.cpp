@@ -5,7 +5,22 @@
 
 namespace cloister::volume {
 
+VolumeResult<std::vector<uint64_t>> VolumeImpl::epoch_blocks() {
+  std::vector<uint64_t> out;
+  uint64_t page = state_.epoch_page;
+  for (uint32_t steps = 0; page != 0 && steps <= state_.epochs; ++steps) {
+    uint8_t block[kBlockSize];
+    out.push_back(page);
+    TRY(read_exactly(*main_, page * kBlockSize, block));
+    Result<EpochPage> decoded = decode_epoch_page(block);
+    if (!decoded.ok()) return poison(damaged("Verification of the volume's table of epochs failed"));
+    page = decoded->previous;
+  }
+  return out;
+}
+
 VolumeResult<void> VolumeImpl::find_free_blocks() {
+  const std::vector<uint64_t> pages = TRY(epoch_blocks());
   std::vector<bool> used(static_cast<size_t>(state_.blocks), false);
   const auto use = [&](uint64_t block) {
     if (block < used.size()) used[static_cast<size_t>(block)] = true;
@@ -25,15 +40,7 @@ VolumeResult<void> VolumeImpl::find_free_blocks() {
     }
     if (++key.sub == 0) key.kind = static_cast<Kind>(static_cast<uint8_t>(key.kind) + 1);
   }
-  uint64_t page = state_.epoch_page;
-  for (uint32_t steps = 0; page != 0 && steps <= state_.epochs; ++steps) {
-    uint8_t block[kBlockSize];
-    use(page);
-    TRY(read_exactly(*main_, page * kBlockSize, block));
-    Result<EpochPage> decoded = decode_epoch_page(block);
-    if (!decoded.ok()) return poison(damaged("Verification of the volume's table of epochs failed"));
-    page = decoded->previous;
-  }
+  for (const uint64_t block : pages) use(block);
   free_blocks_.clear();
   uint64_t live = 0;
   for (uint64_t block = kFirstBlock; block < state_.blocks; ++block) {

@@ -1,0 +1,201 @@
+// Looking after volumes: the survey sees a healthy volume as healthy, compaction gives space back and loses
+// nothing at any crash, a copy under another key is equal.
+#include "volume/care.h"
+
+#include <gtest/gtest.h>
+
+#include "volume/faulty_storage.h"
+#include "volume/memory_storage.h"
+#include "volume/model.h"
+
+namespace cloister::volume {
+namespace {
+
+const Key kKey = [] {
+  Key key;
+  key.expose().fill(5);
+  return key;
+}();
+constexpr OpenOptions kSmallCache{.cache_size = 1u << 20};
+
+struct Life {
+  std::unique_ptr<Volume> volume;
+  Model model;
+  Tag tag{};  // published last
+};
+
+void settle(Life& life) {
+  auto tag = life.volume->commit();
+  ASSERT_TRUE(tag.ok()) << tag.error().message();
+  life.tag = *tag;
+  ASSERT_TRUE(life.volume->acknowledge(*tag).ok());
+}
+
+// A volume with gaps: random operations, and large files of which most are gone.
+Life worn(Storage& storage, unsigned seed) {
+  Life life;
+  auto created = Volume::create(storage, kKey, {});
+  EXPECT_TRUE(created.ok());
+  life.volume = std::move(created).value();
+  std::mt19937 random(seed);
+  for (int i = 0; i < 300; ++i) {
+    bool failed = false;
+    EXPECT_EQ(life.model.step(*life.volume, random, failed), "");
+  }
+  const Bytes content(500'000, 1);
+  for (int i = 0; i < 12; ++i) {
+    auto inode = life.volume->create_file(kRootInode, "large" + std::to_string(i), 0644, 0, 0, {});
+    EXPECT_TRUE(life.volume->write(*inode, 0, content, {}).ok());
+  }
+  settle(life);
+  for (int i = 0; i < 12; ++i) {
+    const std::string name = "large" + std::to_string(i);
+    EXPECT_TRUE(life.volume->unlink(kRootInode, name, {}).ok());
+  }
+  for (int i = 0; i < 300; ++i) {
+    bool failed = false;
+    EXPECT_EQ(life.model.step(*life.volume, random, failed), "");
+  }
+  settle(life);
+  return life;
+}
+
+size_t size_of(MemoryStorage& storage) {
+  size_t size = 0;
+  for (const std::string& name : storage.names()) size += storage.content(name)->size();
+  return size;
+}
+
+TEST(VolumeSurvey, FindsNoFaultAfterRandomOperations) {
+  for (unsigned seed = 1; seed <= 10; ++seed) {
+    MemoryStorage storage(false);
+    Life life = worn(storage, seed);
+    auto seen = survey(*life.volume);
+    ASSERT_TRUE(seen.ok()) << seen.error().message();
+    EXPECT_TRUE(seen->problems.empty()) << "seed " << seed << ": " << seen->problems.front();
+    EXPECT_EQ(seen->files + seen->directories + seen->symlinks, life.volume->usage().files);
+  }
+}
+
+TEST(VolumeSurvey, CountsFilesThatWereOpenWhenTheWriterEnded) {
+  MemoryStorage storage(false);
+  auto created = Volume::create(storage, kKey, {});
+  ASSERT_TRUE(created.ok());
+  Volume& volume = **created;
+  const InodeId inode = volume.create_file(kRootInode, "a", 0644, 0, 0, {}).value();
+  volume.hold(inode);
+  ASSERT_TRUE(volume.unlink(kRootInode, "a", {}).ok());
+  ASSERT_TRUE(volume.commit().ok());
+  auto seen = survey(volume);
+  ASSERT_TRUE(seen.ok());
+  EXPECT_EQ(seen->unlinked, 1u);
+  EXPECT_TRUE(seen->problems.empty()) << seen->problems.front();
+}
+
+TEST(VolumeCompact, ShrinksToWhatIsUsedAndKeepsEverything) {
+  for (unsigned seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    MemoryStorage storage(false);
+    Life life = worn(storage, seed);
+    life.volume.reset();
+    auto opened = Volume::open(storage, kKey, life.tag, kSmallCache);
+    ASSERT_TRUE(opened.ok()) << opened.error().message();
+    life.volume = std::move(opened).value();
+    const size_t before = size_of(storage);
+    auto done = compact(*life.volume, [&](const Tag& tag) -> Result<void> {
+      life.tag = tag;
+      return {};
+    });
+    ASSERT_TRUE(done.ok()) << done.error().message();
+    EXPECT_LT(size_of(storage), before);
+    auto seen = survey(*life.volume);
+    ASSERT_TRUE(seen.ok()) << seen.error().message();
+    EXPECT_TRUE(seen->problems.empty()) << seen->problems.front();
+    EXPECT_LE(seen->blocks, seen->used_blocks + 8 + 16);  // superblocks, and what the last commits left
+    EXPECT_EQ(seen->slots, seen->used_slots);
+    life.volume.reset();
+    opened = Volume::open(storage, kKey, life.tag, kSmallCache);
+    ASSERT_TRUE(opened.ok()) << opened.error().message();
+    ASSERT_TRUE((*opened)->verify_all().ok());
+    ASSERT_EQ(life.model.compare(**opened), "");
+  }
+}
+
+TEST(VolumeCompact, LosesNothingWhenItDiesAtAnyOperation) {
+  MemoryStorage grown(false);
+  Life worn_life = worn(grown, 3);
+  worn_life.volume.reset();
+  const auto files = grown.snapshot();
+  for (uint64_t fail_at = 1;; fail_at += 1 + fail_at / 40) {
+    MemoryStorage memory;
+    memory.restore(files);
+    Faults faults{.fail_at = fail_at, .stay_broken = true, .changes_only = true};
+    FaultyStorage faulty(memory, faults);
+    Tag published = worn_life.tag;
+    bool finished = false;
+    {
+      auto opened = Volume::open(faulty, kKey, published, kSmallCache);
+      if (opened.ok()) {
+        finished = compact(**opened, [&](const Tag& tag) -> Result<void> {
+                     published = tag;
+                     return {};
+                   }).ok();
+      }
+    }
+    std::mt19937 random(static_cast<unsigned>(fail_at));
+    memory.crash([&] { return random() % 2 == 0; });
+    auto opened = Volume::open(memory, kKey, published, kSmallCache);
+    ASSERT_TRUE(opened.ok()) << "operation " << fail_at << ": " << opened.error().message();
+    auto verified = (*opened)->verify_all();
+    ASSERT_TRUE(verified.ok()) << "operation " << fail_at << ": " << verified.error().message();
+    ASSERT_EQ(worn_life.model.compare(**opened), "") << "operation " << fail_at;
+    if (finished && faults.count < fail_at) return;
+  }
+}
+
+TEST(VolumeCopy, IsEqualUnderAnotherKey) {
+  for (unsigned seed = 11; seed <= 16; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    MemoryStorage storage(false), other(false);
+    Life life = worn(storage, seed);
+    Key key;
+    key.expose().fill(6);
+    auto target = Volume::create(other, key, {});
+    ASSERT_TRUE(target.ok());
+    auto copied = copy_volume(*life.volume, **target);
+    ASSERT_TRUE(copied.ok()) << copied.error().message();
+    auto tag = (*target)->commit();
+    ASSERT_TRUE(tag.ok());
+    target->reset();
+    EXPECT_EQ(Volume::open(other, kKey, *tag, {.read_only = true}).error().code(), Code::Integrity);
+    auto opened = Volume::open(other, key, *tag, kSmallCache);
+    ASSERT_TRUE(opened.ok());
+    EXPECT_EQ(life.model.compare(**opened), "");
+    auto seen = survey(**opened);
+    ASSERT_TRUE(seen.ok());
+    EXPECT_TRUE(seen->problems.empty()) << seen->problems.front();
+  }
+}
+
+TEST(VolumeCopy, KeepsHolesAndTimes) {
+  MemoryStorage storage(false), other(false);
+  auto from = Volume::create(storage, kKey, {});
+  auto to = Volume::create(other, kKey, {});
+  ASSERT_TRUE(from.ok() && to.ok());
+  const InodeId inode = (*from)->create_file(kRootInode, "sparse", 0640, 3, 4, {7, 8}).value();
+  ASSERT_TRUE((*from)->write(inode, 1u << 30, as_bytes("end"), {70, 80}).ok());
+  ASSERT_TRUE((*from)->truncate(inode, 3u << 30, {71, 81}).ok());
+  ASSERT_TRUE(copy_volume(**from, **to).ok());
+  const InodeId copy = (*to)->lookup(kRootInode, "sparse").value();
+  ASSERT_TRUE((*to)->commit().ok());
+  const Attributes a = (*to)->attributes(copy).value();
+  EXPECT_EQ(a.size, 3u << 30);
+  EXPECT_EQ(a.allocated, 4096u);
+  EXPECT_EQ(a.modified.seconds, 71);
+  EXPECT_EQ(a.changed.nanoseconds, 81u);
+  EXPECT_EQ(a.uid, 3u);
+  EXPECT_EQ((*to)->seek_data(copy, 0).value(), 1u << 30);
+}
+
+}  // namespace
+}  // namespace cloister::volume

@@ -1,0 +1,192 @@
+// Compaction in place, by ordinary commits.
+//
+// A file of n used blocks needs n places, so exactly the blocks at place n and beyond must move, into the
+// gaps below n: writing takes the lowest free place, so it is enough to write them again. Moving a node of
+// the tree also writes the nodes above it, which leaves new gaps: a few rounds follow until nothing lies too
+// high. Ends are lowered by a commit of their own, after the state that still reached beyond them was given
+// up, and the host's files are cut after that: no crash finds a state with its blocks missing.
+#include <algorithm>
+
+#include "volume/volume_care.h"
+
+namespace cloister::volume {
+namespace {
+
+constexpr unsigned kRounds = 16;
+constexpr uint64_t kNodesPerRound = 16384;  // they are all in memory: 64 MiB
+
+}  // namespace
+
+// Commits, publishes, and makes what only older states reach free.
+Result<void> VolumeCare::settle(VolumeImpl& v, const Publish& publish) {
+  const Tag tag = TRY(v.commit());
+  TRY(publish(tag));
+  return v.acknowledge(tag);
+}
+
+VolumeResult<std::vector<InodeId>> VolumeCare::files_with_chunks(VolumeImpl& v) {
+  std::vector<InodeId> out;
+  RecordKey key{};
+  while (true) {
+    TRY(v.make_room());
+    const std::optional<Tree::Record> record = TRY(v.tree_.lower_bound(key));
+    if (!record) return out;
+    key = record->key;
+    if (key.kind == Kind::Inode) {
+      const InodeRecord record_here = TRY(lift(decode_inode(record->value, v.mode_)));
+      // A file that became small may have kept its object.
+      if (record_here.type == FileType::Regular && (record_here.has_object || !record_here.is_inline)) {
+        out.push_back(key.inode);
+      }
+    }
+    if (++key.sub == 0) key.kind = static_cast<Kind>(static_cast<uint8_t>(key.kind) + 1);
+  }
+}
+
+// Writes the chunks of a file that lie too high again: in volume.fspf at `main_end` or later, in its object
+// beyond the number of its chunks there.
+VolumeResult<uint64_t> VolumeCare::move_chunks(VolumeImpl& v, InodeId id, uint64_t main_end) {
+  TRY(v.begin_change());
+  Inode* inode = TRY(v.get(id));
+  if (inode->group_dirty) TRY(v.store_group(*inode));
+  struct Place {
+    uint64_t index, place;
+  };
+  std::vector<Place> in_object;
+  std::vector<uint64_t> moving;
+  RecordKey key{id, Kind::Chunks, 0};
+  while (true) {
+    const std::optional<Tree::Record> record = TRY(v.tree_.lower_bound(key));
+    if (!record || record->key.inode != id || record->key.kind != Kind::Chunks) break;
+    const size_t width = ref_size(v.mode_);
+    for (size_t i = 0; (i + 1) * width <= record->value.size(); ++i) {
+      const Ref ref = load_ref(record->value.data() + i * width, v.mode_);
+      const uint64_t index = record->key.sub * group_count(v.mode_) + i;
+      if (!ref.present) continue;
+      if (index >= kMainChunks) {
+        in_object.push_back({index, ref.place});
+      } else if (ref.place >= main_end) {
+        moving.push_back(index);
+      }
+    }
+    key.sub = record->key.sub + 1;
+  }
+  std::vector<bool> used(in_object.size(), false);
+  for (const Place& item : in_object) {
+    if (item.place < used.size()) {
+      used[static_cast<size_t>(item.place)] = true;
+    } else {
+      moving.push_back(item.index);
+    }
+  }
+  inode->free_slots.clear();
+  inode->slots_searched = true;
+  for (size_t slot = 0; slot < used.size(); ++slot) {
+    if (!used[slot]) inode->free_slots.add(slot, 1);
+  }
+  std::vector<VolumeImpl::BatchItem> batch;
+  constexpr size_t kGroup = 256;  // chunks in memory at a time
+  for (size_t done = 0; done < moving.size(); ++done) {
+    v.mark_chunk(TRY(v.cached(*inode, moving[done], 1)));
+    if (done % kGroup != kGroup - 1 && done + 1 != moving.size()) continue;
+    TRY(v.flush_chunks(*inode, batch));
+    TRY(v.write_batch(batch));
+    v.drop_chunks(*inode, 0, ~uint64_t{0});
+  }
+  return moving.size();
+}
+
+VolumeResult<uint64_t> VolumeCare::move_nodes(VolumeImpl& v, uint64_t main_end) {
+  uint64_t moved = 0;
+  TRY(v.tree_.relocate([&](const Ref& ref) {
+    return ref.place >= main_end && ref.place < kMaxPlace && moved < kNodesPerRound && ++moved != 0;
+  }));
+  if (moved != 0) v.changed_ = true;
+  return moved;
+}
+
+// One past the highest block that the committed state reaches.
+VolumeResult<uint64_t> VolumeCare::used_end(VolumeImpl& v) {
+  TRY(v.find_free_blocks());
+  return v.free_blocks_.end_without_tail(v.state_.blocks);
+}
+
+VolumeResult<uint64_t> VolumeCare::object_end(VolumeImpl& v, InodeId id) {
+  uint64_t end = 0;
+  RecordKey key{id, Kind::Chunks, 0};
+  while (true) {
+    const std::optional<Tree::Record> record = TRY(v.tree_.lower_bound(key));
+    if (!record || record->key.inode != id || record->key.kind != Kind::Chunks) return end;
+    const size_t width = ref_size(v.mode_);
+    for (size_t i = 0; (i + 1) * width <= record->value.size(); ++i) {
+      const Ref ref = load_ref(record->value.data() + i * width, v.mode_);
+      const bool in_object = record->key.sub * group_count(v.mode_) + i >= kMainChunks;
+      if (ref.present && in_object) end = std::max(end, ref.place + 1);
+    }
+    key.sub = record->key.sub + 1;
+  }
+}
+
+// Lowers the ends, commits that, and cuts the host's files.
+Result<uint64_t> VolumeCare::cut(VolumeImpl& v, const std::vector<InodeId>& files, const Publish& publish) {
+  std::vector<InodeId> shorter;
+  for (const InodeId id : files) {
+    TRY(lower(v.begin_change()));
+    Inode* inode = TRY(lower(v.get(id)));
+    const uint64_t end = TRY(lower(object_end(v, id)));
+    if (!inode->record.has_object || end >= inode->record.slots) continue;
+    inode->record.slots = end;
+    inode->free_slots.clear();
+    inode->slots_searched = true;
+    v.mark(*inode);
+    shorter.push_back(id);
+  }
+  const uint64_t end = TRY(lower(used_end(v)));
+  if (shorter.empty() && end >= v.state_.blocks) return uint64_t{0};
+  v.state_.blocks = end;
+  TRY(lower(v.find_free_blocks()));
+  v.changed_ = true;
+  TRY(settle(v, publish));
+  uint64_t freed = 0;
+  const auto shorten = [&](StorageFile& file, uint64_t blocks) -> Result<void> {
+    const uint64_t size = TRY(file.size());
+    if (size <= blocks * kBlockSize) return {};
+    freed += size - blocks * kBlockSize;
+    return file.truncate(blocks * kBlockSize);
+  };
+  TRY(shorten(*v.main_, v.state_.blocks));
+  for (const InodeId id : shorter) {
+    TRY(lower(v.make_room()));
+    Inode* inode = TRY(lower(v.get(id)));
+    StorageFile* object = TRY(lower(v.file_of(*inode, kMainChunks, true)));
+    TRY(shorten(*object, inode->record.slots));
+  }
+  return freed;
+}
+
+Result<Compacted> VolumeCare::compact(VolumeImpl& v, const Publish& publish) {
+  if (v.mode_ != Mode::Encrypted) {
+    return Error(Code::Unsupported, "only encrypted volumes change", "copy its content into a new volume");
+  }
+  TRY(lower(v.begin_change()));
+  TRY(settle(v, publish));
+  Compacted out;
+  const std::vector<InodeId> files = TRY(lower(files_with_chunks(v)));
+  for (unsigned round = 0; round < kRounds; ++round) {
+    TRY(lower(v.find_free_blocks()));
+    const uint64_t main_end = kFirstBlock + v.state_.live_blocks;
+    uint64_t moved = TRY(lower(move_nodes(v, main_end)));
+    for (const InodeId id : files) moved += TRY(lower(move_chunks(v, id, main_end)));
+    TRY(settle(v, publish));
+    out.moved += moved;
+    if (moved == 0) break;
+  }
+  out.freed = TRY(cut(v, files, publish));
+  return out;
+}
+
+Result<Compacted> compact(Volume& volume, const std::function<Result<void>(const Tag&)>& publish) {
+  return VolumeCare::compact(static_cast<VolumeImpl&>(volume), publish);
+}
+
+}  // namespace cloister::volume

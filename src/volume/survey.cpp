@@ -1,0 +1,176 @@
+// The survey: one walk over all records of the tree, then what they say about each other is compared.
+#include <algorithm>
+#include <map>
+
+#include "volume/care.h"
+#include "volume/volume_care.h"
+
+namespace cloister::volume {
+namespace {
+
+constexpr size_t kMaxProblems = 1000;
+
+struct Known {
+  bool stored = false;  // has an inode record
+  InodeRecord record;
+  bool orphan = false;
+  uint64_t names = 0;           // entries that name it
+  InodeId named_in = 0;         // the last of them is in this directory
+  FileType named_as{};          // and says this
+  uint64_t entries = 0;         // directory: names in it
+  uint64_t subdirectories = 0;  // of these, directories
+  uint64_t chunks = 0;
+};
+
+class Surveyor {
+ public:
+  explicit Surveyor(Mode mode) : mode_(mode) {}
+
+  void use_block(uint64_t block) {
+    if (block >= blocks_.size()) return problem("block " + std::to_string(block) + " is beyond the end");
+    if (blocks_[block]) return problem("block " + std::to_string(block) + " of volume.fspf is used twice");
+    blocks_[block] = true;
+    ++out_.used_blocks;
+  }
+  void start(uint64_t blocks) {
+    blocks_.assign(static_cast<size_t>(blocks), false);
+    out_.blocks = blocks;
+  }
+
+  void chunks(InodeId inode, uint64_t group, ByteView refs) {
+    Known& known = inodes_[inode];  // its record came before
+    if (inode != slots_of_) {
+      slots_of_ = inode;
+      const bool sane = known.record.slots <= kMaxPlace && known.record.has_object;
+      slots_.assign(sane ? static_cast<size_t>(known.record.slots) : 0, false);
+    }
+    const size_t width = ref_size(mode_);
+    for (size_t i = 0; (i + 1) * width <= refs.size(); ++i) {
+      const Ref ref = load_ref(refs.data() + i * width, mode_);
+      if (!ref.present) continue;
+      ++known.chunks;
+      if (group * group_count(mode_) + i < kMainChunks) {
+        use_block(ref.place);
+      } else if (ref.place >= slots_.size() || slots_[ref.place]) {
+        problem(name(inode) + " has two chunks in one place, or one beyond the end of its object");
+      } else {
+        slots_[ref.place] = true;
+        ++out_.used_slots;
+      }
+    }
+  }
+
+  Survey finish() {
+    for (const auto& [inode, known] : inodes_) check(inode, known);
+    std::sort(out_.objects.begin(), out_.objects.end());
+    return std::move(out_);
+  }
+
+  void problem(std::string text) {
+    if (out_.problems.size() < kMaxProblems) out_.problems.push_back(std::move(text));
+  }
+  Known& at(InodeId inode) { return inodes_[inode]; }
+
+ private:
+  static std::string name(InodeId inode) { return "inode " + std::to_string(inode); }
+
+  void check(InodeId inode, const Known& known) {
+    const InodeRecord& r = known.record;
+    if (!known.stored) {
+      return problem(name(inode) + " is named in directory " + std::to_string(known.named_in) +
+                     " but does not exist");
+    }
+    if (known.names != 0 && known.named_as != r.type) problem(name(inode) + " is not what its name says");
+    if (r.type == FileType::Directory) {
+      ++out_.directories;
+      check_directory(inode, known);
+      return;
+    }
+    ++(r.type == FileType::Symlink ? out_.symlinks : out_.files);
+    if (r.links != known.names) {
+      problem(name(inode) + " counts " + std::to_string(r.links) + " names, there are " +
+              std::to_string(known.names));
+    }
+    if (r.links == 0) ++out_.unlinked;
+    if (r.links == 0 && !known.orphan) problem(name(inode) + " has no name and would never be removed");
+    if (r.type == FileType::Regular && !r.is_inline && r.chunks != known.chunks) {
+      problem(name(inode) + " counts " + std::to_string(r.chunks) + " chunks, there are " +
+              std::to_string(known.chunks));
+    }
+    if (r.has_object) {
+      out_.objects.push_back(object_name(r.object));
+      out_.slots += r.slots;
+    }
+  }
+
+  void check_directory(InodeId inode, const Known& known) {
+    const InodeRecord& r = known.record;
+    if (r.links == 0 && known.orphan) return;  // removed while it was somebody's working directory
+    if (r.entries != known.entries) {
+      problem(name(inode) + " counts " + std::to_string(r.entries) + " entries, there are " +
+              std::to_string(known.entries));
+    }
+    if (r.links != known.subdirectories + 2) problem(name(inode) + " counts its directories wrongly");
+    if (inode == kRootInode) return;
+    if (known.names != 1 || known.named_in != r.parent) {
+      problem(name(inode) + " is a directory and not named once, in its parent");
+    }
+    InodeId above = inode;
+    for (size_t steps = 0; above != kRootInode; ++steps) {
+      const auto found = inodes_.find(above);
+      if (found == inodes_.end() || steps > 4096) return problem(name(inode) + " is not below the root");
+      above = found->second.record.parent;
+    }
+  }
+
+  const Mode mode_;
+  Survey out_;
+  std::map<InodeId, Known> inodes_;
+  std::vector<bool> blocks_;
+  std::vector<bool> slots_;
+  InodeId slots_of_ = 0;
+};
+
+}  // namespace
+
+Result<Survey> VolumeCare::survey(VolumeImpl& v) {
+  if (v.changed_) return Error(Code::InvalidArgument, "the volume has uncommitted changes");
+  TRY(lower(v.check_readable()));
+  Surveyor surveyor(v.mode_);
+  surveyor.start(v.state_.blocks);
+  TRY(lower(v.tree_.each_node([&](const Ref& ref) { surveyor.use_block(ref.place); })));
+  RecordKey key{};
+  while (true) {
+    TRY(lower(v.make_room()));
+    const std::optional<Tree::Record> record = TRY(lower(v.tree_.lower_bound(key)));
+    if (!record) break;
+    key = record->key;
+    if (key.kind == Kind::Inode) {
+      Known& known = surveyor.at(key.inode);
+      known.stored = true;
+      known.record = TRY(decode_inode(record->value, v.mode_));
+    } else if (key.kind == Kind::Orphan) {
+      surveyor.at(key.sub).orphan = true;
+    } else if (key.kind == Kind::Chunks) {
+      surveyor.chunks(key.inode, key.sub, record->value);
+    } else if (key.kind == Kind::Entry) {
+      const std::vector<VolumeImpl::NameRecord> list = TRY(lower(v.entries(key.inode, key.sub)));
+      Known& directory = surveyor.at(key.inode);
+      for (const VolumeImpl::NameRecord& item : list) {
+        ++directory.entries;
+        directory.subdirectories += item.type == FileType::Directory;
+        Known& known = surveyor.at(item.inode);
+        ++known.names;
+        known.named_in = key.inode;
+        known.named_as = item.type;
+      }
+    }
+    if (++key.sub == 0) key.kind = static_cast<Kind>(static_cast<uint8_t>(key.kind) + 1);
+  }
+  for (const uint64_t block : TRY(lower(v.epoch_blocks()))) surveyor.use_block(block);
+  return surveyor.finish();
+}
+
+Result<Survey> survey(Volume& volume) { return VolumeCare::survey(static_cast<VolumeImpl&>(volume)); }
+
+}  // namespace cloister::volume

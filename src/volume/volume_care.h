@@ -1,0 +1,27 @@
+// What survey.cpp and compact.cpp may see of a volume.
+#pragma once
+
+#include "volume/care.h"
+#include "volume/volume_impl.h"
+
+namespace cloister::volume {
+
+class VolumeCare {
+ public:
+  static Result<Survey> survey(VolumeImpl& v);
+
+  // --- compact.cpp
+  using Publish = std::function<Result<void>(const Tag&)>;
+  static Result<Compacted> compact(VolumeImpl& v, const Publish& publish);
+
+ private:
+  static Result<void> settle(VolumeImpl& v, const Publish& publish);
+  static VolumeResult<std::vector<InodeId>> files_with_chunks(VolumeImpl& v);
+  static VolumeResult<uint64_t> move_chunks(VolumeImpl& v, InodeId id, uint64_t main_end);
+  static VolumeResult<uint64_t> move_nodes(VolumeImpl& v, uint64_t main_end);
+  static VolumeResult<uint64_t> used_end(VolumeImpl& v);
+  static VolumeResult<uint64_t> object_end(VolumeImpl& v, InodeId id);
+  static Result<uint64_t> cut(VolumeImpl& v, const std::vector<InodeId>& files, const Publish& publish);
+};
+
+}  // namespace cloister::volume
