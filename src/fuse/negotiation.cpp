@@ -1,0 +1,60 @@
+// One flag of the kernel's protocol that libfuse 3.14 does not know: FUSE_HANDLE_KILLPRIV_V2.
+//
+// Without it the kernel asks for the attribute security.capability before every single write(2), which
+// doubles the cost of small writes. With it we clear the set-id bits when somebody else than root writes, and
+// on chown (operations.cpp). The flag goes into the answer to the first request, INIT, which passes through
+// here.
+#include <linux/fuse.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "fuse/operations.h"
+
+namespace cloister::fuse {
+namespace {
+
+ssize_t receive(int fd, void* buffer, size_t size, void* user_data) {
+  const ssize_t got = ::read(fd, buffer, size);
+  Mounted& mounted = *static_cast<Mounted*>(user_data);
+  constexpr size_t kFlagsEnd = sizeof(fuse_in_header) + offsetof(fuse_init_in, flags) + sizeof(uint32_t);
+  if (!mounted.negotiating || got < static_cast<ssize_t>(kFlagsEnd)) return got;
+  fuse_in_header header;
+  fuse_init_in init{};
+  std::memcpy(&header, buffer, sizeof(header));
+  std::memcpy(&init, static_cast<const char*>(buffer) + sizeof(header), kFlagsEnd - sizeof(header));
+  const bool offered = (init.flags & FUSE_HANDLE_KILLPRIV_V2) != 0;
+  if (header.opcode == FUSE_INIT && offered) mounted.init_request = header.unique;
+  return got;
+}
+
+ssize_t send(int fd, iovec* parts, int count, void* user_data) {
+  Mounted& mounted = *static_cast<Mounted*>(user_data);
+  constexpr size_t kFlagsEnd = offsetof(fuse_init_out, flags) + sizeof(uint32_t);
+  if (mounted.negotiating && count == 2 && parts[0].iov_len == sizeof(fuse_out_header) &&
+      parts[1].iov_len >= kFlagsEnd) {
+    fuse_out_header header;
+    std::memcpy(&header, parts[0].iov_base, sizeof(header));
+    if (header.unique == mounted.init_request && header.error == 0) {
+      auto* flags = static_cast<char*>(parts[1].iov_base) + offsetof(fuse_init_out, flags);
+      uint32_t value;
+      std::memcpy(&value, flags, sizeof(value));
+      value |= FUSE_HANDLE_KILLPRIV_V2;
+      std::memcpy(flags, &value, sizeof(value));
+    }
+    mounted.negotiating = false;
+  }
+  return ::writev(fd, parts, count);
+}
+
+}  // namespace
+
+bool take_set_id_bits(fuse_session* session) {
+  fuse_custom_io io{};
+  io.read = receive;
+  io.writev = send;
+  return fuse_session_custom_io(session, &io, fuse_session_fd(session)) == 0;
+}
+
+}  // namespace cloister::fuse

@@ -1,0 +1,28 @@
+// The table of file system operations that libfuse calls; its user data is a Mounted.
+#pragma once
+
+#define FUSE_USE_VERSION 314
+#include <fuse_lowlevel.h>
+
+#include <atomic>
+#include <filesystem>
+
+#include "fuse/filesystem.h"
+
+namespace cloister::fuse {
+
+struct Mounted {
+  FileSystem& files;
+  std::filesystem::path volume_folder;
+  uint64_t init_request = 0;  // negotiation.cpp
+  std::atomic<bool> negotiating = true;
+};
+
+inline constexpr unsigned kMaxTransfer = 1u << 20;  // bytes of one read or write: the kernel's own limit
+
+const fuse_lowlevel_ops& operations();
+
+// negotiation.cpp: lets the kernel know that we clear set-id bits ourselves. False: libfuse refuses.
+bool take_set_id_bits(fuse_session* session);
+
+}  // namespace cloister::fuse
