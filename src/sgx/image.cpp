@@ -118,7 +118,7 @@ void add_thread(ImagePlan& plan, uint32_t index) {
   plan.storage.emplace_back(bytes.begin(), bytes.end());
   plan.pages.push_back({base + kTcsOffset, kPageTypeTcs, true, plan.storage.back().data()});
   // SSA and thread block are read before they are written: they must be zero, so they are measured.
-  add_zero_pages(plan, base + kSsaOffset, kSsaFrames * kSsaFramePages * kPageSize, true);
+  add_zero_pages(plan, base + kSsaOffset, kPageSize * kSsaFrames * kSsaFramePages, true);
   add_zero_pages(plan, base + kBlockOffset, kPageSize, true);
   // Stacks and vector areas are written before they are read.
   add_zero_pages(plan, base + kStackOffset, kStackSize, false);

@@ -1,0 +1,290 @@
+// See patch_scan.h. Three questions about each `syscall`, each answered with "no" in doubt:
+//
+// Where does the instruction in front begin? A linear disassembly of each executable section, set right at
+// every known function start (code_map.h), says so. A site is believed when no unknown byte sequence lies
+// between it and such a start, when no direct jump of the file leads into the displaced instruction, and when
+// disassemblies begun at 64 arbitrary bytes in front of it end up in the same place (x86 code synchronises by
+// itself within a few instructions, so data or a wrong start shows as disagreement). Outside of every
+// function that an unwind table or a symbol's size describes (musl has neither), also no direct jump may lead
+// into the middle of any instruction since the last known start.
+//
+// Does it mean the same elsewhere? It runs in a trampoline with every register and flag as at its own place,
+// and the stack pointer, too: a trampoline pushes nothing, so the red zone stays. Only afterwards rcx gets
+// the return address, as `syscall` itself sets it, and r11 the flags; so the instruction may use both. What
+// is left out: whatever names its own address (RIP-relative operands, jumps, calls), whatever could trap by
+// design and be continued behind itself (cpuid, rdtsc, int3: the kernel shows an interrupted trampoline as if
+// its site had been interrupted, and continuing in the middle of a site would be wrong), lock and rep
+// prefixes, segment, control and debug registers, and memory at GS, which is the kernel's. What is allowed is
+// a list, not what is forbidden.
+//
+// Does its address mean something to others? Two places in C libraries:
+// - cancellation points. musl's __syscall_cp_asm, and glibc's __syscall_cancel_arch since 2.41, compare the
+//   interrupted address with labels around the `syscall`. They are left alone: by their labels where a symbol
+//   table has them, and by what both do last, the moves 16(%rsp) -> r9 and r11 -> 8(%rsp). glibc before 2.41
+//   (Debian 12) marks the thread instead, and compares no address.
+// - the return from a signal handler. Unwinders know it by its bytes (mov $15, %rax; syscall), so it keeps
+// them.
+#include "sgx/patch_scan.h"
+
+#include <Zydis/Zydis.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "sgx/code_map.h"
+
+namespace cloister::sgx {
+namespace {
+
+constexpr size_t kSyscallSize = 2;
+constexpr uint64_t kVoteNearest = 64, kVoters = 64;  // bytes in front of a site
+
+struct Site {
+  uint64_t at = 0, previous = 0;  // offsets in the region
+  uint64_t trusted_from = 0;      // the last known start, no unknown bytes since
+  bool has_previous = false;
+};
+
+class Decoder {
+ public:
+  Decoder() { ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64); }
+  bool next(ByteView bytes, ZydisDecodedInstruction& out) const {
+    return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder_, nullptr, bytes.data(), bytes.size(), &out));
+  }
+  bool full(ByteView bytes, ZydisDecodedInstruction& out,
+            ZydisDecodedOperand (&operands)[ZYDIS_MAX_OPERAND_COUNT]) const {
+    return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &out, operands));
+  }
+
+ private:
+  ZydisDecoder decoder_{};
+};
+
+// One executable region after its linear disassembly.
+struct Sweep {
+  const CodeRegion* region = nullptr;
+  std::vector<bool> begins;   // an instruction begins here
+  std::vector<bool> targets;  // a direct jump or call of this region leads here
+  std::vector<Site> sites;
+};
+
+void note_branch(const ZydisDecodedInstruction& instruction, uint64_t at, Sweep& sweep) {
+  const auto& immediate = instruction.raw.imm[0];
+  if (immediate.size == 0 || !immediate.is_relative) return;
+  const uint64_t target = at + instruction.length + static_cast<uint64_t>(immediate.value.s);
+  if (target < sweep.targets.size()) sweep.targets[target] = true;
+}
+
+Sweep sweep_region(const Decoder& decoder, const CodeRegion& region, const std::vector<uint64_t>& starts) {
+  const ByteView bytes = region.bytes;
+  Sweep sweep{&region, std::vector<bool>(bytes.size()), std::vector<bool>(bytes.size()), {}};
+  auto start = std::lower_bound(starts.begin(), starts.end(), region.address);
+  Site state;
+  for (uint64_t at = 0; at < bytes.size();) {
+    while (start != starts.end() && *start < region.address + at) ++start;
+    if (start != starts.end() && *start == region.address + at) {
+      state.trusted_from = at;
+      ++start;
+    }
+    const uint64_t next_start = start != starts.end() ? *start - region.address : bytes.size();
+    ZydisDecodedInstruction instruction;
+    const bool known = decoder.next(bytes.subspan(at), instruction);
+    if (!known || at + instruction.length > next_start) {
+      // Data, or padding that only looks like an instruction: go on where code certainly begins again.
+      at = starts.empty() ? at + 1 : next_start;
+      state.trusted_from = at;
+      state.has_previous = false;
+      continue;
+    }
+    sweep.begins[at] = true;
+    note_branch(instruction, at, sweep);
+    if (instruction.mnemonic == ZYDIS_MNEMONIC_SYSCALL && instruction.length == kSyscallSize) {
+      state.at = at;
+      sweep.sites.push_back(state);
+    }
+    state.previous = at;
+    state.has_previous = true;
+    at += instruction.length;
+  }
+  return sweep;
+}
+
+bool movable_mnemonic(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_MOV:
+    case ZYDIS_MNEMONIC_MOVZX:
+    case ZYDIS_MNEMONIC_MOVSX:
+    case ZYDIS_MNEMONIC_MOVSXD:
+    case ZYDIS_MNEMONIC_LEA:
+    case ZYDIS_MNEMONIC_XOR:
+    case ZYDIS_MNEMONIC_OR:
+    case ZYDIS_MNEMONIC_AND:
+    case ZYDIS_MNEMONIC_ADD:
+    case ZYDIS_MNEMONIC_SUB:
+    case ZYDIS_MNEMONIC_CMP:
+    case ZYDIS_MNEMONIC_TEST:
+    case ZYDIS_MNEMONIC_NEG:
+    case ZYDIS_MNEMONIC_NOT:
+    case ZYDIS_MNEMONIC_SHL:
+    case ZYDIS_MNEMONIC_SHR:
+    case ZYDIS_MNEMONIC_SAR:
+    case ZYDIS_MNEMONIC_NOP:
+    case ZYDIS_MNEMONIC_MOVAPS:
+    case ZYDIS_MNEMONIC_MOVUPS:
+    case ZYDIS_MNEMONIC_MOVDQA:
+    case ZYDIS_MNEMONIC_MOVDQU:
+    case ZYDIS_MNEMONIC_MOVQ:
+    case ZYDIS_MNEMONIC_MOVD:
+    case ZYDIS_MNEMONIC_PXOR:
+    case ZYDIS_MNEMONIC_XORPS:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool movable(const Decoder& decoder, ByteView bytes) {
+  ZydisDecodedInstruction instruction;
+  ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+  if (!decoder.full(bytes, instruction, operands)) return false;
+  constexpr ZydisInstructionAttributes kForbidden = ZYDIS_ATTRIB_IS_RELATIVE | ZYDIS_ATTRIB_HAS_LOCK |
+                                                    ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
+                                                    ZYDIS_ATTRIB_HAS_REPNE;
+  if (!movable_mnemonic(instruction.mnemonic) || (instruction.attributes & kForbidden) != 0) return false;
+  for (size_t i = 0; i < instruction.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = operands[i];
+    if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY &&
+        (operand.mem.segment == ZYDIS_REGISTER_GS || operand.mem.base == ZYDIS_REGISTER_RIP ||
+         operand.mem.base == ZYDIS_REGISTER_EIP)) {
+      return false;
+    }
+    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+    const ZydisRegisterClass kind = ZydisRegisterGetClass(operand.reg.value);
+    if (kind == ZYDIS_REGCLASS_SEGMENT || kind == ZYDIS_REGCLASS_CONTROL || kind == ZYDIS_REGCLASS_DEBUG ||
+        kind == ZYDIS_REGCLASS_IP) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Whether disassemblies begun at arbitrary bytes in front of the site mostly end with the same instruction.
+// One that meets an unknown instruction has no vote.
+bool voted(const Decoder& decoder, ByteView bytes, const Site& site) {
+  uint64_t votes = 0, for_it = 0;
+  for (uint64_t back = kVoteNearest; back < kVoteNearest + kVoters && back <= site.at; ++back) {
+    uint64_t at = site.at - back, last = at;
+    ZydisDecodedInstruction instruction;
+    while (at < site.at && decoder.next(bytes.subspan(at), instruction)) {
+      last = at;
+      at += instruction.length;
+    }
+    if (at < site.at) continue;
+    ++votes;
+    if (at == site.at && last == site.previous) ++for_it;
+  }
+  // Too near the region's begin for a vote, the begin itself is what is known.
+  return votes == 0 || for_it * 4 >= votes * 3;
+}
+
+bool in_function(const std::vector<CodeRange>& functions, uint64_t begin, uint64_t last) {
+  // Ranges may nest; a few steps back find the innermost.
+  constexpr int kSteps = 8;
+  auto it = std::upper_bound(functions.begin(), functions.end(), begin,
+                             [](uint64_t address, const CodeRange& range) { return address < range.begin; });
+  for (int i = 0; i < kSteps && it != functions.begin(); ++i) {
+    --it;
+    if (it->contains(begin) && it->contains(last)) return true;
+  }
+  return false;
+}
+
+bool certain(const Decoder& decoder, const CodeMap& map, const Sweep& sweep, const Site& site) {
+  const CodeRegion& region = *sweep.region;
+  if (site.previous < site.trusted_from) return false;
+  for (uint64_t at = site.previous + 1; at < site.at; ++at) {
+    if (sweep.targets[at]) return false;
+  }
+  const uint64_t begin = region.address + site.previous;
+  const uint64_t last = region.address + site.at + kSyscallSize - 1;
+  // A symbol inside would be a place to jump to.
+  const auto inside = std::upper_bound(map.starts.begin(), map.starts.end(), begin);
+  if (inside != map.starts.end() && *inside <= last) return false;
+  if (!in_function(map.functions, begin, last)) {
+    for (uint64_t at = site.trusted_from; at < site.at; ++at) {
+      if (sweep.targets[at] && !sweep.begins[at]) return false;
+    }
+  }
+  return voted(decoder, region.bytes, site);
+}
+
+// The addresses that the C library compares with the interrupted one.
+std::vector<CodeRange> cancellation_ranges(const ElfFile& file) {
+  constexpr std::string_view kLabels[][2] = {{"__cp_begin", "__cp_end"},
+                                             {"__syscall_cancel_arch_start", "__syscall_cancel_arch_end"}};
+  std::vector<CodeRange> out;
+  const std::vector<ElfSymbol> symbols = file.symbols();
+  for (const auto& pair : kLabels) {
+    CodeRange range{0, 0};
+    for (const ElfSymbol& symbol : symbols) {
+      if (symbol.name == pair[0]) range.begin = symbol.address;
+      if (symbol.name == pair[1]) range.end = symbol.address;
+    }
+    if (range.begin != 0 && range.begin < range.end) out.push_back(range);
+  }
+  return out;
+}
+
+bool ends_with(ByteView bytes, ByteView tail) {
+  return bytes.size() >= tail.size() && std::ranges::equal(tail, bytes.last(tail.size()));
+}
+
+bool address_matters(const Sweep& sweep, const Site& site, const std::vector<CodeRange>& cancellation) {
+  // mov 16(%rsp), %r9; mov %r11, 8(%rsp)
+  constexpr uint8_t kCancellable[] = {0x4c, 0x8b, 0x4c, 0x24, 0x10, 0x4c, 0x89, 0x5c, 0x24, 0x08};
+  constexpr uint8_t kReturn[] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0};  // mov $15, %rax
+  constexpr uint8_t kShortReturn[] = {0xb8, 0x0f, 0, 0, 0};         // mov $15, %eax
+  const uint64_t address = sweep.region->address + site.at;
+  for (const CodeRange& range : cancellation) {
+    if (range.contains(address)) return true;
+  }
+  const ByteView before = sweep.region->bytes.first(site.at);
+  return ends_with(before, kCancellable) || ends_with(before, kReturn) || ends_with(before, kShortReturn);
+}
+
+}  // namespace
+
+PatchScan scan_for_patches(const ElfFile& file) {
+  PatchScan out;
+  const CodeMap map = map_code(file);
+  const std::vector<CodeRange> cancellation = cancellation_ranges(file);
+  const Decoder decoder;
+  for (const CodeRegion& region : map.regions) {
+    constexpr uint8_t kCode[] = {0x0f, 0x05};
+    if (std::search(region.bytes.begin(), region.bytes.end(), kCode, kCode + 2) == region.bytes.end())
+      continue;
+    const Sweep sweep = sweep_region(decoder, region, map.starts);
+    for (const Site& site : sweep.sites) {
+      ++out.sites;
+      const uint64_t length = site.at - site.previous;
+      const uint64_t offset = region.offset + site.previous;
+      if (!site.has_previous || length < kMinDisplaced || length > kMaxDisplaced) {
+        ++out.too_short;
+      } else if (address_matters(sweep, site, cancellation)) {
+        ++out.cancellation;
+      } else if (!movable(decoder, region.bytes.subspan(site.previous, length))) {
+        ++out.not_movable;
+      } else if (!certain(decoder, map, sweep, site) || offset > kMaxPatchOffset ||
+                 (!out.rows.empty() && offset < out.rows.back().end())) {
+        ++out.uncertain;
+      } else {
+        PatchRow row{offset, static_cast<uint8_t>(length), {}};
+        std::memcpy(row.displaced.data(), region.bytes.data() + site.previous, length);
+        out.rows.push_back(row);
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace cloister::sgx
