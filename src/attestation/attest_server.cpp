@@ -5,12 +5,12 @@
 #include <sys/socket.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <mutex>
 #include <set>
 #include <thread>
 
 #include "attestation/frames.h"
+#include "base/worker_threads.h"
 
 namespace cloister::attestation {
 namespace {
@@ -91,9 +91,11 @@ class AttestServer::Impl {
     stopping_ = true;
     listener_.shutdown();
     acceptor_.join();
-    std::unique_lock lock(mutex_);
-    for (const int fd : open_) ::shutdown(fd, SHUT_RDWR);
-    idle_.wait(lock, [this] { return threads_ == 0; });
+    {
+      const std::lock_guard lock(mutex_);
+      for (const int fd : open_) ::shutdown(fd, SHUT_RDWR);
+    }
+    workers_.join();
   }
 
   const std::string& address() const { return listener_.address(); }
@@ -113,28 +115,23 @@ class AttestServer::Impl {
         if (threads_ >= options_.max_connections || unattested_ >= options_.max_unattested) continue;
         ++threads_;
         ++unattested_;
-        open_.insert(socket->fd());
       }
       start_thread(std::move(*socket), std::move(peer));
     }
   }
 
   void start_thread(Socket socket, Peer peer) {
-    const int fd = socket.fd();
-    try {
-      std::thread([this, taken = std::move(socket), who = std::move(peer)]() mutable {
-        watch_for_death(taken.fd());
-        serve(std::move(taken), std::move(who));
-        // The last access to this object: the destructor waits for it.
-        const std::lock_guard lock(mutex_);
-        --threads_;
-        idle_.notify_all();
-      }).detach();
-    } catch (const std::system_error&) {  // no more threads: the connection closes, the service lives
-      unregister(fd, false);
+    const bool started = workers_.start([this, taken = std::move(socket), who = std::move(peer)]() mutable {
+      watch_for_death(taken.fd());
+      serve(std::move(taken), std::move(who));
       const std::lock_guard lock(mutex_);
       --threads_;
-    }
+    });
+    if (started) return;
+    // No more threads: the connection is closed already, the service lives.
+    const std::lock_guard lock(mutex_);
+    --threads_;
+    --unattested_;
   }
 
   // Before the descriptor is closed, so that `~Impl` never shuts down a number that means something else by
@@ -146,20 +143,20 @@ class AttestServer::Impl {
   }
 
   void serve(Socket socket, Peer peer) {
-    const int fd = socket.fd();
     const Deadline deadline = deadline_in(options_.handshake_timeout);
     bool attested = false;
-    // A second descriptor for the number's sake: `fd` stays open until it is unregistered, whatever TLS does.
-    const Socket keep(::dup(fd));
+    // A second descriptor for the number's sake: it stays open until it is unregistered, whatever TLS does.
+    const Socket keep(::dup(socket.fd()));
     {
       const std::lock_guard lock(mutex_);
-      open_.erase(fd);
       if (keep.valid()) open_.insert(keep.fd());
     }
+    // Once registered it is `~Impl` that ends the wait; what came too late for that sees `stopping_`.
+    if (!keep.valid() || stopping_) return unregister(keep.fd(), attested);
     Result<crypto::TlsStream> stream = tls_.accept(std::move(socket), deadline);
     if (!stream.ok()) {
       handler_.on_refused(peer, {}, DenialCode::Malformed, stream.error());
-    } else if (keep.valid() && !stopping_) {
+    } else if (!stopping_) {
       peer.key = *stream->peer_spki_sha256();
       converse(*stream, peer, deadline, attested);
       stream->close_notify();
@@ -353,10 +350,10 @@ class AttestServer::Impl {
   std::atomic<bool> stopping_{false};
 
   mutable std::mutex mutex_;
-  std::condition_variable idle_;
   std::set<int> open_;  // what to shut down when stopping
   size_t threads_ = 0;
   size_t unattested_ = 0;
+  WorkerThreads workers_;
   std::thread acceptor_;
 };
 

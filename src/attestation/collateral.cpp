@@ -2,8 +2,6 @@
 #include "attestation/json.h"
 #include "attestation/trusted_collateral.h"
 
-#include <openssl/pem.h>
-
 namespace cloister::attestation {
 namespace {
 
@@ -17,35 +15,6 @@ Result<std::string> optional_string(const Json& json, const char* key) {
   return json_string(json, key);
 }
 
-// CRLs come as hex, PEM or (inside JSON, byte for byte) DER.
-Result<Bytes> crl_bytes(const std::string& text) {
-  if (text.empty()) return Bytes();
-  if (text.find("-----BEGIN X509 CRL-----") != std::string::npos) {
-    const std::unique_ptr<BIO, decltype(&BIO_free_all)> bio(
-        BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free_all);
-    const std::unique_ptr<X509_CRL, decltype(&X509_CRL_free)> crl(
-        bio ? PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr) : nullptr, X509_CRL_free);
-    uint8_t* der = nullptr;
-    const int size = crl ? i2d_X509_CRL(crl.get(), &der) : -1;
-    if (size <= 0) return bad("a revocation list is not PEM");
-    Bytes out(der, der + size);
-    OPENSSL_free(der);
-    return out;
-  }
-  if (text[0] == '\x30') return Bytes(text.begin(), text.end());
-  return from_hex(text);
-}
-
-// {"tcbInfo":{…},"signature":"…"}: the signature covers the inner object's exact bytes, so they are cut, not
-// re-encoded.
-Result<std::string> inner_object(const std::string& body, std::string_view key) {
-  const std::string opening = "{\"" + std::string(key) + "\":";
-  if (body.compare(0, opening.size(), opening) != 0) return bad("a body does not begin with " + opening);
-  const size_t end = body.rfind(",\"signature\":");
-  if (end == std::string::npos || end <= opening.size()) return bad("a body without signature");
-  return body.substr(opening.size(), end - opening.size());
-}
-
 Result<void> read_signed(const Json& json, const char* key, const char* signature_key,
                          std::string_view body_key, std::string& text, Bytes& signature) {
   text = TRY(json_string(json, key));
@@ -54,23 +23,11 @@ Result<void> read_signed(const Json& json, const char* key, const char* signatur
     signature = TRY(from_hex(hex));
     return {};
   }
-  const Json body = TRY(parse_json_object(text, kMaxJsonSize, key));
-  const std::string hex = TRY(json_string(body, "signature"));
-  signature = TRY(from_hex(hex));
-  text = TRY(inner_object(text, body_key));
+  SignedJson parts = TRY(split_signed_json(text, body_key));
+  if (parts.signature.empty()) return bad(std::string(key) + " without signature");
+  text = std::move(parts.text);
+  signature = std::move(parts.signature);
   return {};
-}
-
-// Chain of a TCB signer: leaf "… TCB Signing" issued by the root, not revoked.
-Result<Chain> signer_chain(const std::string& pem, const std::vector<TrustAnchor>& anchors,
-                           std::string_view what) {
-  std::vector<Certificate> certificates = TRY(certificates_from_pem(pem));
-  Chain chain = TRY(build_chain(std::move(certificates), anchors, what));
-  if (chain.certificates.size() != 2) return refused(std::string(what) + ": not signer and root");
-  if (chain.leaf().common_name() != kTcbSigningName)
-    return refused(std::string(what) + ": wrong signer name");
-  if (chain.root().common_name() != kRootName) return refused(std::string(what) + ": wrong root name");
-  return chain;
 }
 
 void add_windows(const Chain& chain, TrustedCollateral& out) {
@@ -92,9 +49,13 @@ Result<void> trust_pck_crl(const CollateralBundle& bundle, TrustedCollateral& ou
   Crl crl = TRY(Crl::from_der(bundle.pck_crl));
   out.windows.push_back(crl.window());
   // The chain that came with it saves a signature check per quote; a quote under another CA key checks anew.
-  auto certificates = certificates_from_pem(bundle.pck_crl_issuer_chain);
+  auto certificates = certificates_from_pem(bundle.pck_crl_issuer_chain, &out.known);
   if (certificates.ok()) {
     for (const Certificate& certificate : *certificates) {
+      if (certificate.issued_by(out.root) && !certificate.self_issued() &&
+          certificate.signed_by(out.root.key())) {
+        out.known.add_verified(certificate, out.root.key());
+      }
       if (crl.issued_by(certificate) && crl.signed_by(certificate.key())) out.pck_crl_key = certificate.key();
     }
   }
@@ -110,6 +71,22 @@ Result<void> check_signature(const Chain& signer, std::string_view text, ByteVie
 
 }  // namespace
 
+// Chain of a TCB signer: leaf "… TCB Signing" issued by the root, not revoked.
+Result<Chain> tcb_signer_chain(const std::string& pem, const std::vector<TrustAnchor>& anchors,
+                               std::string_view what, KnownCertificates& known) {
+  std::vector<Certificate> certificates = TRY(certificates_from_pem(pem, &known));
+  Chain chain = TRY(build_chain(std::move(certificates), anchors, what, &known));
+  for (size_t i = 0; i < chain.certificates.size(); ++i) {
+    const size_t issuer = std::min(i + 1, chain.certificates.size() - 1);
+    known.add_verified(chain.certificates[i], chain.certificates[issuer].key());
+  }
+  if (chain.certificates.size() != 2) return refused(std::string(what) + ": not signer and root");
+  if (chain.leaf().common_name() != kTcbSigningName)
+    return refused(std::string(what) + ": wrong signer name");
+  if (chain.root().common_name() != kRootName) return refused(std::string(what) + ": wrong root name");
+  return chain;
+}
+
 Result<CollateralBundle> parse_collateral_bundle(std::string_view text) {
   const Json json = TRY(parse_json_object(text, kMaxBundleSize, "collateral"));
   CollateralBundle out;
@@ -119,8 +96,8 @@ Result<CollateralBundle> parse_collateral_bundle(std::string_view text) {
   out.pck_certificate_chain = TRY(optional_string(json, "pck_certificate_chain"));
   const std::string root_crl = TRY(optional_string(json, "root_ca_crl"));
   const std::string pck_crl = TRY(optional_string(json, "pck_crl"));
-  out.root_ca_crl = TRY(crl_bytes(root_crl));
-  out.pck_crl = TRY(crl_bytes(pck_crl));
+  out.root_ca_crl = TRY(crl_der(root_crl));
+  out.pck_crl = TRY(crl_der(pck_crl));
   TRY(read_signed(json, "tcb_info", "tcb_info_signature", "tcbInfo", out.tcb_info, out.tcb_info_signature));
   TRY(read_signed(json, "qe_identity", "qe_identity_signature", "enclaveIdentity", out.qe_identity,
                   out.qe_identity_signature));
@@ -143,24 +120,20 @@ std::string collateral_bundle_json(const CollateralBundle& bundle) {
 
 Result<std::shared_ptr<const TrustedCollateral>> trust_collateral(const CollateralBundle& bundle,
                                                                   const std::vector<TrustAnchor>& anchors) {
-  const Chain tcb_signer = TRY(signer_chain(bundle.tcb_info_issuer_chain, anchors, "TCB info chain"));
-  const Chain qe_signer = TRY(signer_chain(bundle.qe_identity_issuer_chain, anchors, "QE identity chain"));
+  KnownCertificates known;
+  const Chain tcb_signer =
+      TRY(tcb_signer_chain(bundle.tcb_info_issuer_chain, anchors, "TCB info chain", known));
+  const Chain qe_signer =
+      TRY(tcb_signer_chain(bundle.qe_identity_issuer_chain, anchors, "QE identity chain", known));
   if (tcb_signer.root().key().point() != qe_signer.root().key().point())
     return refused("chains under two roots");
   TRY(check_signature(tcb_signer, bundle.tcb_info, bundle.tcb_info_signature, "TCB info"));
   TRY(check_signature(qe_signer, bundle.qe_identity, bundle.qe_identity_signature, "QE identity"));
   TcbInfo tcb_info = TRY(parse_tcb_info(bundle.tcb_info));
   QeIdentity qe_identity = TRY(parse_qe_identity(bundle.qe_identity));
-  auto out = std::make_shared<TrustedCollateral>(TrustedCollateral{anchors,
-                                                                   tcb_signer.simulation,
-                                                                   tcb_signer.root(),
-                                                                   std::move(tcb_info),
-                                                                   std::move(qe_identity),
-                                                                   {},
-                                                                   {},
-                                                                   {},
-                                                                   {},
-                                                                   {}});
+  auto out = std::make_shared<TrustedCollateral>(anchors, tcb_signer.simulation, tcb_signer.root(),
+                                                 std::move(tcb_info), std::move(qe_identity));
+  out->known = std::move(known);
   add_windows(tcb_signer, *out);
   add_windows(qe_signer, *out);
   out->windows.push_back({out->tcb_info.issued, out->tcb_info.next_update, "TCB info"});
@@ -172,7 +145,7 @@ Result<std::shared_ptr<const TrustedCollateral>> trust_collateral(const Collater
   }
   TRY(trust_pck_crl(bundle, *out));
   if (!bundle.pck_certificate_chain.empty())
-    out->pck_chain = TRY(certificates_from_pem(bundle.pck_certificate_chain));
+    out->pck_chain = TRY(certificates_from_pem(bundle.pck_certificate_chain, &out->known));
   return std::shared_ptr<const TrustedCollateral>(std::move(out));
 }
 

@@ -27,6 +27,12 @@ Result<ByteView> DerReader::next(uint8_t tag) {
   return content;
 }
 
+Result<ByteView> DerReader::next_whole(uint8_t tag) {
+  const ByteView before = rest_;
+  static_cast<void>(TRY(next(tag)));
+  return before.first(before.size() - rest_.size());
+}
+
 Result<uint32_t> DerReader::next_unsigned(uint8_t tag) {
   ByteView content = TRY(next(tag));
   if (content.empty() || (content[0] & 0x80) != 0) return bad("negative or empty integer");

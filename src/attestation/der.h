@@ -14,6 +14,7 @@ class DerReader {
   bool at_end() const { return rest_.empty(); }
   // The content of the next element, which must have this tag.
   Result<ByteView> next(uint8_t tag);
+  Result<ByteView> next_whole(uint8_t tag);  // with its header
   // A non-negative INTEGER or ENUMERATED that fits 32 bits, minimally encoded.
   Result<uint32_t> next_unsigned(uint8_t tag);
   Result<bool> next_boolean();

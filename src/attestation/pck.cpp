@@ -9,7 +9,8 @@ namespace {
 
 // 1.2.840.113741.1.13.1 in DER; the next byte names the field.
 constexpr uint8_t kPrefix[] = {0x2a, 0x86, 0x48, 0x86, 0xf8, 0x4d, 0x01, 0x0d, 0x01};
-constexpr uint32_t kPpid = 1, kTcb = 2, kPceId = 3, kFmspc = 4, kConfiguration = 7;
+constexpr uint32_t kPpid = 1, kTcb = 2, kPceId = 3, kFmspc = 4, kSgxType = 5, kPlatformInstance = 6,
+                   kConfiguration = 7;
 constexpr uint32_t kPceSvn = 17, kCpuSvn = 18;
 
 Error bad(std::string_view what) { return Error(Code::Malformed, "PCK extension: " + std::string(what)); }
@@ -81,6 +82,11 @@ Result<void> parse_field(uint32_t field, DerReader& pair, PckExtension& out) {
       return read_octets(pair, out.pce_id);
     case kFmspc:
       return read_octets(pair, out.fmspc);
+    case kSgxType:
+      out.sgx_type = TRY(pair.next_unsigned(DerReader::kEnumerated));
+      return {};
+    case kPlatformInstance:
+      return read_octets(pair, out.platform_instance.emplace());
     case kConfiguration:
       return parse_configuration(pair, out);
     default:

@@ -13,6 +13,8 @@ struct PckExtension {
   ByteArray<2> pce_id{};
   ByteArray<6> fmspc{};
   ByteArray<16> ppid{};
+  uint32_t sgx_type = 0;                           // 0 standard, 1 scalable, 2 scalable with integrity
+  std::optional<ByteArray<16>> platform_instance;  // multi-package platforms only
   bool has_configuration = false;
   bool dynamic_platform = false, cached_keys = false, smt_enabled = true;
 };

@@ -5,7 +5,6 @@
 namespace cloister::attestation {
 namespace {
 
-constexpr size_t kHeaderSize = 48;
 constexpr size_t kSgxBody = 384;
 constexpr size_t kTd10 = 584;
 constexpr size_t kTd15 = 648;

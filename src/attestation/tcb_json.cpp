@@ -147,6 +147,31 @@ Result<void> parse_modules(const Json& json, TcbInfo& info) {
 
 }  // namespace
 
+Result<SignedJson> split_signed_json(std::string_view body, std::string_view key) {
+  const std::string name(key);
+  const Json json = TRY(parse_json_object(body, kMaxJsonSize, key));
+  if (!json.contains(name)) return SignedJson{std::string(body), {}};
+  const std::string hex = TRY(json_string(json, "signature"));
+  const std::string opening = "{\"" + name + "\":";
+  const size_t end = body.rfind(",\"signature\":");
+  if (!body.starts_with(opening) || end == std::string_view::npos || end <= opening.size()) {
+    return bad(name + ": a body that does not begin with " + opening + " and end with its signature");
+  }
+  SignedJson out;
+  out.text = std::string(body.substr(opening.size(), end - opening.size()));
+  out.signature = TRY(from_hex(hex));
+  return out;
+}
+
+std::string format_rfc3339(int64_t seconds) {
+  const std::time_t time = static_cast<std::time_t>(seconds);
+  std::tm parts{};
+  if (gmtime_r(&time, &parts) == nullptr || parts.tm_year < -1900 || parts.tm_year > 8099)
+    return "out of range";
+  char text[32];
+  return {text, std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts)};
+}
+
 Result<int64_t> parse_rfc3339(std::string_view text) {
   // YYYY-MM-DDThh:mm:ssZ, the only form in use.
   static constexpr std::string_view kShape = "dddd-dd-ddTdd:dd:ddZ";

@@ -55,8 +55,17 @@ struct QeIdentity {
   std::vector<IsvLevel> levels;
 };
 
+// The body of a provisioning service's answer, {"KEY":{…},"signature":"HEX"}: the inner object's exact bytes,
+// because they are what is signed. The inner object alone comes back as it is, without signature.
+struct SignedJson {
+  std::string text;
+  Bytes signature;
+};
+Result<SignedJson> split_signed_json(std::string_view body, std::string_view key);
+
 Result<TcbInfo> parse_tcb_info(std::string_view json);
 Result<QeIdentity> parse_qe_identity(std::string_view json);
 Result<int64_t> parse_rfc3339(std::string_view text);  // "2025-07-04T10:28:44Z"
+std::string format_rfc3339(int64_t seconds);           // "out of range" for years without four digits
 
 }  // namespace cloister::attestation

@@ -3,30 +3,17 @@
 // expectation.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
-#include <iostream>
-#include <map>
 #include <set>
 
 #include "attestation/json.h"
 #include "attestation/tcb_json.h"
+#include "attestation/vectors_test_support.h"
 #include "base/files.h"
 
 namespace cloister::attestation {
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path testdata() {
-  const char* given = std::getenv("CLOISTER_TESTDATA");
-  return fs::path(given != nullptr ? given : CLOISTER_SOURCE_DIR "/../shared/testdata") / "attestation";
-}
-
-std::string text_of(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 struct Answer {
   std::string status;  // or "reject"
@@ -127,18 +114,13 @@ void check_vector(const fs::path& folder, std::map<std::string, int>& counts) {
 class Vectors : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(Vectors, GiveExactlyTheirExpectation) {
-  const fs::path folder = testdata() / GetParam();
+  const fs::path folder = vectors_folder() / GetParam();
   if (!fs::is_directory(folder)) GTEST_SKIP() << "test data absent: " << folder;
   std::map<std::string, int> counts;
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.is_directory()) check_vector(entry.path(), counts);
   }
-  int total = 0;
-  for (const auto& [kind, count] : counts) total += count;
-  std::cout << GetParam() << ": " << total << " vectors";
-  for (const auto& [kind, count] : counts) std::cout << ", " << kind << " " << count;
-  std::cout << "\n";
-  EXPECT_GT(total, 0);
+  EXPECT_GT(print_counts(GetParam(), counts), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, Vectors, ::testing::Values("bundles", "negatives", "synth"),

@@ -16,6 +16,7 @@ constexpr std::pair<TcbStatus, std::string_view> kNames[] = {
     {TcbStatus::Revoked, "Revoked"},
     {TcbStatus::TDRelaunchAdvised, "TDRelaunchAdvised"},
     {TcbStatus::TDRelaunchAdvisedConfigurationNeeded, "TDRelaunchAdvisedConfigurationNeeded"},
+    {TcbStatus::Unrated, "Unrated"},
 };
 constexpr size_t kNamesInFiles = 7;
 

@@ -25,16 +25,49 @@ enum class TcbStatus : uint8_t {
   Revoked,
   TDRelaunchAdvised,
   TDRelaunchAdvisedConfigurationNeeded,
+  Unrated,  // SEV-SNP: AMD signs version numbers, not a judgement; policy compares them (SnpFacts)
 };
 std::string_view tcb_status_name(TcbStatus status);
 std::optional<TcbStatus> parse_tcb_status(std::string_view name);  // the seven of the JSON files only
 
-enum class Tee : uint8_t { Sgx, Tdx };
+enum class Tee : uint8_t { Sgx, Tdx, Snp };
+
+// Security patch levels of SEV-SNP firmware (AMD SEV-SNP ABI, TCB_VERSION).
+struct SnpTcb {
+  uint8_t fmc = 0;  // Turin and later only
+  uint8_t boot_loader = 0, tee = 0, snp = 0, microcode = 0;
+  bool operator==(const SnpTcb&) const = default;
+};
+
+struct SnpFirmware {
+  uint8_t major = 0, minor = 0, build = 0;
+};
+
+// What an SEV-SNP report says, for policy. `policy` and `platform_info` as they stand in the report.
+struct SnpFacts {
+  std::string product_line;  // Milan, Genoa, Turin: whose root signed
+  bool vlek = false;         // signed by a cloud provider's key, which names no chip
+  std::string csp_id;        // VLEK: the provider
+  uint32_t guest_svn = 0;
+  uint32_t vmpl = 0;             // 0 to 3; 0xffffffff: the host asked for this report, not the guest
+  uint64_t policy = 0;           // the guest's: bit 16 SMT allowed, 18 migration agent, 19 debug, …
+  uint64_t platform_info = 0;    // bit 0 SMT, 1 TSME, 5 memory aliases checked
+  bool migration_agent = false;  // the guest may be moved by another guest
+  bool author_key_enabled = false;
+  bool chip_id_masked = false;
+  SnpTcb current_tcb, reported_tcb, committed_tcb, launch_tcb;
+  SnpFirmware current_firmware, committed_firmware;
+  uint64_t launch_mitigations = 0, current_mitigations = 0;  // version 5
+  ByteArray<48> measurement{}, id_key_digest{}, author_key_digest{};
+  ByteArray<32> host_data{}, report_id{}, report_id_ma{};
+  ByteArray<16> family_id{}, image_id{};
+  ByteArray<64> chip_id{};
+};
 
 // Everything here was authenticated; integers are host order, hashes as they stand in the evidence.
 struct Verdict {
   Tee tee = Tee::Sgx;
-  uint16_t quote_version = 0;
+  uint16_t quote_version = 0;  // SNP: of the report
   TcbStatus status = TcbStatus::Revoked;
   std::vector<std::string> advisory_ids;  // platform, then QE, then module; no duplicates
   int64_t tcb_date = 0;                   // seconds since 1970: the oldest level that was used
@@ -42,7 +75,7 @@ struct Verdict {
   uint32_t tcb_evaluation_number = 0;     // the lower of TCB info's and QE identity's
   bool simulated = false;                 // under a simulation root: proves nothing about hardware
   bool revocation_checked = true;
-  bool debug = false;  // SGX ATTRIBUTES.DEBUG; TDX any TUD bit
+  bool debug = false;  // SGX ATTRIBUTES.DEBUG; TDX any TUD bit; SNP POLICY.DEBUG
   ByteArray<64> report_data{};
 
   // SGX
@@ -54,6 +87,8 @@ struct Verdict {
   ByteArray<48> mrtd{}, mr_seam{}, mr_config_id{}, mr_owner{}, mr_owner_config{}, mr_service_td{};
   std::vector<ByteArray<48>> rtmrs;
   uint64_t td_attributes = 0, xfam = 0;
+  // SEV-SNP
+  std::optional<SnpFacts> snp;
 
   // The platform
   ByteArray<16> qe_id{};

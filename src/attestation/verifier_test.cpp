@@ -78,6 +78,23 @@ TEST(PublicKey, RefusesPointsOffTheCurve) {
   EXPECT_FALSE(key.verify(as_bytes("message"), Bytes(63)));
 }
 
+TEST(Crl, ComesAsHexPemOrDer) {
+  const auto der = [](std::string_view text) {
+    const auto bytes = crl_der(text);
+    return bytes.ok() ? to_hex(*bytes) : "refused";
+  };
+  EXPECT_EQ(der("3003020101\n"), "3003020101");
+  EXPECT_EQ(der("0\x03\x02\x01\x01"), "3003020101");
+  EXPECT_EQ(der("-----BEGIN X509 CRL-----\nMAMCAQE=\n-----END X509 CRL-----\n"), "3003020101");
+  EXPECT_EQ(der(""), "");
+  EXPECT_EQ(der("no list"), "refused");
+  EXPECT_EQ(der("-----BEGIN X509 CRL-----\n!\n-----END X509 CRL-----\n"), "refused");
+  EXPECT_EQ(der("-----BEGIN X509 CRL-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899"
+                "AABBCCDDEEFF\n\nMAMCAQE=\n-----END X509 CRL-----\n"),
+            "refused")
+      << "must not ask for a password";
+}
+
 TEST(Quote, EveryTruncationIsMalformed) {
   Bytes quote(48 + 384);
   quote[0] = 3;

@@ -14,15 +14,10 @@ namespace {
 
 Error refused(std::string_view check) { return Error(Code::Integrity, std::string(check)); }
 
-struct Platform {
-  Chain chain;
-  PckExtension extension;
-};
-
 Result<Chain> pck_chain(const Quote& quote, const TrustedCollateral& collateral) {
   std::vector<Certificate> certificates;
   if (quote.certification_type == 5) {
-    certificates = TRY(certificates_from_pem(as_text(quote.certification_data)));
+    certificates = TRY(certificates_from_pem(as_text(quote.certification_data), &collateral.known));
   } else if (quote.certification_type >= 1 && quote.certification_type <= 4 &&
              !collateral.pck_chain.empty()) {
     certificates = collateral.pck_chain;
@@ -31,10 +26,10 @@ Result<Chain> pck_chain(const Quote& quote, const TrustedCollateral& collateral)
                                       std::to_string(quote.certification_type) +
                                       " and no PCK chain in the collateral");
   }
-  return build_chain(std::move(certificates), collateral.anchors, "PCK chain");
+  return build_chain(std::move(certificates), collateral.anchors, "PCK chain", &collateral.known);
 }
 
-Result<Platform> check_platform(const Quote& quote, const TrustedCollateral& collateral) {
+Result<Attestor> check_platform(const Quote& quote, const TrustedCollateral& collateral) {
   Chain chain = TRY(pck_chain(quote, collateral));
   if (chain.certificates.size() != 3) return refused("PCK chain: not leaf, CA and root");
   if (chain.leaf().common_name() != kLeafName) return refused("PCK chain: wrong leaf name");
@@ -44,7 +39,7 @@ Result<Platform> check_platform(const Quote& quote, const TrustedCollateral& col
     return refused("PCK chain: other root than collateral");
   const Bytes extension = TRY(chain.leaf().extension("1.2.840.113741.1.13.1"));
   const PckExtension parsed = TRY(parse_pck_extension(extension));
-  return Platform{std::move(chain), parsed};
+  return Attestor{std::move(chain), parsed, {}};
 }
 
 // The lists must be there, be signed by the CAs of this very chain, and name none of its certificates.
@@ -68,18 +63,19 @@ Result<bool> check_revocation(const Chain& chain, const TrustedCollateral& colla
 }
 
 Result<int64_t> check_time(const Chain& chain, const TrustedCollateral& collateral, int64_t now) {
-  std::vector<Window> windows = collateral.windows;
-  for (const Certificate& certificate : chain.certificates) windows.push_back(certificate.window());
   int64_t earliest = INT64_MAX;
-  for (const Window& window : windows) {
+  const auto check = [&](const Window& window) -> Result<void> {
     if (now < window.from) return refused("time: " + window.what + " is not valid yet");
     if (now > window.to) return refused("time: " + window.what + " has expired");
     earliest = std::min(earliest, window.to);
-  }
+    return {};
+  };
+  for (const Window& window : collateral.windows) TRY(check(window));
+  for (const Certificate& certificate : chain.certificates) TRY(check(certificate.window()));
   return earliest;
 }
 
-Result<void> check_cross(const Quote& quote, const Platform& platform, const TrustedCollateral& collateral,
+Result<void> check_cross(const Quote& quote, const Attestor& platform, const TrustedCollateral& collateral,
                          const VerifyOptions& options) {
   const TcbInfo& info = collateral.tcb_info;
   if (info.tee != quote.tee) return refused("TCB info is for another TEE");
@@ -117,8 +113,8 @@ Result<Outcome> check_qe_identity(const Quote& quote, const QeIdentity& identity
   return refused("QE identity: ISVSVN is below every level");
 }
 
-// QE report signed by the PCK; attestation key bound into the QE report; quote signed by the attestation key.
-Result<void> check_signatures(const Quote& quote, const PublicKey& pck) {
+// QE report signed by the PCK; attestation key bound into the QE report. Returns that key.
+Result<PublicKey> check_attestation_key(const Quote& quote, const PublicKey& pck) {
   if (!pck.verify(quote.qe_report, quote.qe_report_signature)) return refused("QE report signature");
   const crypto::Digest bound = crypto::sha256({quote.attestation_key, quote.qe_auth_data});
   sgx::ReportBody qe;
@@ -128,9 +124,17 @@ Result<void> check_signatures(const Quote& quote, const PublicKey& pck) {
   if (std::memcmp(qe.report_data, bound.data(), bound.size()) != 0 || !rest_zero) {
     return refused("the attestation key is not the QE's");
   }
-  const PublicKey key = TRY(PublicKey::from_point(quote.attestation_key));
-  if (!key.verify(quote.signed_part, quote.signature)) return refused("quote signature");
-  return {};
+  return PublicKey::from_point(quote.attestation_key);
+}
+
+// Everything that check_platform and check_attestation_key look at; lengths keep fields apart.
+crypto::Digest attestor_key(const Quote& quote) {
+  uint8_t lengths[12];
+  store_le<uint64_t>(lengths, quote.certification_data.size());
+  store_le<uint16_t>(lengths + 8, quote.certification_type);
+  store_le<uint16_t>(lengths + 10, static_cast<uint16_t>(quote.qe_auth_data.size()));
+  return crypto::sha256({lengths, quote.certification_data, quote.qe_report, quote.qe_report_signature,
+                         quote.attestation_key, quote.qe_auth_data});
 }
 
 const TdxModule* module_of(const TcbInfo& info, uint8_t version) {
@@ -213,7 +217,7 @@ void absorb(Outcome& total, const Outcome& part) {
   }
 }
 
-Result<Outcome> evaluate(const Quote& quote, const Platform& platform, const TcbInfo& info, const Outcome& qe,
+Result<Outcome> evaluate(const Quote& quote, const Attestor& platform, const TcbInfo& info, const Outcome& qe,
                          const ByteArray<16>& tdx_svn) {
   const TdxModule* module = nullptr;
   if (quote.tee == Tee::Tdx) module = TRY(check_module(quote, info, tdx_svn));
@@ -242,7 +246,7 @@ TcbStatus relaunch_rule(TcbStatus launch, TcbStatus current) {
   return configuration ? TDRelaunchAdvisedConfigurationNeeded : TDRelaunchAdvised;
 }
 
-Result<Outcome> evaluate_all(const Quote& quote, const Platform& platform, const TcbInfo& info,
+Result<Outcome> evaluate_all(const Quote& quote, const Attestor& platform, const TcbInfo& info,
                              const Outcome& qe) {
   Outcome total = TRY(evaluate(quote, platform, info, qe, quote.td.tee_tcb_svn));
   if (quote.tee == Tee::Tdx && quote.td.has_15) {
@@ -298,12 +302,19 @@ Result<Verdict> verify_quote(ByteView bytes, const TrustedCollateral& collateral
                              const std::optional<ByteArray<64>>& expected_report_data,
                              const VerifyOptions& options) {
   const Quote quote = TRY(parse_quote(bytes));
-  const Platform platform = TRY(check_platform(quote, collateral));
+  const crypto::Digest key = attestor_key(quote);
+  std::shared_ptr<const Attestor> known = collateral.attestors->find(key);
+  std::shared_ptr<Attestor> fresh;
+  if (!known) known = fresh = std::make_shared<Attestor>(TRY(check_platform(quote, collateral)));
+  const Attestor& platform = *known;
   Verdict v;
   v.revocation_checked = TRY(check_revocation(platform.chain, collateral, options));
   v.earliest_expiry = TRY(check_time(platform.chain, collateral, now));
   TRY(check_cross(quote, platform, collateral, options));
-  TRY(check_signatures(quote, platform.chain.leaf().key()));
+  if (fresh) fresh->attestation_key = TRY(check_attestation_key(quote, platform.chain.leaf().key()));
+  if (!platform.attestation_key->verify(quote.signed_part, quote.signature))
+    return refused("quote signature");
+  if (fresh) collateral.attestors->keep(key, fresh);
   const Outcome qe = TRY(check_qe_identity(quote, collateral.qe_identity));
   Outcome total = TRY(evaluate_all(quote, platform, collateral.tcb_info, qe));
   v.tee = quote.tee;

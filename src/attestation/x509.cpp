@@ -9,6 +9,7 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <ctime>
 
 namespace cloister::attestation {
@@ -19,20 +20,6 @@ constexpr size_t kMaxCrlSize = 4 << 20;
 constexpr size_t kMaxCertificates = 8;
 
 Error bad(std::string_view what) { return Error(Code::Malformed, "certificate: " + std::string(what)); }
-
-Result<int64_t> seconds(const ASN1_TIME* time) {
-  std::tm parts{};
-  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return bad("unreadable time");
-  return static_cast<int64_t>(timegm(&parts));
-}
-
-std::string common_name_of(const X509_NAME* name) {
-  const int index = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
-  if (index < 0 || X509_NAME_get_index_by_NID(name, NID_commonName, index) >= 0) return {};
-  const ASN1_STRING* text = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, index));
-  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
-          static_cast<size_t>(ASN1_STRING_length(text))};
-}
 
 bool is_ecdsa_sha256(int nid) { return nid == NID_ecdsa_with_SHA256; }
 
@@ -71,6 +58,20 @@ Result<bool> ca_bit(X509* x509) {
 }
 
 }  // namespace
+
+Result<int64_t> x509_seconds(const ASN1_TIME* time) {
+  std::tm parts{};
+  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return bad("unreadable time");
+  return static_cast<int64_t>(timegm(&parts));
+}
+
+std::string x509_common_name(const X509_NAME* name) {
+  const int index = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+  if (index < 0 || X509_NAME_get_index_by_NID(name, NID_commonName, index) >= 0) return {};
+  const ASN1_STRING* text = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, index));
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+          static_cast<size_t>(ASN1_STRING_length(text))};
+}
 
 Result<PublicKey> PublicKey::from_point(ByteView xy) {
   if (xy.size() != 64) return bad("point size");
@@ -123,11 +124,11 @@ Result<Certificate> Certificate::from_der(ByteView der) {
   out.x509_ = std::shared_ptr<X509>(raw, X509_free);
   out.der_.assign(der.begin(), der.end());
   if (!is_ecdsa_sha256(X509_get_signature_nid(raw))) return bad("not signed with ECDSA and SHA-256");
-  out.common_name_ = common_name_of(X509_get_subject_name(raw));
+  out.common_name_ = x509_common_name(X509_get_subject_name(raw));
   out.key_.key_ = std::shared_ptr<EVP_PKEY>(X509_get_pubkey(raw), EVP_PKEY_free);
   out.key_.point_ = TRY(p256_point(out.key_.key_.get()));
-  out.window_.from = TRY(seconds(X509_get0_notBefore(raw)));
-  out.window_.to = TRY(seconds(X509_get0_notAfter(raw)));
+  out.window_.from = TRY(x509_seconds(X509_get0_notBefore(raw)));
+  out.window_.to = TRY(x509_seconds(X509_get0_notAfter(raw)));
   out.window_.what = "certificate " + out.common_name_;
   out.is_ca_ = TRY(ca_bit(raw));
   return out;
@@ -143,19 +144,44 @@ bool Certificate::signed_by(const PublicKey& issuer_key) const {
   return X509_verify(x509_.get(), issuer_key.handle()) == 1;
 }
 
-Result<Bytes> Certificate::extension(const char* oid) const {
+Result<Bytes> x509_extension(const X509* certificate, const char* oid) {
   const std::unique_ptr<ASN1_OBJECT, decltype(&ASN1_OBJECT_free)> object(OBJ_txt2obj(oid, 1),
                                                                          ASN1_OBJECT_free);
-  const int index = X509_get_ext_by_OBJ(x509_.get(), object.get(), -1);
+  const int index = X509_get_ext_by_OBJ(certificate, object.get(), -1);
   if (index < 0) return Error(Code::NotFound, "certificate: extension missing");
-  if (X509_get_ext_by_OBJ(x509_.get(), object.get(), index) >= 0) return bad("extension given twice");
-  const ASN1_OCTET_STRING* content = X509_EXTENSION_get_data(X509_get_ext(x509_.get(), index));
+  if (X509_get_ext_by_OBJ(certificate, object.get(), index) >= 0) return bad("extension given twice");
+  const ASN1_OCTET_STRING* content = X509_EXTENSION_get_data(X509_get_ext(certificate, index));
   const uint8_t* data = ASN1_STRING_get0_data(content);
   return Bytes(data, data + ASN1_STRING_length(content));
 }
 
-Result<std::vector<Certificate>> certificates_from_pem(std::string_view pem) {
-  std::vector<Certificate> out;
+Result<Bytes> Certificate::extension(const char* oid) const { return x509_extension(x509_.get(), oid); }
+
+KnownCertificates::Entry* KnownCertificates::entry(ByteView der) {
+  for (Entry& entry : entries_) {
+    if (std::ranges::equal(entry.certificate.der(), der)) return &entry;
+  }
+  return nullptr;
+}
+const Certificate* KnownCertificates::find(ByteView der) const {
+  const Entry* found = const_cast<KnownCertificates*>(this)->entry(der);
+  return found != nullptr ? &found->certificate : nullptr;
+}
+bool KnownCertificates::verified(const Certificate& certificate, const PublicKey& issuer_key) const {
+  const Entry* found = const_cast<KnownCertificates*>(this)->entry(certificate.der());
+  return found != nullptr && std::find(found->issuer_keys.begin(), found->issuer_keys.end(),
+                                       issuer_key.point()) != found->issuer_keys.end();
+}
+void KnownCertificates::add(const Certificate& certificate) {
+  if (entry(certificate.der()) == nullptr) entries_.push_back({certificate, {}});
+}
+void KnownCertificates::add_verified(const Certificate& certificate, const PublicKey& issuer_key) {
+  add(certificate);
+  entry(certificate.der())->issuer_keys.push_back(issuer_key.point());
+}
+
+Result<std::vector<Bytes>> certificate_blocks(std::string_view pem) {
+  std::vector<Bytes> out;
   if (pem.size() > kMaxCertificates * kMaxCertificateSize * 2) return bad("chain too large");
   const std::unique_ptr<BIO, decltype(&BIO_free_all)> bio(
       BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free_all);
@@ -172,10 +198,23 @@ Result<std::vector<Certificate>> certificates_from_pem(std::string_view pem) {
     OPENSSL_free(data);
     if (!certificate) return bad("a PEM block that is no certificate");
     if (out.size() == kMaxCertificates) return bad("chain too long");
+    out.push_back(der);
+  }
+  if (out.empty()) return bad("no certificate in the chain");
+  return out;
+}
+
+Result<std::vector<Certificate>> certificates_from_pem(std::string_view pem, const KnownCertificates* known) {
+  const std::vector<Bytes> blocks = TRY(certificate_blocks(pem));
+  std::vector<Certificate> out;
+  for (const Bytes& der : blocks) {
+    if (const Certificate* same = known != nullptr ? known->find(der) : nullptr) {
+      out.push_back(*same);
+      continue;
+    }
     Certificate decoded = TRY(Certificate::from_der(der));
     out.push_back(std::move(decoded));
   }
-  if (out.empty()) return bad("no certificate in the chain");
   return out;
 }
 
@@ -202,7 +241,10 @@ Result<size_t> find_leaf(const std::vector<Certificate>& all, std::string_view w
 }  // namespace
 
 Result<Chain> build_chain(std::vector<Certificate> all, const std::vector<TrustAnchor>& anchors,
-                          std::string_view what) {
+                          std::string_view what, const KnownCertificates* known) {
+  const auto good = [&](const Certificate& certificate, const PublicKey& key) {
+    return (known != nullptr && known->verified(certificate, key)) || certificate.signed_by(key);
+  };
   size_t at = TRY(find_leaf(all, what));
   Chain chain;
   std::vector<bool> used(all.size());
@@ -212,7 +254,7 @@ Result<Chain> build_chain(std::vector<Certificate> all, const std::vector<TrustA
     const Certificate& current = chain.certificates.back();
     if (chain.certificates.size() > 1 && !current.is_ca()) return chain_error(what, "an issuer is not a CA");
     if (current.self_issued()) {
-      if (!current.signed_by(current.key())) return chain_error(what, "root signature");
+      if (!good(current, current.key())) return chain_error(what, "root signature");
       break;
     }
     size_t issuer = all.size();
@@ -220,8 +262,7 @@ Result<Chain> build_chain(std::vector<Certificate> all, const std::vector<TrustA
       if (!used[i] && current.issued_by(all[i])) issuer = i;
     }
     if (issuer == all.size()) return chain_error(what, "does not reach a root");
-    if (!current.signed_by(all[issuer].key()))
-      return chain_error(what, "signature of " + current.common_name());
+    if (!good(current, all[issuer].key())) return chain_error(what, "signature of " + current.common_name());
     at = issuer;
   }
   if (chain.certificates.size() != all.size())
@@ -236,6 +277,32 @@ Result<Chain> build_chain(std::vector<Certificate> all, const std::vector<TrustA
   return chain_error(what, "its root is not trusted");
 }
 
+Result<Bytes> crl_der(std::string_view text) {
+  if (text.empty()) return Bytes();
+  if (text.size() > 2 * kMaxCrlSize) return bad("revocation list too large");
+  if (text.find("-----BEGIN X509 CRL-----") != std::string_view::npos) {
+    const std::unique_ptr<BIO, decltype(&BIO_free_all)> bio(
+        BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free_all);
+    char* name = nullptr;
+    char* header = nullptr;
+    uint8_t* data = nullptr;
+    long size = 0;
+    // Not the reader of lists: that one would ask a terminal for the password of an encrypted block.
+    if (!bio || PEM_read_bio(bio.get(), &name, &header, &data, &size) != 1)
+      return bad("a revocation list is not PEM");
+    const bool plain = std::string_view(name) == "X509 CRL" && header[0] == '\0';
+    Bytes out(data, data + size);
+    OPENSSL_free(name);
+    OPENSSL_free(header);
+    OPENSSL_free(data);
+    if (!plain) return bad("a revocation list is not plain PEM");
+    return out;
+  }
+  if (text[0] == '\x30') return Bytes(text.begin(), text.end());
+  const size_t end = text.find_last_not_of(" \r\n");
+  return from_hex(text.substr(0, end == std::string_view::npos ? 0 : end + 1));
+}
+
 Result<Crl> Crl::from_der(ByteView der) {
   if (der.size() > kMaxCrlSize) return bad("revocation list too large");
   const uint8_t* at = der.data();
@@ -248,9 +315,9 @@ Result<Crl> Crl::from_der(ByteView der) {
   out.crl_ = std::shared_ptr<X509_CRL>(raw, X509_CRL_free);
   if (!is_ecdsa_sha256(X509_CRL_get_signature_nid(raw)))
     return bad("revocation list not signed with ECDSA, SHA-256");
-  out.window_.from = TRY(seconds(X509_CRL_get0_lastUpdate(raw)));
-  out.window_.to = TRY(seconds(X509_CRL_get0_nextUpdate(raw)));
-  out.window_.what = "revocation list of " + common_name_of(X509_CRL_get_issuer(raw));
+  out.window_.from = TRY(x509_seconds(X509_CRL_get0_lastUpdate(raw)));
+  out.window_.to = TRY(x509_seconds(X509_CRL_get0_nextUpdate(raw)));
+  out.window_.what = "revocation list of " + x509_common_name(X509_CRL_get_issuer(raw));
   return out;
 }
 

@@ -11,6 +11,8 @@
 typedef struct x509_st X509;
 typedef struct X509_crl_st X509_CRL;
 typedef struct evp_pkey_st EVP_PKEY;
+typedef struct X509_name_st X509_NAME;
+typedef struct asn1_string_st ASN1_TIME;
 
 namespace cloister::attestation {
 
@@ -66,8 +68,34 @@ class Certificate {
   bool is_ca_ = false;
 };
 
+// Certificates decoded before, and which signatures were found good: decoding a certificate costs more than
+// checking a signature, and the same few come again in every chain. Holds only what the caller puts in.
+class KnownCertificates {
+ public:
+  const Certificate* find(ByteView der) const;
+  bool verified(const Certificate& certificate, const PublicKey& issuer_key) const;
+  void add(const Certificate& certificate);
+  void add_verified(const Certificate& certificate, const PublicKey& issuer_key);
+
+ private:
+  struct Entry {
+    Certificate certificate;
+    std::vector<ByteArray<65>> issuer_keys;
+  };
+  Entry* entry(ByteView der);
+  std::vector<Entry> entries_;
+};
+
 // Every CERTIFICATE block, at most 8. NULs at the end and CRLF are tolerated.
-Result<std::vector<Certificate>> certificates_from_pem(std::string_view pem);
+Result<std::vector<Certificate>> certificates_from_pem(std::string_view pem,
+                                                       const KnownCertificates* known = nullptr);
+
+// The same on a lower level, for certificates of any kind (amd_x509.h).
+Result<std::vector<Bytes>> certificate_blocks(std::string_view pem);
+std::string x509_common_name(const X509_NAME* name);  // empty when there is none or more than one
+Result<int64_t> x509_seconds(const ASN1_TIME* time);
+// Content of an extension that is there exactly once; NotFound, Malformed.
+Result<Bytes> x509_extension(const X509* certificate, const char* oid);
 
 // leaf, (intermediate,) root: ordered by issuer, signatures and CA bits checked, the root's key is an
 // anchor's.
@@ -79,7 +107,10 @@ struct Chain {
   const Certificate& root() const { return certificates.back(); }
 };
 Result<Chain> build_chain(std::vector<Certificate> certificates, const std::vector<TrustAnchor>& anchors,
-                          std::string_view what);
+                          std::string_view what, const KnownCertificates* known = nullptr);
+
+// A revocation list as DER; it comes as hex digits, PEM or DER. Empty for empty text.
+Result<Bytes> crl_der(std::string_view text);
 
 class Crl {
  public:

@@ -1,0 +1,96 @@
+#include "attestation/evidence_verifier.h"
+
+#include <algorithm>
+#include <ctime>
+
+#include "base/files.h"
+
+namespace cloister::attestation {
+
+Result<void> add_simulation_root(const std::filesystem::path& path, std::vector<TrustAnchor>& anchors) {
+  const Bytes content = TRY(read_file(path, 64 << 10));
+  Result<TrustAnchor> anchor = anchor_from_certificate(content, true);
+  if (!anchor.ok()) return std::move(anchor.error()).within(path.string());
+  anchors.push_back(*anchor);
+  return {};
+}
+
+Result<std::shared_ptr<const TrustedCollateral>> load_collateral(const std::filesystem::path& path,
+                                                                 const std::vector<TrustAnchor>& anchors) {
+  const Bytes content = TRY(read_file(path, 8 << 20));
+  const CollateralBundle bundle = TRY(parse_collateral_bundle(as_text(content)));
+  return trust_collateral(bundle, anchors);
+}
+
+QuoteVerifier::QuoteVerifier(QuoteVerifierOptions options) : options_(std::move(options)) {
+  for (const TrustAnchor& anchor : options_.anchors) {
+    if (anchor.simulation) simulation_anchors_.push_back(anchor);
+  }
+}
+
+VerifyOptions QuoteVerifier::verify_options() const {
+  VerifyOptions options;
+  options.minimum_tcb_evaluation_number = options_.minimum_tcb_evaluation_number;
+  return options;
+}
+
+Result<std::shared_ptr<const Verdict>> QuoteVerifier::verify(EvidenceKind kind, ByteView quote,
+                                                             ByteView collateral,
+                                                             const ReportData& expected) {
+  if (kind != EvidenceKind::SgxDcapQuote) return Error(Code::Unsupported, "evidence of an unknown kind");
+  const int64_t now = options_.clock ? options_.clock() : static_cast<int64_t>(std::time(nullptr));
+  Result<Verdict> verdict = verify_with_own(quote, expected, now);
+  // Genuine under the owner's collateral but for something else: no other collateral changes that.
+  const bool settled = verdict.ok() || verdict.error().code() == Code::Denied;
+  if (!settled && !simulation_anchors_.empty() && !collateral.empty()) {
+    verdict = verify_with_attached(quote, collateral, expected, now);
+  }
+  if (!verdict.ok()) return std::move(verdict.error());
+  return std::shared_ptr<const Verdict>(std::make_shared<Verdict>(std::move(*verdict)));
+}
+
+Result<Verdict> QuoteVerifier::verify_with_own(ByteView quote, const ReportData& expected,
+                                               int64_t now) const {
+  Result<Verdict> verdict =
+      Error(Code::Unavailable, "no collateral for the platform of this quote",
+            "Give the service a collateral bundle, or the root of the simulated platform to trust.");
+  for (const auto& collateral : options_.collateral) {
+    verdict = verify_quote(quote, *collateral, now, expected, verify_options());
+    if (verdict.ok() || verdict.error().code() == Code::Denied) break;
+  }
+  return verdict;
+}
+
+Result<Verdict> QuoteVerifier::verify_with_attached(ByteView quote, ByteView bundle,
+                                                    const ReportData& expected, int64_t now) {
+  const std::shared_ptr<const TrustedCollateral> collateral = TRY(trusted(bundle));
+  return verify_quote(quote, *collateral, now, expected, verify_options());
+}
+
+Result<std::shared_ptr<const TrustedCollateral>> QuoteVerifier::trusted(ByteView bundle) {
+  const crypto::Digest hash = crypto::sha256(bundle);
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found =
+        std::find_if(recent_.begin(), recent_.end(), [&](const Entry& entry) { return entry.hash == hash; });
+    if (found != recent_.end()) {
+      recent_.splice(recent_.begin(), recent_, found);
+      return found->collateral;
+    }
+  }
+  // Outside the lock: a slow bundle holds up nobody else. Only bundles under a trusted root are kept, so
+  // nobody can push others' entries out without a platform of his own.
+  const CollateralBundle parsed = TRY(parse_collateral_bundle(as_text(bundle)));
+  std::shared_ptr<const TrustedCollateral> made = TRY(trust_collateral(parsed, simulation_anchors_));
+  const std::lock_guard lock(mutex_);
+  recent_.push_front({hash, made});
+  while (recent_.size() > options_.cached_bundles) recent_.pop_back();
+  return made;
+}
+
+size_t QuoteVerifier::cached() const {
+  const std::lock_guard lock(mutex_);
+  return recent_.size();
+}
+
+}  // namespace cloister::attestation

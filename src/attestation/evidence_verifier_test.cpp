@@ -1,0 +1,135 @@
+#include "attestation/evidence_verifier.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <fstream>
+
+#include "attestation/sim_pki.h"
+#include "crypto/random.h"
+
+namespace cloister::attestation {
+namespace {
+
+constexpr int64_t kNow = 1790000000;
+
+class QuoteVerifierTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/cloister-verifier-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    folder_ = name;
+    platform_.emplace(sgx::SimPlatform::open(folder_ / "machine").value());
+    pki_.emplace(SimPki::open(folder_ / "pki", *platform_).value());
+    crypto::random_bytes(data_);
+    sgx::Secs app{};
+    app.attributes.flags = sgx::kFlagInit | sgx::kFlagMode64;
+    quote_ = pki_->quote(platform_->make_report(app, pki_->target_info(), data_)).value();
+    bundle_ = collateral_bundle_json(pki_->collateral(kNow).value());
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  QuoteVerifierOptions trusting() {
+    QuoteVerifierOptions options;
+    options.clock = [] { return kNow; };
+    EXPECT_TRUE(add_simulation_root(folder_ / "pki" / "simulation-root.pem", options.anchors).ok());
+    return options;
+  }
+  Code refusal(QuoteVerifier& verifier, ByteView quote, std::string_view bundle, const ReportData& data) {
+    const auto verdict = verifier.verify(EvidenceKind::SgxDcapQuote, quote, as_bytes(bundle), data);
+    EXPECT_FALSE(verdict.ok());
+    return verdict.ok() ? Code::Internal : verdict.error().code();
+  }
+
+  std::filesystem::path folder_;
+  std::optional<sgx::SimPlatform> platform_;
+  std::optional<SimPki> pki_;
+  ReportData data_{};
+  Bytes quote_;
+  std::string bundle_;
+};
+
+TEST_F(QuoteVerifierTest, AcceptsSimulatedEvidenceOnlyWithItsRoot) {
+  QuoteVerifier verifier(trusting());
+  const auto verdict = verifier.verify(EvidenceKind::SgxDcapQuote, quote_, as_bytes(bundle_), data_);
+  ASSERT_TRUE(verdict.ok()) << verdict.error().message();
+  EXPECT_TRUE((*verdict)->simulated);
+  EXPECT_EQ((*verdict)->report_data, data_);
+  QuoteVerifierOptions intel_only;
+  intel_only.clock = [] { return kNow; };
+  QuoteVerifier strict(intel_only);
+  EXPECT_EQ(refusal(strict, quote_, bundle_, data_), Code::Unavailable);
+  EXPECT_EQ(strict.cached(), 0u);
+}
+
+TEST_F(QuoteVerifierTest, OnlyAnotherReportDataIsDenied) {
+  QuoteVerifier verifier(trusting());
+  ReportData other = data_;
+  other[63] ^= 1;
+  EXPECT_EQ(refusal(verifier, quote_, bundle_, other), Code::Denied);
+  Bytes bad = quote_;
+  bad[100] ^= 1;
+  EXPECT_EQ(refusal(verifier, bad, bundle_, other), Code::Integrity);
+  EXPECT_EQ(refusal(verifier, quote_, "", data_), Code::Unavailable);
+  EXPECT_EQ(refusal(verifier, quote_, "{}", data_), Code::Malformed);
+  EXPECT_EQ(refusal(verifier, Bytes(10), bundle_, data_), Code::Malformed);
+}
+
+TEST_F(QuoteVerifierTest, RefusesCollateralBelowTheRequiredEvaluationAndTooOld) {
+  QuoteVerifierOptions newer = trusting();
+  newer.minimum_tcb_evaluation_number = 18;
+  QuoteVerifier verifier(newer);
+  EXPECT_EQ(refusal(verifier, quote_, bundle_, data_), Code::Integrity);
+  QuoteVerifierOptions later = trusting();
+  later.clock = [] { return kNow + 60 * 86400; };
+  QuoteVerifier late(later);
+  EXPECT_EQ(refusal(late, quote_, bundle_, data_), Code::Integrity);
+}
+
+TEST_F(QuoteVerifierTest, CacheIsBoundedAndChecksTimeWithEachQuote) {
+  QuoteVerifierOptions options = trusting();
+  options.cached_bundles = 2;
+  int64_t now = kNow;
+  options.clock = [&now] { return now; };
+  QuoteVerifier verifier(options);
+  for (int64_t i = 0; i < 5; ++i) {
+    const std::string bundle = collateral_bundle_json(pki_->collateral(kNow + i).value());
+    EXPECT_TRUE(verifier.verify(EvidenceKind::SgxDcapQuote, quote_, as_bytes(bundle), data_).ok());
+    EXPECT_LE(verifier.cached(), 2u);
+  }
+  EXPECT_TRUE(verifier.verify(EvidenceKind::SgxDcapQuote, quote_, as_bytes(bundle_), data_).ok());
+  now += 31 * 86400;
+  EXPECT_EQ(refusal(verifier, quote_, bundle_, data_), Code::Integrity) << "cached, but expired since";
+}
+
+// Stands for Intel: a root that is trusted and is no simulation.
+TEST_F(QuoteVerifierTest, OnlyTheOwnersCollateralCountsUnderAHardwareRoot) {
+  QuoteVerifierOptions options;
+  options.clock = [] { return kNow; };
+  options.anchors.push_back(pki_->anchor());
+  options.anchors.back().simulation = false;
+  QuoteVerifier without(options);
+  EXPECT_EQ(refusal(without, quote_, bundle_, data_), Code::Unavailable) << "what the host attached";
+  const auto file = folder_ / "collateral.json";
+  std::ofstream(file) << bundle_;
+  const auto own = load_collateral(file, options.anchors);
+  ASSERT_TRUE(own.ok()) << own.error().message();
+  options.collateral.push_back(*own);
+  QuoteVerifier with(options);
+  const auto verdict = with.verify(EvidenceKind::SgxDcapQuote, quote_, {}, data_);
+  ASSERT_TRUE(verdict.ok()) << verdict.error().message();
+  EXPECT_FALSE((*verdict)->simulated);
+  ReportData other = data_;
+  other[0] ^= 1;
+  EXPECT_EQ(refusal(with, quote_, "", other), Code::Denied);
+}
+
+TEST_F(QuoteVerifierTest, SimulationRootMustBeACertificate) {
+  std::vector<TrustAnchor> anchors;
+  EXPECT_EQ(add_simulation_root(folder_ / "absent.pem", anchors).error().code(), Code::NotFound);
+  EXPECT_FALSE(add_simulation_root(folder_ / "machine" / "machine-secret", anchors).ok());
+  EXPECT_TRUE(anchors.empty());
+}
+
+}  // namespace
+}  // namespace cloister::attestation

@@ -1,0 +1,65 @@
+// What `inspect` shows of evidence that is made here.
+#include "attestation/inspect.h"
+
+#include <gtest/gtest.h>
+
+#include "attestation/json.h"
+#include "attestation/snp_test_support.h"
+
+namespace cloister::attestation {
+namespace {
+
+const SnpTestPki& pki() {
+  static const SnpTestPki made;
+  return made;
+}
+
+Json shown(ByteView bytes) {
+  const StructureKind kind = recognise_structure(bytes).value();
+  const std::string text = inspect_structure(bytes, kind).value();
+  return Json::parse(text);
+}
+
+TEST(Inspect, ShowsAnSnpReport) {
+  const Bytes report = unsigned_snp_report(5, {});
+  const Json json = shown(report);
+  EXPECT_EQ(json["kind"], "snp-report");
+  EXPECT_EQ(json["verified"], false);
+  EXPECT_EQ(json["reported_tcb"]["microcode"], 200);
+  EXPECT_EQ(json["measurement"].get<std::string>().substr(0, 4), "3e3e");
+  EXPECT_EQ(json["signing_key"], "VCEK");
+  EXPECT_EQ(json["launch_mitigations"], "0x0000000000000001");
+}
+
+TEST(Inspect, ShowsCertificatesAndLists) {
+  const Json chain = shown(as_bytes(pki().chain_pem()));
+  ASSERT_EQ(chain["certificates"].size(), 2u);
+  EXPECT_EQ(chain["certificates"][0]["subject"], "CN=SEV-Genoa");
+  EXPECT_EQ(chain["certificates"][1]["ca"], true);
+  const Bytes leaf_der = pki().leaf({});
+  const Json leaf = shown(leaf_der);
+  EXPECT_EQ(leaf["certificates"][0]["sev_extensions"]["snp"], 22);
+  const Bytes crl_der = pki().crl(true);
+  const Json crl = shown(crl_der);
+  EXPECT_EQ(crl["kind"], "crl");
+  EXPECT_EQ(crl["revoked_count"], 1);
+  EXPECT_EQ(crl["revoked"][0]["serial"], "02");
+  const std::string hex = to_hex(crl_der) + "\n";
+  EXPECT_EQ(shown(as_bytes(hex))["issuer"], "CN=ARK-Genoa");
+}
+
+TEST(Inspect, SaysWhenItKnowsNoSuchThing) {
+  EXPECT_EQ(recognise_structure(as_bytes("hello")).error().code(), Code::NotFound);
+  EXPECT_EQ(recognise_structure({}).error().code(), Code::NotFound);
+  EXPECT_EQ(recognise_structure(as_bytes("{\"a\":1}")).error().code(), Code::NotFound);
+  EXPECT_FALSE(inspect_structure(as_bytes("hello"), StructureKind::Quote).ok());
+  EXPECT_FALSE(inspect_structure(as_bytes("{}"), StructureKind::Collateral).ok());
+}
+
+TEST(Inspect, NamesOfKindsAreRead) {
+  EXPECT_EQ(parse_structure_name("tcb-info"), StructureKind::TcbInfo);
+  EXPECT_FALSE(parse_structure_name("tcbinfo").has_value());
+}
+
+}  // namespace
+}  // namespace cloister::attestation

@@ -1,0 +1,34 @@
+// Where the outside vectors are, and how the drivers read them.
+#pragma once
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <string>
+
+namespace cloister::attestation {
+
+inline std::filesystem::path vectors_folder() {
+  const char* given = std::getenv("CLOISTER_TESTDATA");
+  return std::filesystem::path(given != nullptr ? given : CLOISTER_SOURCE_DIR "/../shared/testdata") /
+         "attestation";
+}
+
+inline std::string text_of(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// "snp: 9 vectors, ok 5, reject 4"; returns how many.
+inline int print_counts(std::string_view kind, const std::map<std::string, int>& counts) {
+  int total = 0;
+  for (const auto& [expectation, count] : counts) total += count;
+  std::cout << kind << ": " << total << " vectors";
+  for (const auto& [expectation, count] : counts) std::cout << ", " << expectation << " " << count;
+  std::cout << "\n";
+  return total;
+}
+
+}  // namespace cloister::attestation
