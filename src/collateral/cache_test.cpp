@@ -1,0 +1,334 @@
+// The cache against a server on this machine that answers with the provisioning service's paths, headers and
+// encodings. What it serves is made by the simulated Intel, and with the outside vectors there, by Intel.
+#include "collateral/cache.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <atomic>
+#include <fstream>
+#include <thread>
+
+#include "attestation/json.h"
+#include "attestation/sim_pki.h"
+#include "attestation/tcb_json.h"
+#include "base/files.h"
+#include "http/server.h"
+
+namespace cloister::collateral {
+namespace {
+
+using namespace attestation;
+namespace fs = std::filesystem;
+
+constexpr int64_t kNow = 1790000000;
+constexpr int64_t kDay = 86400;
+constexpr const char* kFmspc = "0053494d0001";  // the simulated platform's
+const ArtefactKey kTcb{ArtefactKind::TcbInfo, Tee::Sgx, kFmspc};
+
+std::string percent_encoded(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (std::isalnum(static_cast<unsigned char>(c))) {
+      out += c;
+    } else {
+      const uint8_t byte = static_cast<uint8_t>(c);
+      out += "%" + to_hex(ByteView(&byte, 1));
+    }
+  }
+  return out;
+}
+
+// Intel's service in miniature: one bundle, served piece by piece.
+class Service {
+ public:
+  explicit Service(CollateralBundle bundle, std::string tee = "sgx") : bundle_(std::move(bundle)), tee_(tee) {
+    server_ = http::Server::start({}, [this](http::Exchange& exchange) { answer(exchange); }).value();
+  }
+  std::string url() const { return "http://" + server_->address(); }
+  void serve(CollateralBundle bundle) {
+    const std::lock_guard lock(mutex_);
+    bundle_ = std::move(bundle);
+  }
+  void fail(unsigned status) { status_ = status; }
+  void delay(std::chrono::milliseconds time) { delay_ = time; }
+  int requests() const { return requests_; }
+
+ private:
+  void answer(http::Exchange& exchange) {
+    ++requests_;
+    std::this_thread::sleep_for(delay_.load());
+    const std::lock_guard lock(mutex_);
+    http::Response response;
+    response.status = status_;
+    if (status_ == 200) fill(exchange.request(), response);
+    static_cast<void>(exchange.respond(std::move(response)).ok());
+  }
+  void fill(const http::RequestHead& request, http::Response& response) const {
+    const std::string sgx = "/sgx/certification/v4/", own = "/" + tee_ + "/certification/v4/";
+    if (request.path == own + "tcb" && request.query.contains("fmspc")) {
+      response.headers.emplace_back("TCB-Info-Issuer-Chain", percent_encoded(bundle_.tcb_info_issuer_chain));
+      response.body = body("tcbInfo", bundle_.tcb_info, bundle_.tcb_info_signature);
+    } else if (request.path == own + "qe/identity") {
+      response.headers.emplace_back("SGX-Enclave-Identity-Issuer-Chain",
+                                    percent_encoded(bundle_.qe_identity_issuer_chain));
+      response.body = body("enclaveIdentity", bundle_.qe_identity, bundle_.qe_identity_signature);
+    } else if (request.path == sgx + "pckcrl" && request.query.contains("ca")) {
+      response.headers.emplace_back("SGX-PCK-CRL-Issuer-Chain",
+                                    percent_encoded(bundle_.pck_crl_issuer_chain));
+      response.content_type = "application/pkix-crl";
+      response.body = std::string(as_text(bundle_.pck_crl));
+    } else if (request.path == sgx + "rootcacrl") {
+      response.body = to_hex(bundle_.root_ca_crl);
+    } else {
+      response.status = 404;
+    }
+  }
+  static std::string body(const std::string& key, const std::string& inner, const Bytes& signature) {
+    return "{\"" + key + "\":" + inner + ",\"signature\":\"" + to_hex(signature) + "\"}";
+  }
+
+  std::mutex mutex_;
+  CollateralBundle bundle_;
+  const std::string tee_;
+  std::atomic<unsigned> status_ = 200;
+  std::atomic<std::chrono::milliseconds> delay_{std::chrono::milliseconds(0)};
+  std::atomic<int> requests_ = 0;
+  std::unique_ptr<http::Server> server_;  // last: ends first
+};
+
+class CollateralCache : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (fs::temp_directory_path() / "cloister-collateral-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+    ASSERT_TRUE(make_private_folder(folder_ / "cache").ok());
+    anchor_ = pki().anchor();
+    service_ = std::make_unique<Service>(pki().collateral(kNow).value());
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  SimPki pki(uint32_t evaluation_number = 17) const {
+    const auto platform = sgx::SimPlatform::open(folder_ / "machine").value();
+    SimSettings settings;
+    settings.tcb_evaluation_number = evaluation_number;
+    return SimPki::open(folder_ / "pki", platform, settings).value();
+  }
+  CacheOptions options() {
+    CacheOptions out;
+    out.service.base_url = service_->url();
+    out.anchors = {anchor_};
+    out.folder = folder_ / "cache";
+    out.clock = [this] { return now_.load(); };
+    return out;
+  }
+  fs::path stored() const { return folder_ / "cache" / (kTcb.name() + ".json"); }
+
+  fs::path folder_;
+  TrustAnchor anchor_;
+  std::unique_ptr<Service> service_;
+  std::atomic<int64_t> now_ = kNow;
+};
+
+std::string fault_of(Cache& cache, const ArtefactKey& key) {
+  for (const ArtefactStatus& status : cache.status()) {
+    if (status.name == key.name()) return status.fault;
+  }
+  return "absent";
+}
+
+TEST_F(CollateralCache, FetchesFourPiecesOnceAndMakesAVerifierOfThem) {
+  Cache cache(options());
+  const PlatformKey platform{Tee::Sgx, kFmspc, "platform"};
+  const auto trusted = cache.trusted(platform);
+  ASSERT_TRUE(trusted.ok()) << trusted.error().message();
+  EXPECT_EQ(service_->requests(), 4);
+  EXPECT_EQ(cache.trusted(platform).value(), *trusted) << "the same object, with its decoded keys";
+  EXPECT_EQ(service_->requests(), 4);
+  const CollateralBundle bundle = cache.bundle(platform).value();
+  EXPECT_EQ(bundle.tcb_info, pki().collateral(kNow).value().tcb_info) << "exact bytes";
+}
+
+TEST_F(CollateralCache, DiskSurvivesARestartAndNeedsNoService) {
+  ASSERT_TRUE(Cache(options()).get(kTcb).ok());
+  service_->fail(500);
+  EXPECT_TRUE(Cache(options()).get(kTcb).ok());
+  EXPECT_EQ(service_->requests(), 1);
+  EXPECT_EQ(fs::status(stored()).permissions() & fs::perms::others_all, fs::perms::none);
+}
+
+TEST_F(CollateralCache, RefreshesBeforeTheEndAndLivesThroughAnOutage) {
+  Cache cache(options());
+  const int64_t end = cache.get(kTcb).value()->expires;
+  now_ = end - kDay / 2;
+  service_->fail(503);
+  EXPECT_EQ(cache.get(kTcb).value()->expires, end) << "still valid";
+  EXPECT_NE(fault_of(cache, kTcb).find("503"), std::string::npos);
+  service_->serve(pki().collateral(now_).value());
+  service_->fail(200);
+  now_ = now_ + 10;  // beyond the first back-off
+  EXPECT_GT(cache.get(kTcb).value()->expires, end);
+}
+
+TEST_F(CollateralCache, APieceThatEndsSoonIsNotAskedForWithEveryCall) {
+  CacheOptions eager = options();
+  eager.refresh_before = 60 * kDay;  // longer than any piece lives
+  Cache cache(eager);
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(cache.get(kTcb).ok());
+  EXPECT_EQ(service_->requests(), 1);
+  now_ = now_ + 15 * 60;
+  EXPECT_TRUE(cache.get(kTcb).ok());
+  EXPECT_EQ(service_->requests(), 2);
+}
+
+TEST_F(CollateralCache, NeverHandsOutWhatHasExpired) {
+  Cache cache(options());
+  now_ = cache.get(kTcb).value()->expires + 1;
+  service_->fail(503);
+  const auto gone = cache.get(kTcb);
+  ASSERT_FALSE(gone.ok());
+  EXPECT_EQ(gone.error().code(), Code::Unavailable);
+  service_->fail(200);  // and the service offers the same expired piece
+  now_ = now_ + 3600;
+  EXPECT_EQ(cache.get(kTcb).error().code(), Code::Integrity);
+}
+
+TEST_F(CollateralCache, LeavesAFailingServiceAloneForAGrowingWhile) {
+  Cache cache(options());
+  service_->fail(500);
+  EXPECT_FALSE(cache.get(kTcb).ok());
+  EXPECT_FALSE(cache.get(kTcb).ok());
+  EXPECT_EQ(service_->requests(), 1);
+  now_ = now_ + 5;
+  EXPECT_FALSE(cache.get(kTcb).ok());
+  EXPECT_EQ(service_->requests(), 2);
+  now_ = now_ + 5;
+  EXPECT_FALSE(cache.get(kTcb).ok());
+  EXPECT_EQ(service_->requests(), 2) << "ten seconds after the second failure";
+  now_ = now_ + 5;
+  service_->fail(200);
+  EXPECT_TRUE(cache.get(kTcb).ok());
+}
+
+TEST_F(CollateralCache, ManyAskersAreOneRequest) {
+  Cache cache(options());
+  service_->delay(std::chrono::milliseconds(200));
+  std::atomic<int> good = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) threads.emplace_back([&] { good += cache.get(kTcb).ok() ? 1 : 0; });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(good, 8);
+  EXPECT_EQ(service_->requests(), 1);
+}
+
+TEST_F(CollateralCache, WrongBytesAreRefused) {
+  Cache cache(options());
+  CollateralBundle bundle = pki().collateral(kNow).value();
+  bundle.tcb_info[bundle.tcb_info.size() / 2] ^= 1;
+  service_->serve(bundle);
+  EXPECT_FALSE(cache.get(kTcb).ok());
+  bundle = pki().collateral(kNow).value();
+  bundle.tcb_info_issuer_chain.clear();
+  service_->serve(bundle);
+  now_ = now_ + 60;
+  EXPECT_EQ(cache.get(kTcb).error().code(), Code::Malformed) << "no chain in the header";
+  EXPECT_FALSE(cache.get({ArtefactKind::TcbInfo, Tee::Sgx, "00606a000000"}).ok()) << "another platform's";
+  EXPECT_FALSE(fs::exists(stored()));
+}
+
+TEST_F(CollateralCache, ALowerEvaluationNumberIsARollback) {
+  service_->serve(pki(18).collateral(kNow).value());
+  Cache cache(options());
+  const int64_t end = cache.get(kTcb).value()->expires;
+  now_ = end - 60;
+  service_->serve(pki(17).collateral(now_).value());
+  EXPECT_EQ(cache.get(kTcb).value()->evaluation_number, 18u) << "the old one while it lives";
+  EXPECT_NE(fault_of(cache, kTcb).find("rolled back"), std::string::npos);
+  now_ = end + 1;
+  EXPECT_NE(cache.get(kTcb).error().message().find("rolled back"), std::string::npos);
+  Cache restarted(options());
+  EXPECT_NE(restarted.get(kTcb).error().message().find("rolled back"), std::string::npos) << "from disk";
+}
+
+TEST_F(CollateralCache, TheMinimumEvaluationNumberHoldsForServiceAndDisk) {
+  ASSERT_TRUE(Cache(options()).get(kTcb).ok());
+  CacheOptions strict = options();
+  strict.minimum_evaluation_number = 18;
+  Cache cache(strict);
+  EXPECT_NE(cache.get(kTcb).error().message().find("below the required 18"), std::string::npos);
+  service_->serve(pki(18).collateral(kNow).value());
+  now_ = now_ + 60;
+  EXPECT_TRUE(cache.get(kTcb).ok());
+}
+
+TEST_F(CollateralCache, APoisonedFileIsNoticedAndReplaced) {
+  ASSERT_TRUE(Cache(options()).get(kTcb).ok());
+  std::string text(as_text(read_file(stored(), 1 << 20).value()));
+  const size_t at = text.find("\"body\":") + 100;
+  text[at] = text[at] == '0' ? '1' : '0';
+  ASSERT_TRUE(write_private_file(stored(), as_bytes(text)).ok());
+  service_->fail(503);
+  Cache cache(options());
+  EXPECT_EQ(cache.get(kTcb).error().code(), Code::Integrity);
+  EXPECT_NE(fault_of(cache, kTcb).find("the stored file is not used"), std::string::npos);
+  service_->fail(200);
+  now_ = now_ + 60;
+  EXPECT_TRUE(cache.get(kTcb).ok());
+  EXPECT_EQ(fault_of(cache, kTcb), "");
+  EXPECT_TRUE(Cache(options()).get(kTcb).ok()) << "the file is whole again";
+}
+
+TEST_F(CollateralCache, ImportsABundleWithoutAService) {
+  CacheOptions offline = options();
+  offline.service.base_url.clear();
+  Cache cache(offline);
+  EXPECT_EQ(cache.get(kTcb).error().code(), Code::Unavailable);
+  const auto names = cache.import_bundle(pki(18).collateral(kNow).value());
+  ASSERT_TRUE(names.ok()) << names.error().message();
+  EXPECT_EQ(names->size(), 4u);
+  EXPECT_TRUE(cache.trusted({Tee::Sgx, kFmspc, "platform"}).ok());
+  EXPECT_FALSE(cache.import_bundle(pki(17).collateral(kNow).value()).ok()) << "a rollback by import";
+  CollateralBundle foreign = pki(18).collateral(kNow).value();
+  foreign.qe_identity_signature[0] ^= 1;
+  EXPECT_FALSE(cache.import_bundle(foreign).ok());
+}
+
+TEST(CollateralOfIntel, IsFetchedFromAServiceThatAnswersLikeIntels) {
+  const char* given = std::getenv("CLOISTER_TESTDATA");
+  const fs::path bundles =
+      fs::path(given != nullptr ? given : CLOISTER_SOURCE_DIR "/../shared/testdata") / "attestation/bundles";
+  if (!fs::is_directory(bundles)) GTEST_SKIP() << "test data absent: " << bundles;
+  int count = 0;
+  for (const auto& folder : fs::directory_iterator(bundles)) {
+    const auto text = [&](const char* name) {
+      return std::string(as_text(read_file(folder.path() / name, 8 << 20).value()));
+    };
+    const Json expected = Json::parse(text("expected.json"), nullptr, false);
+    const bool own_root = expected.contains("root") && expected["root"].is_string();
+    if (own_root || expected.value("expect", "reject") == "reject") continue;
+    const auto bundle = parse_collateral_bundle(text("collateral.json"));
+    const std::string quote = text("quote.bin");
+    const auto platform = platform_of_quote(as_bytes(quote));
+    if (!bundle.ok() || !platform.ok() || bundle->pck_crl.empty() || bundle->root_ca_crl.empty()) continue;
+    if (bundle->pck_crl_issuer_chain.empty()) continue;
+    SCOPED_TRACE(folder.path().filename().string());
+    Service service(*bundle, platform->tee == Tee::Tdx ? "tdx" : "sgx");
+    const int64_t time = parse_rfc3339(expected["verification_time"].get<std::string>()).value();
+    CacheOptions options;
+    options.service.base_url = service.url();
+    options.clock = [time] { return time; };
+    Cache cache(options);
+    const auto trusted = cache.trusted(*platform);
+    ASSERT_TRUE(trusted.ok()) << trusted.error().message();
+    const auto verdict = verify_quote(as_bytes(quote), **trusted, time, std::nullopt);
+    ASSERT_TRUE(verdict.ok()) << verdict.error().message();
+    EXPECT_EQ(tcb_status_name(verdict->status), expected["expect"].get<std::string>());
+    ++count;
+  }
+  std::cout << "bundles served: " << count << "\n";
+  EXPECT_GT(count, 0);
+}
+
+}  // namespace
+}  // namespace cloister::collateral
