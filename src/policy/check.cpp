@@ -1,0 +1,202 @@
+#include "policy/check.h"
+
+#include <algorithm>
+#include <initializer_list>
+
+namespace cloister::policy {
+namespace {
+
+using attestation::TcbStatus;
+using attestation::Verdict;
+
+struct StatusRow {
+  TcbStatus status;
+  std::initializer_list<Toleration> needs;  // all of them
+};
+
+const StatusRow* row_of(TcbStatus status) {
+  static const StatusRow kRows[] = {
+      {TcbStatus::UpToDate, {}},
+      {TcbStatus::SWHardeningNeeded, {Toleration::SoftwareHardeningNeeded}},
+      {TcbStatus::ConfigurationNeeded, {Toleration::InsecureConfiguration}},
+      {TcbStatus::ConfigurationAndSWHardeningNeeded,
+       {Toleration::InsecureConfiguration, Toleration::SoftwareHardeningNeeded}},
+      {TcbStatus::OutOfDate, {Toleration::OutdatedTcb}},
+      {TcbStatus::OutOfDateConfigurationNeeded, {Toleration::OutdatedTcb, Toleration::InsecureConfiguration}},
+      {TcbStatus::TDRelaunchAdvised, {Toleration::OutdatedTcb}},
+      {TcbStatus::TDRelaunchAdvisedConfigurationNeeded,
+       {Toleration::OutdatedTcb, Toleration::InsecureConfiguration}},
+  };
+  for (const StatusRow& row : kRows) {
+    if (row.status == status) return &row;
+  }
+  return nullptr;  // Revoked, and whatever is added later: refused
+}
+
+std::string tolerate_line(std::string_view names) {
+  return "security: {attestation: {tolerate: [" + std::string(names) + "]}}";
+}
+
+bool signer_holds(const SignerFactor& signer, const Verdict& verdict) {
+  if (signer.mrsigner && *signer.mrsigner != verdict.mrsigner) return false;
+  if (signer.isv_prod_id && *signer.isv_prod_id != verdict.isv_prod_id) return false;
+  if (signer.isv_svn && *signer.isv_svn != verdict.isv_svn) return false;
+  if (signer.isv_svn_min && verdict.isv_svn < *signer.isv_svn_min) return false;
+  if (signer.isv_svn_max && verdict.isv_svn > *signer.isv_svn_max) return false;
+  return true;
+}
+
+bool measurement_listed(const AttestationVariant& variant, const Verdict& verdict) {
+  return variant.mrenclaves.empty() || std::find(variant.mrenclaves.begin(), variant.mrenclaves.end(),
+                                                 verdict.mrenclave) != variant.mrenclaves.end();
+}
+
+std::string described(const SignerFactor& signer) {
+  std::string out;
+  if (signer.mrsigner) out += "mrsigner " + to_hex(*signer.mrsigner);
+  if (signer.isv_prod_id) out += ", isvprodid " + std::to_string(*signer.isv_prod_id);
+  if (signer.isv_svn) out += ", isvsvn " + std::to_string(*signer.isv_svn);
+  if (signer.isv_svn_min) out += ", isvsvn_min " + std::to_string(*signer.isv_svn_min);
+  if (signer.isv_svn_max) out += ", isvsvn_max " + std::to_string(*signer.isv_svn_max);
+  return out;
+}
+
+class Decision {
+ public:
+  Decision(const Session& session, const Service& service, const Verdict& verdict)
+      : security_(session.security), service_(service), verdict_(verdict) {}
+
+  std::vector<Denial> denials() {
+    if (verdict_.tee != attestation::Tee::Sgx) {
+      deny("tee", "an SGX enclave", "another kind of TEE", "");
+    } else {
+      identity();
+    }
+    mode();
+    status();
+    advisories();
+    platform();
+    return std::move(denials_);
+  }
+
+ private:
+  void deny(std::string rule, std::string expected, std::string actual, std::string suggestion) {
+    denials_.push_back({std::move(rule), std::move(expected), std::move(actual), std::move(suggestion)});
+  }
+
+  void identity() {
+    std::string measurements, signers;
+    size_t listed = 0;
+    for (const AttestationVariant& variant : service_.attestation) {
+      const bool measured = measurement_listed(variant, verdict_);
+      if (measured && (!variant.signer || signer_holds(*variant.signer, verdict_))) return;
+      if (measured) {
+        signers += (signers.empty() ? "" : " or ") + described(*variant.signer);
+        continue;
+      }
+      for (const ByteArray<32>& mrenclave : variant.mrenclaves) {
+        if (++listed <= 8) measurements += (measurements.empty() ? "" : ", ") + to_hex(mrenclave);
+      }
+    }
+    const std::string got = to_hex(verdict_.mrenclave);
+    if (!signers.empty()) {
+      deny("signer", signers,
+           "mrsigner " + to_hex(verdict_.mrsigner) + ", isvprodid " + std::to_string(verdict_.isv_prod_id) +
+               ", isvsvn " + std::to_string(verdict_.isv_svn),
+           "");
+      return;
+    }
+    if (listed > 8) measurements += " and " + std::to_string(listed - 8) + " more";
+    deny("mrenclave", measurements, got,
+         "services: [{name: " + service_.name + ", mrenclaves: [" + got + "]}]");
+  }
+
+  void mode() {
+    if (verdict_.debug && !security_.tolerates(Toleration::DebugMode)) {
+      deny("debug-mode", "a production enclave", "a debug enclave: its memory can be read from outside",
+           tolerate_line("debug-mode"));
+    }
+    if (!verdict_.simulated) return;
+    std::string wanted(service_.environment_value("SCONE_MODE"));
+    for (char& c : wanted) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    if (wanted == "hw") {
+      deny("simulation-mode", "hardware: the service's environment says SCONE_MODE: hw",
+           "a simulated enclave: it protects nothing from the machine's owner",
+           "services: [{name: " + service_.name + ", environment: {SCONE_MODE: sim}}]");
+    }
+    if (!security_.tolerates(Toleration::SimulationMode)) {
+      deny("simulation-mode", "hardware", "a simulated enclave: it protects nothing from the machine's owner",
+           tolerate_line("simulation-mode"));
+    }
+  }
+
+  void status() {
+    const std::string name(attestation::tcb_status_name(verdict_.status));
+    const StatusRow* row = row_of(verdict_.status);
+    if (row == nullptr) return deny("tcb-status", "UpToDate", name, "");
+    std::string missing;
+    for (const Toleration toleration : row->needs) {
+      if (security_.tolerates(toleration)) continue;
+      missing += (missing.empty() ? "" : ", ") + std::string(toleration_name(toleration));
+    }
+    if (!missing.empty()) deny("tcb-status", "UpToDate", name, tolerate_line(missing));
+  }
+
+  bool ignored(const std::string& advisory) const {
+    if (security_.ignore_all_advisories) return true;
+    const std::vector<std::string>& list = security_.ignore_advisories;
+    if (std::find(list.begin(), list.end(), advisory) != list.end()) return true;
+    const auto covered = [&](std::string_view id, Toleration by) {
+      return advisory == id && security_.tolerates(by);
+    };
+    return covered("INTEL-SA-00233", Toleration::Hyperthreading) ||
+           covered("INTEL-SA-00219", Toleration::InsecureIgpu) ||
+           covered("INTEL-SA-00657", Toleration::AepicLeak);
+  }
+
+  void advisories() {
+    std::string missing;
+    for (const std::string& advisory : verdict_.advisory_ids) {
+      if (!ignored(advisory)) missing += (missing.empty() ? "" : ", ") + advisory;
+    }
+    if (missing.empty()) return;
+    deny("advisories", "no open advisory", missing,
+         "security: {attestation: {ignore_advisories: [" + missing + "]}}");
+  }
+
+  void platform() {
+    if (verdict_.smt_enabled && !security_.tolerates(Toleration::Hyperthreading)) {
+      deny("hyperthreading", "hyperthreading off", "hyperthreading on, or the platform does not say",
+           tolerate_line("hyperthreading"));
+    }
+    if (!verdict_.revocation_checked) {
+      deny("revocation", "revocation lists checked", "no revocation lists", "");
+    }
+    if (service_.platforms.empty()) return;
+    const auto& list = service_.platforms;
+    if (std::find(list.begin(), list.end(), verdict_.qe_id) != list.end()) return;
+    const std::string id = "INTEL_QE_ID:" + to_hex(verdict_.qe_id);
+    deny("platforms", std::to_string(list.size()) + " listed machines", id,
+         "services: [{name: " + service_.name + ", platforms: [" + id + "]}]");
+  }
+
+  const Security& security_;
+  const Service& service_;
+  const Verdict& verdict_;
+  std::vector<Denial> denials_;
+};
+
+}  // namespace
+
+std::string Denial::text() const {
+  if (rule == "mrenclave") {
+    return "Unexpected enclave measurement (MRENCLAVE, " + actual + ") - Expected " + expected;
+  }
+  return rule + ": " + actual + " - Expected " + expected;
+}
+
+std::vector<Denial> check(const Session& session, const Service& service, const Verdict& verdict) {
+  return Decision(session, service, verdict).denials();
+}
+
+}  // namespace cloister::policy

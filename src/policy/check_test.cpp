@@ -1,0 +1,96 @@
+// Which evidence may be which service: every rule refuses alone, and says what would allow it.
+#include "policy/check.h"
+
+#include <gtest/gtest.h>
+
+namespace cloister::policy {
+namespace {
+
+using attestation::TcbStatus;
+using attestation::Verdict;
+
+Session session_with(const std::string& tolerate, const std::string& service_extra = "",
+                     const std::string& attestation_extra = "") {
+  const std::string text = "name: s\nversion: \"0.3\"\nservices:\n  - name: app\n    command: /app\n" +
+                           service_extra + "    mrenclaves: [" + std::string(64, '5') +
+                           "]\nsecurity:\n  attestation:\n    tolerate: [" + tolerate + "]\n" +
+                           attestation_extra;
+  Result<Session> session = parse_session(text);
+  EXPECT_TRUE(session.ok()) << session.error().message();
+  return std::move(session).value();
+}
+
+Verdict good() {
+  Verdict verdict;
+  verdict.status = TcbStatus::UpToDate;
+  verdict.smt_enabled = false;
+  verdict.mrenclave.fill(0x55);
+  return verdict;
+}
+
+std::string rules(const Session& session, const Verdict& verdict) {
+  std::string out;
+  for (const Denial& denial : check(session, session.services[0], verdict)) {
+    out += (out.empty() ? "" : " ") + denial.rule;
+  }
+  return out;
+}
+
+TEST(Check, AllowsTheListedMeasurementOnly) {
+  const Session session = session_with("");
+  EXPECT_EQ(rules(session, good()), "");
+  Verdict other = good();
+  other.mrenclave[31] ^= 1;
+  EXPECT_EQ(rules(session, other), "mrenclave");
+  const std::string text = check(session, session.services[0], other)[0].text();
+  EXPECT_NE(text.find("Unexpected enclave measurement (MRENCLAVE, " + to_hex(other.mrenclave)),
+            std::string::npos);
+}
+
+TEST(Check, RefusesDebugUnlessTolerated) {
+  Verdict verdict = good();
+  verdict.debug = true;
+  EXPECT_EQ(rules(session_with(""), verdict), "debug-mode");
+  EXPECT_EQ(rules(session_with("debug-mode"), verdict), "");
+}
+
+TEST(Check, RefusesSimulationUnlessToleratedAndNotHardwareOnly) {
+  Verdict verdict = good();
+  verdict.simulated = true;
+  EXPECT_EQ(rules(session_with(""), verdict), "simulation-mode");
+  EXPECT_EQ(rules(session_with("simulation-mode"), verdict), "");
+  EXPECT_EQ(rules(session_with("simulation-mode", "    environment: {SCONE_MODE: hw}\n"), verdict),
+            "simulation-mode");
+}
+
+TEST(Check, RefusesARevokedPlatformWhateverIsTolerated) {
+  Verdict verdict = good();
+  verdict.status = TcbStatus::Revoked;
+  EXPECT_EQ(rules(session_with("outdated-tcb, software-hardening-needed, insecure-configuration"), verdict),
+            "tcb-status");
+}
+
+TEST(Check, NeedsEveryTolerationOfACombinedStatus) {
+  Verdict verdict = good();
+  verdict.status = TcbStatus::OutOfDateConfigurationNeeded;
+  EXPECT_EQ(rules(session_with("outdated-tcb"), verdict), "tcb-status");
+  EXPECT_EQ(rules(session_with("outdated-tcb, insecure-configuration"), verdict), "");
+}
+
+TEST(Check, NeedsEveryAdvisoryIgnored) {
+  Verdict verdict = good();
+  verdict.advisory_ids = {"INTEL-SA-00161", "INTEL-SA-00289"};
+  EXPECT_EQ(rules(session_with("", "", "    ignore_advisories: [INTEL-SA-00161]\n"), verdict), "advisories");
+  EXPECT_EQ(rules(session_with("", "", "    ignore_advisories: [INTEL-SA-00161, INTEL-SA-00289]\n"), verdict),
+            "");
+}
+
+TEST(Check, ReportsEveryReasonAtOnce) {
+  Verdict verdict = good();
+  verdict.debug = verdict.simulated = verdict.smt_enabled = true;
+  verdict.mrenclave[0] ^= 1;
+  EXPECT_EQ(rules(session_with(""), verdict), "mrenclave debug-mode simulation-mode hyperthreading");
+}
+
+}  // namespace
+}  // namespace cloister::policy

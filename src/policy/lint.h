@@ -1,0 +1,17 @@
+// What weakens a session although it is valid: `cloister session lint`.
+#pragma once
+
+#include "policy/session.h"
+
+namespace cloister::policy {
+
+struct Finding {
+  std::string rule;  // "debug-mode", "wildcard-advisories"…
+  Mark mark;
+  std::string text;  // why it matters and what to do
+};
+
+// In the order of the rules in docs/formats/session.md. Empty: nothing to say.
+std::vector<Finding> lint(const Session& session);
+
+}  // namespace cloister::policy

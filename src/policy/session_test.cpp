@@ -1,0 +1,183 @@
+// The session language: what is read, what is refused and where, and the hash that does not depend on style.
+#include "policy/session.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "policy/lint.h"
+#include "policy/placeholders.h"
+
+namespace cloister::policy {
+namespace {
+
+const std::string kMeasurement(64, 'a');
+const std::string kKey(64, '1');
+const std::string kTag(32, '2');
+
+// The shape of the tutorial's template after its variables were filled in.
+std::string tutorial() {
+  return "name: my_session-1\n"
+         "version: \"0.3\"\n"
+         "services:\n"
+         "  - name: app\n"
+         "    image_name: app_image\n"
+         "    mrenclaves: [" +
+         kMeasurement +
+         "]\n"
+         "    command: /bin/python3 /app/main.py \"two words\"\n"
+         "    pwd: /\n"
+         "    environment:\n"
+         "      LD_LIBRARY_PATH: \"/lib\"\n"
+         "      SCONE_MODE: sim\n"
+         "volumes:\n"
+         "  - name: encrypted_input_files\n"
+         "    fspf_tag: " +
+         kTag +
+         "\n"
+         "    fspf_key: " +
+         kKey +
+         "\n"
+         "images:\n"
+         "  - name: app_image\n"
+         "    volumes:\n"
+         "      - name: encrypted_input_files\n"
+         "        path: /data/in/\n"
+         "security:\n"
+         "  attestation:\n"
+         "    tolerate: [simulation-mode, hyperthreading, outdated-tcb]\n"
+         "    ignore_advisories: [INTEL-SA-00161]\n"
+         "access_policy: {read: [CREATOR], update: [CREATOR]}\n";
+}
+
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  const size_t at = text.find(from);
+  CLOISTER_CHECK(at != std::string::npos);
+  return text.replace(at, from.size(), to);
+}
+
+std::string refusal(std::string_view text) {
+  const Result<Session> session = parse_session(text);
+  return session.ok() ? "accepted" : session.error().message();
+}
+
+TEST(Session, ReadsTheTutorialsTemplate) {
+  const Result<Session> session = parse_session(tutorial());
+  ASSERT_TRUE(session.ok()) << session.error().message();
+  const Service* service = session->find_service("app");
+  ASSERT_NE(service, nullptr);
+  EXPECT_EQ(service->command, (std::vector<std::string>{"/bin/python3", "/app/main.py", "two words"}));
+  EXPECT_EQ(service->environment_value("SCONE_MODE"), "sim");
+  ASSERT_EQ(session->volumes.size(), 1u);
+  EXPECT_EQ(to_hex(*session->volumes[0].tag), kTag);
+  EXPECT_EQ(to_hex(session->volumes[0].key->expose()), kKey);
+  ASSERT_NE(session->find_image("app_image"), nullptr);
+  EXPECT_EQ(session->find_image("app_image")->volumes[0].path, "/data/in");
+  EXPECT_TRUE(session->security.tolerates(Toleration::SimulationMode));
+  EXPECT_FALSE(session->security.tolerates(Toleration::DebugMode));
+}
+
+TEST(Session, RefusesAnUnknownKeyWithItsPosition) {
+  EXPECT_THAT(refusal(replaced(tutorial(), "pwd: /", "pwdd: /")), testing::HasSubstr("unknown field `pwdd`"));
+  EXPECT_THAT(refusal(replaced(tutorial(), "pwd: /", "pwdd: /")), testing::HasSubstr("at line 8 column 5"));
+}
+
+TEST(Session, RefusesAnUnquotedNumberWhereAStringBelongs) {
+  const std::string text = refusal(replaced(tutorial(), "SCONE_MODE: sim", "N: 0"));
+  EXPECT_THAT(text, testing::HasSubstr("invalid type: integer `0`, expected a string"));
+  EXPECT_THAT(text, testing::HasSubstr("services[0].environment.N"));
+}
+
+TEST(Session, RefusesWhatIsNotThere) {
+  EXPECT_THAT(refusal(replaced(tutorial(), "image_name: app_image", "image_name: other")),
+              testing::HasSubstr("no image `other`"));
+  EXPECT_THAT(refusal(replaced(tutorial(), "      - name: encrypted_input_files", "      - name: other")),
+              testing::HasSubstr("no volume `other`"));
+  EXPECT_THAT(refusal(replaced(tutorial(), "SCONE_MODE: sim", "S: $$SCONE::password$$")),
+              testing::HasSubstr("no secret `password`"));
+}
+
+TEST(Session, RefusesAServiceThatAnyEnclaveCouldBe) {
+  const std::string without = replaced(tutorial(), "    mrenclaves: [" + kMeasurement + "]\n", "");
+  EXPECT_THAT(refusal(without), testing::HasSubstr("no enclave could ever be this service"));
+  EXPECT_THAT(refusal(replaced(tutorial(), kMeasurement, kMeasurement.substr(1))),
+              testing::HasSubstr("expected 64 hex digits"));
+}
+
+TEST(Session, RefusesATagWithoutItsKey) {
+  EXPECT_THAT(refusal(replaced(tutorial(), "    fspf_key: " + kKey + "\n", "")),
+              testing::HasSubstr("go together"));
+}
+
+TEST(Session, TakesAKeylessVolumeButNotTwoAtOnePath) {
+  const std::string text = replaced(tutorial(), "volumes:\n", "volumes:\n  - name: out\n");
+  const Result<Session> session = parse_session(text);
+  ASSERT_TRUE(session.ok()) << session.error().message();
+  EXPECT_TRUE(session->find_volume("out")->keyless());
+  EXPECT_THAT(
+      refusal(replaced(text, "path: /data/in/\n", "path: /data/in/\n      - {name: out, path: /data/in}\n")),
+      testing::HasSubstr("two volumes at `/data/in`"));
+}
+
+TEST(Session, RefusesAllAdvisoriesIgnoredWithoutDebugMode) {
+  EXPECT_THAT(refusal(replaced(tutorial(), "[INTEL-SA-00161]", "\"*\"")), testing::HasSubstr("debug-mode"));
+}
+
+TEST(Session, RefusesWhatThisVersionCannotKeepAsUnsupported) {
+  const Result<Session> session =
+      parse_session(replaced(tutorial(), "security:\n", "security:\n  singleton_enclaves: true\n"));
+  ASSERT_FALSE(session.ok());
+  EXPECT_EQ(session.error().code(), Code::Unsupported);
+}
+
+TEST(Session, RefusesDepthAliasBombsAndTwoDocuments) {
+  EXPECT_NE(refusal(std::string(100, '[') + std::string(100, ']')), "accepted");
+  std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
+  for (int i = 1; i < 9; ++i) {
+    const std::string before = "*a" + std::to_string(i - 1);
+    bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [" + before;
+    for (int n = 0; n < 9; ++n) bomb += ", " + before;
+    bomb += "]\n";
+  }
+  EXPECT_NE(refusal(bomb), "accepted");
+  EXPECT_NE(refusal(tutorial() + "---\n" + tutorial()), "accepted");
+  EXPECT_NE(refusal(tutorial() + "name: twice\n"), "accepted");
+}
+
+TEST(Session, HashesWhatIsSaidAndNotHowItIsWritten) {
+  const Session one = parse_session(tutorial()).value();
+  const Session two = parse_session(replaced("# a comment\n" + tutorial(), "sim\n", "\"sim\"\n")).value();
+  const Session other = parse_session(replaced(tutorial(), "my_session-1", "my_session-2")).value();
+  const crypto::Digest creator{1}, somebody{2};
+  EXPECT_EQ(session_hash(one, creator), session_hash(two, creator));
+  EXPECT_NE(session_hash(one, creator), session_hash(other, creator));
+  EXPECT_NE(session_hash(one, creator), session_hash(one, somebody)) << "the text says CREATOR";
+}
+
+TEST(Session, HashesTheDocumentedVector) {
+  const Session session = parse_session("name: s\nversion: \"0.3\"\n").value();
+  EXPECT_EQ(session.canonical, R"({"name":"s","version":"0.3"})");
+  EXPECT_EQ(to_hex(session_hash(session, {})),
+            "df62b9cb70d641c17787584ac34015a98f931bc91a9c3c46e38c8d22b0cd29ac");
+}
+
+TEST(Lint, NamesWhatWeakensASession) {
+  const std::vector<Finding> findings = lint(parse_session(tutorial()).value());
+  EXPECT_TRUE(std::any_of(findings.begin(), findings.end(),
+                          [](const Finding& finding) { return finding.rule == "simulation-mode"; }));
+}
+
+TEST(Placeholders, FillsInHostArgumentsAndRefusesMissingOnes) {
+  EXPECT_EQ(expand_arguments("-x=@@2", {"a", "b"}).value(), "-x=b");
+  EXPECT_EQ(expand_arguments("@@2", {"a"}).error().code(), Code::InvalidArgument);
+}
+
+TEST(Placeholders, FillsInSecretsInTheirFormat) {
+  const auto lookup = [](const SecretReference& reference) -> Result<std::string> {
+    return format_secret(as_bytes("\x01\xff"), false, reference.format);
+  };
+  EXPECT_EQ(expand_secrets("a$$SCONE::k:hex$$b$$", lookup).value(), "a01ffb$$");
+  EXPECT_FALSE(expand_secrets("$$SCONE::k", lookup).ok());
+}
+
+}  // namespace
+}  // namespace cloister::policy
