@@ -1,14 +1,23 @@
-// Process: what its threads share. Two exist: the hidden agent and the program. They share one address space.
+// Process: what its threads share. The hidden agent, the program, and what the program starts by vfork and
+// execve (posix_spawn): all of them share one address space (docs/adr/0007).
 #pragma once
 
 #include <cstdint>
 
+#include <string>
+#include <vector>
+
 #include "enclave/arch/signal.h"
+#include "enclave/vfs/file.h"
 
 namespace cloister::enclave {
 
 inline constexpr int32_t kAgentPid = 3;
 inline constexpr int32_t kProgramPid = 7;  // not 1: shells and daemons behave differently as PID 1
+
+struct Identity {  // of users or of groups; files do not ask for it
+  uint32_t real = 0, effective = 0, saved = 0;
+};
 
 struct Process {
   int32_t pid = kProgramPid;
@@ -16,6 +25,31 @@ struct Process {
   bool is_agent = false;
   bool exiting = false;
   uint32_t exit_status = 0;  // as wait(2) encodes it
+  FdTable files;
+  std::string cwd = "/";
+  uint32_t umask = 022;
+  Identity user, group;
+  std::vector<uint32_t> groups;
+  int32_t group_id = kProgramPid, session = kProgramPid;
+  int32_t priority = 0;                // nice value; the host schedules
+  Ref<Counted> timers;                 // timer_calls.cpp
+  std::string executable;              // path, for /proc/self/exe
+  std::vector<std::string> arguments;  // for /proc/self/cmdline
+  // Processes that the program started.
+  Process* parent = nullptr;
+  std::vector<Process*> children;      // running, or not waited for yet
+  int32_t memory_owner = kProgramPid;  // AreaInfo::owner: the parent's until execve
+  bool borrowing = false;              // in its parent's program: the parent's thread waits (vfork)
+  bool unwanted = false;               // nobody will wait for it
+  WaitQueue child_changed;
+
+  bool finished = false;  // its files are closed and its volumes committed
 };
+
+// What a shell would see: the exit code, or 128 + signal.
+inline int32_t wait_status_to_exit(uint32_t status) {
+  const auto signal = static_cast<int32_t>(status & 0x7f);
+  return signal != 0 ? 128 + signal : static_cast<int32_t>(status >> 8 & 0xff);
+}
 
 }  // namespace cloister::enclave

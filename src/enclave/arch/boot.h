@@ -2,6 +2,7 @@
 #pragma once
 
 #include "boundary/launch.h"
+#include "enclave/sys_result.h"
 #include "sgx/layout.h"
 #include "sgx/manifest.h"
 
@@ -18,6 +19,9 @@ bool attested();                                // a configuration id was given:
 
 Process* user_process();   // nullptr before it has been started
 Process* agent_process();  // nullptr in unattested runs
+
+// The agent's `configure`: decodes a configuration, mounts, and starts the program on a thread of its own.
+SysResult<void> start_configured(ByteView blob, std::string& why);
 
 // The last thread of `process` is leaving: closes its files; then ends the enclave, or tells the agent.
 void finish_process(Process& process);

@@ -47,6 +47,7 @@ enclave_entry:
   pushq $2
   popfq
   sub $FRAME_SIZE, %rsp           // where the program's registers will be
+  mov %rsp, %rdx
   xor %ebp, %ebp
   call kernel_first_entry         // (block, untrusted block, frame)
   jmp return_to_user
@@ -59,8 +60,8 @@ host_call_return:
   mov %gs:BLOCK_HOST_CALL_SP, %rsp
   pushq $2
   popfq
-  pop %rax
-  wrfsbase %rax
+  pop %rdi
+  call set_fs_base
   pop %r15
   pop %r14
   pop %r13
@@ -147,7 +148,7 @@ exception_entry:
   movq $1, %gs:BLOCK_WORK
   cmp %r9, %r10
   jb 3f
-  lea return_checked(%rip), %rdx
+  lea return_to_user(%rip), %rdx  // the look may have been taken, the jump not
   cmp %rdx, %r10
   jb 9f
   lea return_end(%rip), %rdx
@@ -175,7 +176,8 @@ exception_entry:
   mov %gs:BLOCK_STACK_TOP, %rdx
   mov %rdx, SSA_RSP(%r8)
   movq $2, SSA_RFLAGS(%r8)
-9:
+9: // Done with this exit: when the host enters again before it resumes, nothing new has happened.
+  movl $0, SSA_EXITINFO(%r8)
   mov $2, %edi                    // LeaveReason::Resume
   xor %ecx, %ecx
   xor %edx, %edx
@@ -213,7 +215,8 @@ exception_entry:
   movq $2, SSA_RFLAGS(%r8)
   jmp 9b
 
-// Copies GPRSGX (r8) and EXINFO to an ExceptionRecord (rdi), goes on at rdx. Uses rax, rcx, rsi.
+// Copies GPRSGX (r8) and EXINFO to an ExceptionRecord (rdi), goes on at rdx. Uses rax, rcx, rsi. The exception is
+// taken out of the SSA: should the host enter once more before it resumes, that is an event, not the same again.
 copy_record:
   xor %ecx, %ecx
 1:
@@ -226,6 +229,7 @@ copy_record:
   mov %rax, RECORD_ADDRESS(%rdi)
   mov -SSA_EXINFO_BELOW+8(%r8), %rax
   mov %rax, RECORD_ERROR(%rdi)
+  movl $0, SSA_EXITINFO(%r8)
   jmp *%rdx
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -346,7 +350,6 @@ syscall_gate:
 return_to_user:                   // rsp = frame, the top of the kernel stack
   cmpq $0, %gs:BLOCK_WORK
   jne work_to_do
-return_checked:
   cmpq $0, %gs:BLOCK_VECTOR_SAVED
   jne restore_vectors
 4:
@@ -473,6 +476,18 @@ accept_pages:
   add $144, %rsp
   pop %rbx
   ret
+
+// void set_fs_base(uint64_t value): the only place where the kernel changes FS. A back-end in software whose operating
+// system does not keep a value that was set by this instruction may replace it by a jump after measuring.
+  .globl set_fs_base
+  .type set_fs_base, @function
+  .balign 32
+set_fs_base:
+  wrfsbase %rdi
+  ret
+  .rept 26
+  int3
+  .endr
 
 // uint32_t enclu_leaf(uint32_t leaf, uint64_t rbx, uint64_t rcx, uint64_t rdx): EREPORT, EGETKEY; returns eax.
   .globl enclu_leaf

@@ -8,6 +8,7 @@ extern "C" {
 void enclave_entry();
 void syscall_gate();
 void return_to_user();
+void set_fs_base(uint64_t value);
 extern const char copy_bytes_fault_point[], copy_bytes_caught[];
 extern const char zero_bytes_fault_point[], zero_bytes_caught[];
 extern const char compare_exchange_fault_point[], compare_exchange_caught[];

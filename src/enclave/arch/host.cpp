@@ -171,11 +171,14 @@ SysResult<size_t> socket_send(uint32_t socket, uint32_t flags, ByteView data, By
   if (!copy_to_untrusted(arena(), data.data(), wanted)) return Errno::Fault;
   return TRY(bounded(host_call(HostCall::SocketSend, socket, flags, wanted, address.size()), wanted));
 }
-SysResult<size_t> socket_receive(uint32_t socket, uint32_t flags, MutableByteView out, Address& peer) {
+SysResult<size_t> socket_receive(uint32_t socket, uint32_t flags, MutableByteView out, Received& received) {
+  constexpr uint32_t kTruncated = 0x20;  // MSG_TRUNC
   const size_t wanted = at_most_arena(out.size());
   const HostReply reply = host_call(HostCall::SocketReceive, socket, flags, wanted);
   const size_t count = TRY(filled(reply, out, wanted));
-  peer = address_reply(reply);
+  received.peer = address_reply(reply);
+  received.flags = static_cast<uint32_t>(reply.values[1]) & kTruncated;
+  received.whole = std::max<uint64_t>(count, std::min<uint64_t>(reply.values[2], 65536));
   return count;
 }
 SysResult<void> socket_shutdown(uint32_t socket, int how) {
@@ -224,6 +227,13 @@ HostTime clock() {
   const HostReply reply = host_call(HostCall::Clock);
   return {reply.values[0], reply.values[1], reply.values[2]};
 }
+
+CpuTime cpu_time() {
+  const HostReply reply = host_call(HostCall::Clock, 1);
+  return {reply.values[0], reply.values[1]};
+}
+
+void alarm(uint32_t index, uint64_t after_ns) { host_call(HostCall::Alarm, index, after_ns); }
 
 SysResult<void> thread_start(uint32_t index) { return done(host_call(HostCall::ThreadStart, index)); }
 void park(uint64_t timeout_ns) { host_call(HostCall::Park, timeout_ns); }

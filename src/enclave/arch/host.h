@@ -63,7 +63,12 @@ SysResult<void> socket_bind(uint32_t socket, ByteView address);
 SysResult<void> socket_listen(uint32_t socket, int backlog);
 SysResult<uint32_t> socket_accept(uint32_t socket, Address& peer);
 SysResult<size_t> socket_send(uint32_t socket, uint32_t flags, ByteView data, ByteView address);
-SysResult<size_t> socket_receive(uint32_t socket, uint32_t flags, MutableByteView out, Address& peer);
+struct Received {
+  Address peer;
+  uint32_t flags = 0;  // MSG_TRUNC
+  size_t whole = 0;    // of the datagram, of which `out` may hold a part
+};
+SysResult<size_t> socket_receive(uint32_t socket, uint32_t flags, MutableByteView out, Received& received);
 SysResult<void> socket_shutdown(uint32_t socket, int how);
 void socket_close(uint32_t socket);
 SysResult<void> socket_set_option(uint32_t socket, int level, int name, ByteView value);
@@ -83,6 +88,11 @@ struct HostTime {
   uint64_t monotonic_ns, realtime_ns, tsc;
 };
 HostTime clock();
+struct CpuTime {
+  uint64_t process_ns, thread_ns;
+};
+CpuTime cpu_time();
+void alarm(uint32_t index, uint64_t after_ns);  // replaces an alarm that is to ring later
 
 SysResult<void> thread_start(uint32_t index);
 void park(uint64_t timeout_ns);  // blocks

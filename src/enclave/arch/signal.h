@@ -5,6 +5,9 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
+
+#include "enclave/arch/wait.h"
 
 namespace cloister::enclave {
 
@@ -37,10 +40,17 @@ struct SignalAction {    // struct kernel_sigaction
 
 constexpr uint64_t signal_bit(int signal) { return uint64_t{1} << (signal - 1); }
 
-// A set of pending signals; the first information per signal is kept, as Linux does for standard signals.
+// A set of pending signals. Of a standard signal the first information is kept; real-time ones queue.
 struct PendingSignals {
+  static constexpr int kFirstRealtime = 32;
   uint64_t set = 0;
   std::array<SignalInfo, kSignalCount> info;
+  std::vector<SignalInfo> queued;  // real-time signals behind the first one of their number
+
+  void add(const SignalInfo& more);
+  // Puts the next queued one of this number into `info`; false: there is none.
+  bool take_queued(int signal);
+  void forget(int signal);
 };
 
 struct SignalState {
@@ -52,6 +62,11 @@ struct SignalState {
 // Make a signal pending and wake a thread that can take it. An ignored signal vanishes. Kernel lock held.
 void send_signal(Process& process, const SignalInfo& info);
 void send_signal(Thread& thread, const SignalInfo& info);
+// Takes a pending signal of `set`, the thread's own first; false: none.
+bool take_signal(Thread& thread, uint64_t set, SignalInfo& info);
+void store_signal_info(uint8_t (&out)[128], const SignalInfo& info);  // siginfo_t
+WaitQueue& signal_waiters();  // woken whenever a signal has become pending
+uint64_t signals_sent();      // grows with it
 // SIGPIPE and the like to the calling thread.
 void raise_signal(int signal);
 

@@ -28,6 +28,7 @@ Thread* g_slots[sgx::kMaxThreads];    // in use
 Thread* g_objects[sgx::kMaxThreads];  // kept for the next user of the TCS
 uint32_t g_limit = 0;
 int32_t g_next_tid = kFirstThreadId;
+WaitQueue g_thread_gone;
 
 ThreadBlock* block_of(uint32_t index) { return reinterpret_cast<ThreadBlock*>(boot_info().block(index)); }
 
@@ -58,6 +59,8 @@ Thread* find_thread(int32_t tid) {
   }
   return nullptr;
 }
+
+int32_t next_thread_id() { return g_next_tid++; }
 
 void prepare_block(ThreadBlock& block, uint32_t index) {
   const sgx::BootInfo& boot = boot_info();
@@ -131,11 +134,34 @@ void end_current_thread() {
     if (store_user(self.clear_child_tid, zero).ok()) futex_wake(self.clear_child_tid, 1);
   }
   g_slots[self.index] = nullptr;
+  g_thread_gone.wake_all();
   bool last = true;
   for_each_thread(process, [&](Thread&) { return last = false; });
   if (last) finish_process(process);
   kernel_unlock();
   leave_for_good(static_cast<uint64_t>(boundary::LeaveReason::ThreadEnd), STATE_IDLE);
+}
+
+SysResult<void> end_other_threads() {
+  Thread& self = current();
+  if (self.exiting) return Errno::Interrupted;
+  bool alone = false;
+  while (!alone) {
+    alone = true;
+    for_each_thread(*self.process, [&](Thread& thread) {
+      if (&thread == &self) return true;
+      alone = false;
+      if (!thread.exiting) {
+        thread.exiting = true;
+        wake_thread(thread, true);
+      }
+      return true;
+    });
+    if (!alone) g_thread_gone.wait(kNoDeadline, false);
+    if (self.process->exiting) return Errno::Interrupted;
+  }
+  self.tid = self.process->pid;
+  return {};
 }
 
 void end_process(uint32_t wait_status) {

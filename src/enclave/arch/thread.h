@@ -65,8 +65,13 @@ void end_temporary_mask(bool interrupted);
 // kernel.
 void wake_thread(Thread& thread, bool interrupt);
 
+int32_t next_thread_id();
 // Starts a thread of `process` at `frame` (copied). Errors: Again when every TCS is in use.
 SysResult<Thread*> start_thread(Process& process, const UserFrame& frame, uint64_t fs_base);
+
+// Makes every other thread of the calling process leave, and waits until they have (execve). Interrupted:
+// this thread itself is to leave.
+SysResult<void> end_other_threads();
 
 // Ends the calling process with a wait status (exit code << 8, or signal): all its threads leave, files
 // close. Does not return.

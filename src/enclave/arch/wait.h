@@ -82,7 +82,8 @@ class WaitQueue {
 // thread.
 WaitEnd wait_any(WaitNode* const* nodes, uint32_t count, uint64_t deadline_ns, bool interruptible = true);
 
-// True when the calling thread has to go back to the program to run a signal handler or to end.
+// True when the calling thread has to go back to the program to run a signal handler or to end. Passes on
+// what the host has noted in its block. Kernel lock held.
 bool pending_interrupt();
 
 // What an interrupted call returns: RestartSystemCall, which becomes Interrupted unless the handler has

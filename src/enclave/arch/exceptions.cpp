@@ -1,0 +1,178 @@
+// What entry.S calls: system calls from patched sites, exceptions and events in the program, faults in the
+// kernel.
+//
+// An exception in the program is a system call (`syscall` faults inside an enclave), a page to supply, or a
+// signal for the program. One in the kernel is a page to supply in a copy of user memory, a bad address in
+// such a copy, or our bug.
+#include <cstring>
+
+#include "enclave/arch/boot.h"
+#include "enclave/arch/entry.h"
+#include "enclave/arch/host_call.h"
+#include "enclave/arch/log.h"
+#include "enclave/arch/thread.h"
+#include "enclave/arch/thread_block.h"
+#include "enclave/arch/timers.h"
+#include "enclave/arch/user_copy.h"
+#include "enclave/arch/wait.h"
+#include "enclave/loader/patcher.h"
+#include "enclave/memory/manager.h"
+#include "enclave/process.h"
+#include "enclave/syscalls/signal_delivery.h"
+#include "enclave/syscalls/syscalls.h"
+
+namespace cloister::enclave {
+namespace {
+
+// Vectors (SDM vol. 3A, table 6-1) and bits of the page-fault error code.
+enum Vector : uint32_t {
+  kDivide = 0,
+  kDebug = 1,
+  kBreakpoint = 3,
+  kBound = 5,
+  kUndefined = 6,
+  kProtection = 13,
+  kPageFault = 14,
+  kFloat = 16,
+  kAlignment = 17,
+  kSimdFloat = 19
+};
+constexpr uint32_t kErrorPresent = 1, kErrorWrite = 2, kErrorFetch = 16;
+constexpr uint64_t kFlagTrap = 0x100;
+
+void serve(Thread& thread, UserFrame& frame) {
+  thread.frame = &frame;
+  dispatch_system_call(thread, frame);
+}
+
+bool is_system_call(const UserFrame& frame) {
+  if (!user_range_ok(frame.rip, 2)) return false;
+  const auto code = load_user<uint16_t>(frame.rip);
+  return code.ok() && code.value() == 0x050f;
+}
+
+SignalInfo signal_for(const ExceptionRecord& record) {
+  SignalInfo info;
+  info.address = record.rip;
+  switch (record.vector()) {
+    case kDivide:
+      info.signal = kSigFpe;
+      info.code = 1;  // FPE_INTDIV
+      break;
+    case kFloat:
+    case kSimdFloat:
+      info.signal = kSigFpe;
+      info.code = 7;  // FPE_FLTINV
+      break;
+    case kDebug:
+    case kBreakpoint:
+      info.signal = kSigTrap;
+      info.code = record.vector() == kBreakpoint ? 0x80 : 2;  // SI_KERNEL, TRAP_TRACE
+      break;
+    case kUndefined:
+      info.signal = kSigIll;
+      info.code = 2;  // ILL_ILLOPN
+      break;
+    case kAlignment:
+      info.signal = kSigBus;
+      info.code = 1;  // BUS_ADRALN
+      break;
+    case kPageFault:
+      info.signal = kSigSegv;
+      info.code = memory_mapped(record.fault_address & ~(kPage - 1), kPage) ? 2 : 1;  // ACCERR, MAPERR
+      info.address = record.fault_address;
+      break;
+    default:
+      info.signal = kSigSegv;
+      info.code = 0x80;
+      info.address = 0;
+  }
+  return info;
+}
+
+void handle_exception(Thread& thread, UserFrame& frame, const ExceptionRecord& record) {
+  // A single step must make progress, so it alone may show a trampoline.
+  if (record.vector() != kDebug) frame.rip = unpatched_rip(frame.rip);
+  if (record.vector() == kUndefined && is_system_call(frame)) {
+    frame.rip += 2;
+    frame.rcx = frame.rip;
+    frame.r11 = frame.rflags;
+    frame.original_rax = frame.rax;
+    return serve(thread, frame);
+  }
+  if (record.vector() == kPageFault &&
+      memory_handle_fault(record.fault_address, (record.fault_error & kErrorWrite) != 0,
+                          (record.fault_error & kErrorFetch) != 0)) {
+    return;
+  }
+  thread.frame = &frame;
+  force_signal(thread, signal_for(record));
+}
+
+// Where a faulting copy goes on, or 0 when `rip` is not one.
+uint64_t caught_at(uint64_t rip) {
+  const auto address = [](const char* label) { return reinterpret_cast<uint64_t>(label); };
+  if (rip == address(copy_bytes_fault_point)) return address(copy_bytes_caught);
+  if (rip == address(zero_bytes_fault_point)) return address(zero_bytes_caught);
+  if (rip == address(compare_exchange_fault_point)) return address(compare_exchange_caught);
+  return 0;
+}
+
+}  // namespace
+}  // namespace cloister::enclave
+
+using namespace cloister;           // NOLINT: the labels of entry.S are global
+using namespace cloister::enclave;  // NOLINT
+
+void kernel_system_call(UserFrame* frame) {
+  kernel_lock();
+  serve(current(), *frame);
+  kernel_unlock();
+}
+
+void kernel_user_exception(UserFrame* frame, const ExceptionRecord* record) {
+  if (!record->valid()) return;  // an event: return_to_user looks at `work`
+  kernel_lock();
+  handle_exception(current(), *frame, *record);
+  kernel_unlock();
+}
+
+void kernel_fault(ExceptionRecord* record) {
+  const bool page_fault = record->valid() && record->vector() == kPageFault;
+  if (page_fault && record->fault_address < boot_info().user_end) {
+    const bool held = kernel_lock_held();
+    if (!held) kernel_lock();
+    const bool supplied = memory_handle_fault(record->fault_address, (record->fault_error & kErrorWrite) != 0,
+                                              (record->fault_error & kErrorFetch) != 0);
+    if (!held) kernel_unlock();
+    if (supplied) return;
+    if (const uint64_t next = caught_at(record->rip); next != 0) {
+      record->rip = next;
+      return;
+    }
+  }
+  log(LogLevel::Fatal, "kernel fault: vector {}, address {x}, at {x}, stack {x}", record->vector(),
+      record->fault_address, record->rip, record->rsp);
+  panic("exceptions", 0, "fault in the kernel");
+}
+
+void kernel_lost(uint64_t rip) {
+  log(LogLevel::Fatal, "kernel fault off its stack at {x}", rip);
+  panic("exceptions", 0, "lost its stack");
+}
+
+void page_not_accepted() { panic("memory", 0, "the host added a page that is not as asked"); }
+
+void kernel_exit_work(UserFrame* frame) {
+  kernel_lock();
+  Thread& thread = current();
+  thread.frame = frame;
+  frame->rip = unpatched_rip(frame->rip);
+  __atomic_store_n(&thread.block->work, 0, __ATOMIC_SEQ_CST);
+  take_host_events();
+  run_timers();
+  if (thread.exiting) end_current_thread();
+  deliver_signals(thread, *frame);
+  if (thread.exiting) end_current_thread();
+  kernel_unlock();
+}

@@ -1,0 +1,271 @@
+#include "enclave/loader/start.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "crypto/sha256.h"
+#include "enclave/arch/boot.h"
+#include "enclave/arch/host.h"
+#include "enclave/arch/log.h"
+#include "enclave/arch/thread.h"
+#include "enclave/loader/patcher.h"
+#include "enclave/memory/manager.h"
+#include "enclave/process.h"
+#include "enclave/vfs/vfs.h"
+
+namespace cloister::enclave {
+namespace {
+
+constexpr uint64_t kMaxAgent = 64 << 20;  // bytes
+constexpr size_t kMaxScriptLine = 255;
+constexpr int kMaxScripts = 4;  // interpreters of interpreters, as Linux
+
+class FileSource : public ProgramSource {
+ public:
+  explicit FileSource(Ref<File> file) : file_(std::move(file)) {}
+  SysResult<size_t> read(uint64_t offset, MutableByteView out) override {
+    return file_->pread_kernel(offset, {out.data(), out.size()});
+  }
+  Inode* inode() override { return file_->inode(); }
+
+ private:
+  Ref<File> file_;
+};
+
+class MemorySource : public ProgramSource {
+ public:
+  explicit MemorySource(ByteView bytes) : bytes_(bytes) {}
+  SysResult<size_t> read(uint64_t offset, MutableByteView out) override {
+    if (offset >= bytes_.size()) return size_t{0};
+    const size_t size = std::min<uint64_t>(out.size(), bytes_.size() - offset);
+    std::memcpy(out.data(), bytes_.data() + offset, size);
+    return size;
+  }
+
+ private:
+  ByteView bytes_;
+};
+
+// "#!/bin/sh -e" of a script; empty for anything else.
+SysResult<std::string> script_line(ProgramSource& source) {
+  char head[kMaxScriptLine + 1] = {};
+  const size_t size = TRY(source.read(0, {reinterpret_cast<uint8_t*>(head), kMaxScriptLine}));
+  if (size < 3 || head[0] != '#' || head[1] != '!') return std::string();
+  const std::string_view text(head + 2, size - 2);
+  const size_t end = text.find('\n');
+  if (end == std::string_view::npos) return Errno::NoExec;
+  return std::string(text.substr(0, end));
+}
+
+std::string_view trim(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+std::string join_path(const std::string& cwd, const std::string& path) {
+  if (!path.empty() && path[0] == '/') return path;
+  return cwd == "/" ? "/" + path : cwd + "/" + path;
+}
+
+// A command without a slash is looked up as execvp does.
+std::string find_command(Process& process, const std::string& name,
+                         std::span<const std::string> environment) {
+  if (name.find('/') != std::string::npos) return join_path(process.cwd, name);
+  std::string search = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  for (const std::string& entry : environment) {
+    if (entry.starts_with("PATH=")) search = entry.substr(5);
+  }
+  for (size_t at = 0; at <= search.size();) {
+    const size_t end = std::min(search.find(':', at), search.size());
+    const std::string candidate = join_path(search.substr(at, end - at), name);
+    if (candidate[0] == '/' && open_path(process, candidate, 0, 0).ok()) return candidate;
+    at = end + 1;
+  }
+  return join_path(process.cwd, name);
+}
+
+// What a path comes to after its `#!` lines: the ELF file and its arguments.
+struct Command {
+  Ref<File> file;
+  std::string path;
+  std::vector<std::string> arguments;
+};
+
+SysResult<Command> resolve_scripts(Process& process, const std::string& path,
+                                   std::span<const std::string> arguments, std::string& why) {
+  Command command{nullptr, path, {arguments.begin(), arguments.end()}};
+  for (int depth = 0; depth < kMaxScripts; ++depth) {
+    auto file = open_path(process, command.path, 0, 0);
+    if (!file.ok()) {
+      why = command.path + " is not in the image";
+      return file.error();
+    }
+    command.file = std::move(file).value();
+    FileSource source(command.file);
+    const std::string line = TRY(script_line(source));
+    if (line.empty()) return command;
+    const std::string_view text = trim(line);
+    const size_t space = std::min(text.find_first_of(" \t"), text.size());
+    std::vector<std::string> next{std::string(text.substr(0, space))};
+    const std::string_view option = trim(text.substr(space));
+    if (!option.empty()) next.emplace_back(option);
+    next.push_back(command.path);
+    next.insert(next.end(), command.arguments.begin() + (command.arguments.empty() ? 0 : 1),
+                command.arguments.end());
+    command.path = next[0];
+    command.arguments = std::move(next);
+  }
+  why = path + ": too many interpreters";
+  return Errno::Loop;
+}
+
+ProgramImage image_of(Process& process, FileSource& source, const Command& command,
+                      std::span<const std::string> environment) {
+  ProgramImage image;
+  image.program = &source;
+  image.path = command.path;
+  image.arguments = command.arguments;
+  image.environment = environment;
+  image.stack_size = manifest().stack_size;
+  image.owner = process.memory_owner;
+  image.open_interpreter = [&process](const std::string& name) -> SysResult<std::unique_ptr<ProgramSource>> {
+    return std::unique_ptr<ProgramSource>(std::make_unique<FileSource>(TRY(open_path(process, name, 0, 0))));
+  };
+  return image;
+}
+
+// Loads `command` into the address space as it is.
+SysResult<UserEntry> load_command(Process& process, const Command& command,
+                                  std::span<const std::string> environment, std::string& why) {
+  FileSource source(command.file);
+  auto entry = load_program(image_of(process, source, command, environment), why);
+  if (!entry.ok()) {
+    why = command.path + ": " + why;
+    return entry;
+  }
+  process.executable = command.path;
+  process.arguments = command.arguments;
+  return entry;
+}
+
+SysResult<UserEntry> load_path(Process& process, const std::string& path,
+                               std::span<const std::string> arguments,
+                               std::span<const std::string> environment, std::string& why) {
+  const Command command = TRY(resolve_scripts(process, path, arguments, why));
+  return load_command(process, command, environment, why);
+}
+
+// execve(2): only a file with an execute bit, and only a regular one.
+SysResult<void> check_executable(Command& command) {
+  constexpr uint32_t kAnyExecute = 0111;
+  const Stat stat = TRY(command.file->stat());
+  if ((stat.mode & kTypeMask) != kTypeFile || (stat.mode & kAnyExecute) == 0) return Errno::Access;
+  return {};
+}
+
+}  // namespace
+
+namespace {
+
+// After vfork: the parent's program stays where it is, so one with fixed addresses may find them taken.
+SysResult<UserEntry> load_beside_parent(Process& process, const Command& command,
+                                        std::span<const std::string> environment) {
+  std::string why;
+  const int32_t parents = std::exchange(process.memory_owner, process.pid);
+  auto entry = load_command(process, command, environment, why);
+  if (entry.ok()) return entry;
+  patches_cleared(process.pid);
+  memory_clear(process.pid);
+  process.memory_owner = parents;
+  if (entry.error() != Errno::Exists) return entry;
+  log(LogLevel::Warning,
+      "{}: its fixed addresses are in use by another program of this enclave: link it with -pie",
+      command.path);
+  return Errno::NoMemory;
+}
+
+}  // namespace
+
+SysResult<UserEntry> replace_program(Process& process, const std::string& path,
+                                     std::span<const std::string> arguments,
+                                     std::span<const std::string> environment) {
+  std::string why;
+  Command command = TRY(resolve_scripts(process, path, arguments, why));
+  TRY(check_executable(command));
+  {
+    FileSource source(command.file);
+    TRY(check_program(image_of(process, source, command, environment), why));
+  }
+  if (process.memory_owner != process.pid) return load_beside_parent(process, command, environment);
+  // From here on there is no program to return to.
+  TRY(end_other_threads());
+  patches_cleared(process.memory_owner);
+  memory_clear(process.memory_owner);
+  auto entry = load_command(process, command, environment, why);
+  if (entry.ok()) return entry;
+  log(LogLevel::Error, "{}", why);
+  end_process(kSigKill);
+}
+
+SysResult<UserEntry> start_unattested(Process& process, std::string& why) {
+  TRY(open_console(process));
+  const std::string& entry = manifest().entry;
+  std::vector<std::string> arguments{entry};
+  arguments.insert(arguments.end(), launch_record().args.begin(), launch_record().args.end());
+  return load_path(process, entry, arguments, launch_record().environment, why);
+}
+
+SysResult<UserEntry> start_agent(Process& process, std::string& why) {
+  TRY(open_console(process));
+  why = "agent.elf is not the measured one";
+  const uint32_t folder = TRY(host::storage_bind("image"));
+  const uint32_t file = TRY(host::storage_open(folder, "agent.elf", 0));
+  const uint64_t size = TRY(host::storage_size(file));
+  if (size > kMaxAgent) return Errno::Io;
+  Bytes bytes(size);
+  for (uint64_t done = 0; done < size;) {
+    const size_t count =
+        TRY(host::storage_read(file, done, {bytes.data() + done, std::min<uint64_t>(size - done, 1 << 20)}));
+    if (count == 0) return Errno::Io;
+    done += count;
+  }
+  host::storage_close(file);
+  // Copied first, then checked, then used: the host can change its file at any time.
+  if (crypto::sha256(bytes) != manifest().agent_sha256) return Errno::Io;
+  why.clear();
+  MemorySource source(bytes);
+  const std::vector<std::string> arguments{"agent"};
+  ProgramImage image;
+  image.program = &source;
+  image.path = "agent";
+  image.agent = true;
+  image.owner = process.memory_owner;
+  image.arguments = arguments;
+  image.stack_size = 1 << 20;
+  process.executable = "/agent";  // absolute: a C library takes its folder from there
+  return load_program(image, why);
+}
+
+SysResult<UserEntry> start_from_config(Process& process, const boundary::EnclaveConfig& config,
+                                       std::string& why) {
+  for (const boundary::MountConfig& mount : config.mounts) {
+    if (auto mounted = mount_volume(mount, why); !mounted.ok()) {
+      why = "volume " + mount.name + " at " + mount.path + ": " + (why.empty() ? "cannot be opened" : why);
+      return mounted.error();
+    }
+  }
+  for (const boundary::InjectedFile& file : config.files) {
+    const auto written = write_injected_file(file.path, file.mode, file.content.expose());
+    if (!written.ok()) {
+      why = "cannot write the injected file " + file.path;
+      return written.error();
+    }
+  }
+  TRY(open_console(process));
+  process.cwd = config.working_directory;
+  const std::string path = find_command(process, config.argv[0], config.environment);
+  return load_path(process, path, config.argv, config.environment, why);
+}
+
+}  // namespace cloister::enclave

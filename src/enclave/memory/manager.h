@@ -1,0 +1,71 @@
+// The program's memory: one map of areas over the user part of ELRANGE, for all
+// processes together.
+//
+// An area is either committed (the enclave owns its pages) or only reserved (an address range that costs
+// nothing). Ordinary mappings are committed at once; reservations (PROT_NONE, MAP_NORESERVE, thread stacks,
+// huge ones) page by page when they are touched. The manifest's heap size bounds what anonymous memory is
+// committed. Every function here needs the kernel lock.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "enclave/sys_result.h"
+#include "enclave/vfs/file.h"
+#include "sgx/layout.h"
+
+namespace cloister::enclave {
+
+inline constexpr uint64_t kPage = 4096;
+inline constexpr uint32_t kProtRead = 1, kProtWrite = 2, kProtExecute = 4;
+
+struct AreaInfo {
+  uint32_t protection = 0;
+  bool lazy = false;      // pages appear when touched
+  bool file = false;      // not counted as heap
+  bool agent = false;     // the agent's: not counted as heap
+  int32_t owner = 0;      // Process::memory_owner: whose end or execve releases it
+  std::string_view name;  // for /proc/self/maps
+  uint64_t file_offset = 0;
+  Ref<File> shared;  // MAP_SHARED of this file: what is written here goes back to it
+};
+
+void memory_init(const sgx::BootInfo& boot, uint64_t heap_limit);
+
+// Page-aligned `size`. address 0: anywhere. `fixed` replaces what is there, `no_replace` refuses (EEXIST).
+SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& info, bool fixed = false,
+                               bool no_replace = false);
+SysResult<void> memory_unmap(uint64_t address, uint64_t size);
+SysResult<void> memory_protect(uint64_t address, uint64_t size, uint32_t protection);
+SysResult<uint64_t> memory_remap(uint64_t address, uint64_t old_size, uint64_t new_size, uint64_t flags,
+                                 uint64_t new_address);
+// MADV_DONTNEED: anonymous pages read as zero afterwards.
+SysResult<void> memory_discard(uint64_t address, uint64_t size);
+bool memory_mapped(uint64_t address, uint64_t size);  // every page belongs to an area
+
+// Shared mappings of files. There is no page cache that two addresses could show, so every mapping has pages
+// of its own: written ones are found by write protection and go back at msync, munmap, exit and before the
+// file is read; what is written to the file by other ways is copied into its mappings.
+SysResult<void> memory_write_back(uint64_t address, uint64_t size);  // msync(2)
+void memory_write_back_all();
+void memory_mark_clean(uint64_t address, uint64_t size);  // filled from the file
+void memory_before_file_read(Inode& inode);
+void memory_file_written(Inode& inode, uint64_t offset, ByteView data);
+
+// A program break, one for each owner. memory_set_break_start after loading; address 0 asks.
+void memory_set_break_start(int32_t owner, uint64_t address);
+uint64_t memory_break(int32_t owner, uint64_t address);
+
+// A fault of the program, or of a kernel copy of its memory. True: the page is there now, try again.
+bool memory_handle_fault(uint64_t address, bool write, bool execute);
+
+// The owner's program is gone (execve, exit): everything that it had mapped is released.
+void memory_clear(int32_t owner);
+int32_t memory_owner(uint64_t address);  // 0: nobody's
+
+uint64_t memory_heap_used();    // bytes
+uint64_t memory_heap_limit();   // bytes
+std::string memory_describe();  // the text of /proc/self/maps
+
+}  // namespace cloister::enclave

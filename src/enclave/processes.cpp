@@ -1,0 +1,121 @@
+#include "enclave/processes.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "enclave/arch/boot.h"
+#include "enclave/arch/thread.h"
+#include "enclave/loader/patcher.h"
+#include "enclave/memory/manager.h"
+#include "enclave/vfs/vfs.h"
+
+namespace cloister::enclave {
+namespace {
+
+constexpr uint64_t kIgnore = 1, kNoChildWait = 2;  // SIG_IGN, SA_NOCLDWAIT
+
+Process* find_below(Process& root, int32_t pid) {
+  if (root.pid == pid) return &root;
+  for (Process* child : root.children) {
+    if (Process* found = find_below(*child, pid)) return found;
+  }
+  return nullptr;
+}
+
+std::unique_ptr<Process> make_child(Process& parent) {
+  auto child = std::make_unique<Process>();
+  child->pid = next_thread_id();
+  child->parent = &parent;
+  child->signals.actions = parent.signals.actions;
+  child->files.copy_from(parent.files);
+  child->cwd = parent.cwd;
+  child->umask = parent.umask;
+  child->user = parent.user;
+  child->group = parent.group;
+  child->groups = parent.groups;
+  child->group_id = parent.group_id;
+  child->session = parent.session;
+  child->priority = parent.priority;
+  child->executable = parent.executable;
+  child->arguments = parent.arguments;
+  child->memory_owner = parent.memory_owner;
+  child->borrowing = true;
+  return child;
+}
+
+void drop_unwanted(Process& parent) {
+  std::erase_if(parent.children, [](Process* child) {
+    if (!child->unwanted || !child->finished || child->borrowing) return false;
+    delete child;
+    return true;
+  });
+}
+
+}  // namespace
+
+Process* find_process(int32_t pid) {
+  Process* root = user_process();
+  return root == nullptr ? nullptr : find_below(*root, pid);
+}
+
+SysResult<int64_t> borrow_memory(Thread& thread, const UserFrame& frame, uint64_t fs_base) {
+  Process& parent = *thread.process;
+  drop_unwanted(parent);
+  auto made = make_child(parent);
+  Process& child = *made;
+  Thread* started = nullptr;
+  if (auto result = start_thread(child, frame, fs_base); result.ok()) {
+    started = result.value();
+  } else {
+    child.files.close_all();
+    return result.error();
+  }
+  started->name = thread.name;
+  started->alternate_stack = thread.alternate_stack;
+  started->alternate_stack_size = thread.alternate_stack_size;
+  started->alternate_stack_flags = thread.alternate_stack_flags;
+  parent.children.push_back(made.release());
+  const int32_t pid = child.pid;
+  // The child may not be interrupted by us, so not by our signals either (vfork(2)).
+  while (child.borrowing) parent.child_changed.wait(kNoDeadline, false);
+  drop_unwanted(parent);
+  return pid;
+}
+
+void stop_borrowing(Process& process) {
+  if (!process.borrowing) return;
+  process.borrowing = false;
+  process.parent->child_changed.wake_all();
+}
+
+void finish_child(Process& process) {
+  Process& parent = *process.parent;
+  process.timers = nullptr;
+  process_close_files(process);
+  if (process.memory_owner == process.pid) {
+    patches_cleared(process.pid);
+    memory_clear(process.pid);
+  }
+  // Orphans get the program as their parent.
+  Process* root = user_process();
+  for (Process* child : process.children) {
+    child->parent = root;
+    root->children.push_back(child);
+  }
+  process.children.clear();
+  process.finished = true;
+  const SignalAction& action = parent.signals.actions[kSigChild - 1];
+  process.unwanted = action.handler == kIgnore || (action.flags & kNoChildWait) != 0;
+  stop_borrowing(process);
+  const uint32_t signal = process.exit_status & 0x7f;
+  SignalInfo info;
+  info.signal = kSigChild;
+  info.code = signal != 0 ? 2 : 1;  // CLD_KILLED, CLD_EXITED
+  info.pid = process.pid;
+  info.uid = process.user.real;
+  info.value = signal != 0 ? signal : process.exit_status >> 8 & 0xff;
+  send_signal(parent, info);
+  parent.child_changed.wake_all();
+}
+
+}  // namespace cloister::enclave

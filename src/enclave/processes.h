@@ -1,0 +1,27 @@
+// Processes that the program starts: vfork or posix_spawn, then execve (docs/adr/0007). Kernel lock held.
+#pragma once
+
+#include "enclave/arch/frame.h"
+#include "enclave/process.h"
+#include "enclave/sys_result.h"
+
+namespace cloister::enclave {
+
+// A process with this number among the program and its descendants; nullptr: none.
+Process* find_process(int32_t pid);
+// The program and every descendant that has not ended.
+template <class Visit>
+void for_each_process(Process& root, Visit visit) {
+  if (!root.finished) visit(root);
+  for (size_t i = 0; i < root.children.size(); ++i) for_each_process(*root.children[i], visit);
+}
+
+// A child that runs `frame` in the caller's memory. Returns, in the parent, when the child has another
+// program or has ended. Errors: Again (no thread left).
+SysResult<int64_t> borrow_memory(Thread& thread, const UserFrame& frame, uint64_t fs_base);
+// The child has a program of its own (execve): its parent goes on.
+void stop_borrowing(Process& process);
+// The last thread of a child is about to leave.
+void finish_child(Process& process);
+
+}  // namespace cloister::enclave

@@ -1,0 +1,222 @@
+// Reading and writing. Bytes go through a kernel buffer in pieces: the program's memory can change under us
+// at any time, and what is verified or encrypted must not.
+#include <algorithm>
+#include <vector>
+
+#include "enclave/arch/thread.h"
+#include "enclave/arch/user_copy.h"
+#include "enclave/process.h"
+#include "enclave/syscalls/file_calls.h"
+#include "enclave/syscalls/syscalls.h"
+
+namespace cloister::enclave {
+namespace {
+
+constexpr size_t kPiece = 256 << 10;
+constexpr size_t kSmallPiece = 4096;
+constexpr uint64_t kMaxTransfer = 0x7ffff000;  // MAX_RW_COUNT: more is transferred in several calls
+constexpr int32_t kMaxVectors = 1024;
+constexpr uint64_t kCurrentPosition = UINT64_MAX;
+
+// Small transfers stay on the stack.
+class Buffer {
+ public:
+  explicit Buffer(uint64_t size) {
+    if (size > kSmallPiece) large_.resize(std::min<uint64_t>(size, kPiece));
+  }
+  MutableByteView view() { return large_.empty() ? MutableByteView(small_) : MutableByteView(large_); }
+
+ private:
+  uint8_t small_[kSmallPiece];
+  Bytes large_;
+};
+
+enum class Direction : bool { Read, Write };
+
+// One contiguous user range. `offset` kCurrentPosition: the file's own.
+SysResult<uint64_t> transfer(File& file, Direction direction, uint64_t offset, uint64_t address,
+                             uint64_t size) {
+  if (!user_range_ok(address, size)) return Errno::Fault;
+  Buffer buffer(size);
+  uint64_t done = 0;
+  do {
+    const MutableByteView piece = buffer.view().first(std::min<uint64_t>(buffer.view().size(), size - done));
+    SysResult<size_t> count = size_t{0};
+    if (direction == Direction::Write) {
+      const auto copied = copy_from_user(piece.data(), address + done, piece.size());
+      if (!copied.ok()) return done > 0 ? SysResult<uint64_t>(done) : copied.error();
+      count = offset == kCurrentPosition ? file.write(piece) : file.pwrite_kernel(offset + done, piece);
+    } else {
+      count = offset == kCurrentPosition ? file.read(piece) : file.pread_kernel(offset + done, piece);
+    }
+    if (!count.ok()) return done > 0 ? SysResult<uint64_t>(done) : count.error();
+    if (direction == Direction::Read) TRY(copy_to_user(address + done, piece.data(), count.value()));
+    done += count.value();
+    if (count.value() < piece.size()) break;
+    // A pipe, socket or console gives what it has; only files are read on to the end of the buffer.
+    if (direction == Direction::Read && file.inode() == nullptr) break;
+  } while (done < size);
+  return done;
+}
+
+SysResult<Ref<File>> file_for(const Thread& thread, int32_t fd, Direction direction) {
+  Ref<File> file = TRY(thread.process->files.get(fd));
+  if (direction == Direction::Read ? !file->readable() : !file->writable()) return Errno::BadFile;
+  if (file->inode() != nullptr && direction == Direction::Read &&
+      (TRY(file->stat()).mode & kTypeMask) == kTypeFolder)
+    return Errno::IsDirectory;
+  return file;
+}
+
+SysResult<int64_t> simple(SyscallArgs& args, Direction direction, bool positioned) {
+  const Ref<File> file = TRY(file_for(args.thread, args.i32(0), direction));
+  if (positioned && args.i64(3) < 0) return Errno::Invalid;
+  const uint64_t offset = positioned ? args.a[3] : kCurrentPosition;
+  return static_cast<int64_t>(
+      TRY(transfer(*file, direction, offset, args.a[1], std::min(args.a[2], kMaxTransfer))));
+}
+
+enum : uint32_t { kHighPriority = 1, kDataSync = 2, kSync = 4, kAppend = 16 };  // RWF_…
+
+SysResult<int64_t> vectored(SyscallArgs& args, Direction direction, bool positioned, uint32_t flags = 0) {
+  const Ref<File> file = TRY(file_for(args.thread, args.i32(0), direction));
+  const auto vectors = TRY(load_vectors(args.a[1], args.a[2]));
+  if (positioned && args.i64(3) < 0) return Errno::Invalid;
+  if ((flags & ~(kHighPriority | kDataSync | kSync | kAppend)) != 0) return Errno::NotSupported;
+  uint64_t start = args.a[3];
+  if ((flags & kAppend) != 0 && direction == Direction::Write) {
+    if (positioned)
+      start = TRY(file->stat()).size;
+    else
+      TRY(file->seek(0, 2));
+  }
+  uint64_t done = 0;
+  for (const UserVector& vector : vectors) {
+    if (vector.size == 0) continue;
+    const uint64_t offset = positioned ? start + done : kCurrentPosition;
+    const auto count = transfer(*file, direction, offset, vector.base, vector.size);
+    if (!count.ok()) {
+      if (done > 0) break;
+      return count.error();
+    }
+    done += count.value();
+    if (count.value() < vector.size) break;
+    if (direction == Direction::Read && file->inode() == nullptr) break;
+  }
+  if ((flags & (kDataSync | kSync)) != 0 && direction == Direction::Write && file->inode() != nullptr)
+    TRY(file->inode()->sync());
+  return static_cast<int64_t>(done);
+}
+
+// preadv2(2): offset -1 is the file's own position.
+SysResult<int64_t> vectored_with_flags(SyscallArgs& args, Direction direction) {
+  return vectored(args, direction, args.i64(3) != -1, args.u32(5));
+}
+
+// Bytes from one file to another inside the kernel. Null offsets: the files' own positions.
+SysResult<uint64_t> copy_between(File& from, uint64_t* from_offset, File& to, uint64_t* to_offset,
+                                 uint64_t size) {
+  Bytes buffer(std::min<uint64_t>(std::max<uint64_t>(size, 1), kPiece));
+  uint64_t done = 0;
+  while (done < size) {
+    const MutableByteView piece =
+        MutableByteView(buffer).first(std::min<uint64_t>(buffer.size(), size - done));
+    const auto got = from_offset == nullptr ? from.read(piece) : from.pread_kernel(*from_offset, piece);
+    if (!got.ok()) return done > 0 ? SysResult<uint64_t>(done) : got.error();
+    if (got.value() == 0) break;
+    size_t written = 0;
+    while (written < got.value()) {
+      const ByteView rest = ByteView(piece).subspan(written, got.value() - written);
+      const auto put = to_offset == nullptr ? to.write(rest) : to.pwrite_kernel(*to_offset, rest);
+      if (!put.ok()) {
+        // What was read and not written is read again by the next call.
+        if (from_offset == nullptr) static_cast<void>(from.seek(-static_cast<int64_t>(rest.size()), 1));
+        return done > 0 ? SysResult<uint64_t>(done) : put.error();
+      }
+      written += put.value();
+      done += put.value();
+      if (from_offset != nullptr) *from_offset += put.value();
+      if (to_offset != nullptr) *to_offset += put.value();
+    }
+    if (got.value() < piece.size()) break;
+  }
+  return done;
+}
+
+// An optional user offset: loaded before, stored after.
+class UserOffset {
+ public:
+  SysResult<void> load(uint64_t address) {
+    address_ = address;
+    if (address_ == 0) return {};
+    value_ = TRY(load_user<uint64_t>(address_));
+    if (static_cast<int64_t>(value_) < 0) return Errno::Invalid;
+    return {};
+  }
+  uint64_t* get() { return address_ == 0 ? nullptr : &value_; }
+  SysResult<void> store() const { return address_ == 0 ? SysResult<void>() : store_user(address_, value_); }
+
+ private:
+  uint64_t address_ = 0, value_ = 0;
+};
+
+}  // namespace
+
+SysResult<std::vector<UserVector>> load_vectors(uint64_t address, uint64_t count) {
+  if (count > kMaxVectors) return Errno::Invalid;
+  std::vector<UserVector> vectors(count);
+  if (count != 0) TRY(copy_from_user(vectors.data(), address, count * sizeof(UserVector)));
+  uint64_t total = 0;
+  for (UserVector& vector : vectors) {
+    if (static_cast<int64_t>(vector.size) < 0) return Errno::Invalid;
+    vector.size = std::min(vector.size, kMaxTransfer - total);
+    total += vector.size;
+  }
+  return vectors;
+}
+
+SysResult<int64_t> sys_read(SyscallArgs& args) { return simple(args, Direction::Read, false); }
+SysResult<int64_t> sys_write(SyscallArgs& args) { return simple(args, Direction::Write, false); }
+SysResult<int64_t> sys_pread64(SyscallArgs& args) { return simple(args, Direction::Read, true); }
+SysResult<int64_t> sys_pwrite64(SyscallArgs& args) { return simple(args, Direction::Write, true); }
+SysResult<int64_t> sys_readv(SyscallArgs& args) { return vectored(args, Direction::Read, false); }
+SysResult<int64_t> sys_writev(SyscallArgs& args) { return vectored(args, Direction::Write, false); }
+SysResult<int64_t> sys_preadv(SyscallArgs& args) { return vectored(args, Direction::Read, true); }
+SysResult<int64_t> sys_pwritev(SyscallArgs& args) { return vectored(args, Direction::Write, true); }
+
+SysResult<int64_t> sys_preadv2(SyscallArgs& args) { return vectored_with_flags(args, Direction::Read); }
+SysResult<int64_t> sys_pwritev2(SyscallArgs& args) { return vectored_with_flags(args, Direction::Write); }
+
+SysResult<int64_t> sys_lseek(SyscallArgs& args) {
+  const Ref<File> file = TRY(args.thread.process->files.get(args.i32(0)));
+  return static_cast<int64_t>(TRY(file->seek(args.i64(1), args.i32(2))));
+}
+
+SysResult<int64_t> sys_sendfile(SyscallArgs& args) {
+  const Ref<File> to = TRY(file_for(args.thread, args.i32(0), Direction::Write));
+  const Ref<File> from = TRY(file_for(args.thread, args.i32(1), Direction::Read));
+  if (from->inode() == nullptr) return Errno::Invalid;
+  UserOffset offset;
+  TRY(offset.load(args.a[2]));
+  const uint64_t done =
+      TRY(copy_between(*from, offset.get(), *to, nullptr, std::min(args.a[3], kMaxTransfer)));
+  TRY(offset.store());
+  return static_cast<int64_t>(done);
+}
+
+SysResult<int64_t> sys_copy_file_range(SyscallArgs& args) {
+  const Ref<File> from = TRY(file_for(args.thread, args.i32(0), Direction::Read));
+  const Ref<File> to = TRY(file_for(args.thread, args.i32(2), Direction::Write));
+  if (args.a[5] != 0 || from->inode() == nullptr || to->inode() == nullptr) return Errno::Invalid;
+  if ((to->flags() & kOpenAppend) != 0) return Errno::BadFile;
+  UserOffset from_offset, to_offset;
+  TRY(from_offset.load(args.a[1]));
+  TRY(to_offset.load(args.a[3]));
+  const uint64_t done =
+      TRY(copy_between(*from, from_offset.get(), *to, to_offset.get(), std::min(args.a[4], kMaxTransfer)));
+  TRY(from_offset.store());
+  TRY(to_offset.store());
+  return static_cast<int64_t>(done);
+}
+
+}  // namespace cloister::enclave

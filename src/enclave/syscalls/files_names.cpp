@@ -1,0 +1,350 @@
+// Changing names and what inodes carry: folders, links, renames, modes, owners, times, sizes, durability.
+#include <algorithm>
+#include <string>
+
+#include "enclave/arch/thread.h"
+#include "enclave/arch/user_copy.h"
+#include "enclave/process.h"
+#include "enclave/syscalls/file_calls.h"
+#include "enclave/syscalls/syscalls.h"
+#include "enclave/vfs/mounts.h"
+#include "enclave/vfs/vfs.h"
+
+namespace cloister::enclave {
+namespace {
+
+Process& process_of(SyscallArgs& args) { return *args.thread.process; }
+
+// The place of a name that does not exist yet.
+SysResult<Place> new_place(SyscallArgs& args, int32_t folder, uint64_t path, bool folder_wanted) {
+  const std::string name = TRY(string_from_user(path));
+  Place place = TRY(resolve(process_of(args), folder, name, LastLink::Keep));
+  if (place.inode) return Errno::Exists;
+  if (place.must_be_folder && !folder_wanted) return Errno::NoEntry;
+  if (mount_read_only(place.path)) return Errno::ReadOnly;
+  return place;
+}
+
+// The place of a name that is to vanish: it exists and is neither "." nor a mount point.
+SysResult<Place> old_place(SyscallArgs& args, int32_t folder, uint64_t path) {
+  const std::string name = TRY(string_from_user(path));
+  Place place = TRY(resolve_existing(process_of(args), folder, name, LastLink::Keep));
+  if (mount_read_only(place.path)) return Errno::ReadOnly;
+  if (place.name == ".") return place.path == "/" ? Errno::Busy : Errno::Invalid;
+  if (mount_at(place.path)) return Errno::Busy;
+  return place;
+}
+
+SysResult<int64_t> make_folder(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t mode) {
+  const Place place = TRY(new_place(args, folder, path, true));
+  TRY(place.parent->create(place.name, kTypeFolder | (mode & 01777 & ~process_of(args).umask)));
+  return 0;
+}
+
+SysResult<int64_t> remove(SyscallArgs& args, int32_t folder, uint64_t path, bool is_folder) {
+  const Place place = TRY(old_place(args, folder, path));
+  if (is_folder) {
+    TRY(place.parent->remove_folder(place.name));
+  } else {
+    if (place.must_be_folder) return Errno::IsDirectory;
+    TRY(place.parent->unlink(place.name));
+  }
+  return 0;
+}
+
+SysResult<int64_t> rename_at(SyscallArgs& args, int32_t from_folder, uint64_t from_path, int32_t to_folder,
+                             uint64_t to_path, uint32_t flags) {
+  const Place from = TRY(old_place(args, from_folder, from_path));
+  const std::string name = TRY(string_from_user(to_path));
+  const Place to = TRY(resolve(process_of(args), to_folder, name, LastLink::Keep));
+  if (to.name == "." || mount_at(to.path)) return Errno::Busy;
+  if (mount_read_only(to.path)) return Errno::ReadOnly;
+  if (from.parent->file_system() != to.parent->file_system()) return Errno::CrossDevice;
+  const bool folder = (TRY(from.inode->stat()).mode & kTypeMask) == kTypeFolder;
+  // The new name is a folder on the way to the old one.
+  if (from.path.size() > to.path.size() && from.path.starts_with(to.path) && from.path[to.path.size()] == '/')
+    return Errno::NotEmpty;
+  if (to.must_be_folder && !folder) return Errno::NotDirectory;
+  TRY(from.parent->rename(from.name, *to.parent, to.name, flags));
+  return 0;
+}
+
+SysResult<int64_t> link_at(SyscallArgs& args, int32_t from_folder, uint64_t from_path, int32_t to_folder,
+                           uint64_t to_path, uint64_t flags) {
+  const std::string name = TRY(string_from_user(from_path));
+  const LastLink last = (flags & kAtFollow) != 0 ? LastLink::Follow : LastLink::Keep;
+  const Place from = TRY(resolve_existing(process_of(args), from_folder, name, last));
+  const Place to = TRY(new_place(args, to_folder, to_path, false));
+  if (from.inode->file_system() != to.parent->file_system()) return Errno::CrossDevice;
+  if ((TRY(from.inode->stat()).mode & kTypeMask) == kTypeFolder) return Errno::Perm;
+  TRY(to.parent->link(to.name, *from.inode));
+  return 0;
+}
+
+SysResult<int64_t> symlink_at(SyscallArgs& args, uint64_t target, int32_t folder, uint64_t path) {
+  const std::string text = TRY(string_from_user(target));
+  if (text.empty()) return Errno::NoEntry;
+  const Place place = TRY(new_place(args, folder, path, false));
+  TRY(place.parent->symlink(place.name, text));
+  return 0;
+}
+
+SysResult<Ref<Inode>> changeable(File& file) {
+  if (file.inode() == nullptr) return Errno::Invalid;
+  if (!file.path().empty() && mount_read_only(file.path())) return Errno::ReadOnly;
+  return Ref<Inode>(file.inode());
+}
+
+SysResult<int64_t> make_node(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t mode) {
+  const uint32_t type = mode & kTypeMask;
+  if (type != kTypeFile && type != 0) return Errno::Perm;
+  const Place place = TRY(new_place(args, folder, path, false));
+  TRY(place.parent->create(place.name, kTypeFile | (mode & 07777 & ~process_of(args).umask)));
+  return 0;
+}
+
+// An inode for a change, by path or, with an empty path that may be, by descriptor.
+SysResult<Ref<Inode>> changeable(SyscallArgs& args, int32_t folder, uint64_t path, uint64_t flags) {
+  std::string name;
+  if (path != 0) name = TRY(string_from_user(path));
+  if (name.empty() && (path == 0 || (flags & kAtEmptyPath) != 0)) {
+    const Ref<File> file = TRY(process_of(args).files.get(folder));
+    return changeable(*file);
+  }
+  const LastLink last = (flags & kAtNoFollow) != 0 ? LastLink::Keep : LastLink::Follow;
+  const Place place = TRY(resolve_existing(process_of(args), folder, name, last));
+  // /proc/self/fd/N: how glibc changes the mode of what must not be a link.
+  if (last == LastLink::Follow && place.inode->is_magic_link()) {
+    const Ref<File> file = TRY(place.inode->open_special(kOpenPath));
+    return changeable(*file);
+  }
+  if (mount_read_only(place.path)) return Errno::ReadOnly;
+  return place.inode;
+}
+
+SysResult<int64_t> change_mode(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t mode,
+                               uint64_t flags) {
+  AttributeChange change;
+  change.mode = &mode;
+  TRY(TRY(changeable(args, folder, path, flags))->change(change));
+  return 0;
+}
+
+SysResult<int64_t> change_owner(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t uid, uint32_t gid,
+                                uint64_t flags) {
+  AttributeChange change;
+  if (uid != UINT32_MAX) change.uid = &uid;
+  if (gid != UINT32_MAX) change.gid = &gid;
+  TRY(TRY(changeable(args, folder, path, flags))->change(change));
+  return 0;
+}
+
+// times: {access, modification}; null: both are now.
+SysResult<int64_t> change_times(SyscallArgs& args, int32_t folder, uint64_t path, const TimeSpec* times,
+                                uint64_t flags) {
+  constexpr int64_t kNow = 0x3fffffff, kOmit = 0x3ffffffe;  // UTIME_NOW, UTIME_OMIT
+  const TimeSpec now = to_timespec(realtime_ns());
+  TimeSpec set[2] = {now, now};
+  bool change_it[2] = {true, true};
+  for (int i = 0; times != nullptr && i < 2; ++i) {
+    const int64_t nanoseconds = times[i].nanoseconds;
+    change_it[i] = nanoseconds != kOmit;
+    if (nanoseconds == kNow || nanoseconds == kOmit) continue;
+    if (nanoseconds < 0 || nanoseconds >= static_cast<int64_t>(kSecond)) return Errno::Invalid;
+    set[i] = times[i];
+  }
+  AttributeChange change;
+  if (change_it[0]) change.accessed = &set[0];
+  if (change_it[1]) change.modified = &set[1];
+  TRY(TRY(changeable(args, folder, path, flags))->change(change));
+  return 0;
+}
+
+struct MicroTime {  // struct timeval
+  int64_t seconds, microseconds;
+};
+SysResult<int64_t> change_micro_times(SyscallArgs& args, int32_t folder, uint64_t path, uint64_t times) {
+  if (times == 0) return change_times(args, folder, path, nullptr, 0);
+  struct Pair {
+    MicroTime both[2];
+  };
+  const auto pair = TRY(load_user<Pair>(times));
+  TimeSpec out[2];
+  for (int i = 0; i < 2; ++i) {
+    if (pair.both[i].microseconds < 0 || pair.both[i].microseconds >= 1000000) return Errno::Invalid;
+    out[i] = {pair.both[i].seconds, pair.both[i].microseconds * 1000};
+  }
+  return change_times(args, folder, path, out, 0);
+}
+
+SysResult<Ref<File>> writable_file(SyscallArgs& args) {
+  Ref<File> file = TRY(process_of(args).files.get(args.i32(0)));
+  if (!file->writable()) return Errno::Invalid;
+  if (file->inode() == nullptr) return Errno::Invalid;
+  return file;
+}
+
+SysResult<void> zero_fill(File& file, uint64_t begin, uint64_t end) {
+  const Bytes zeros(64 << 10);
+  while (begin < end) {
+    const size_t count =
+        TRY(file.pwrite_kernel(begin, ByteView(zeros).first(std::min<uint64_t>(zeros.size(), end - begin))));
+    if (count == 0) return Errno::NoSpace;
+    begin += count;
+  }
+  return {};
+}
+
+SysResult<int64_t> sync_file(SyscallArgs& args) {
+  const Ref<File> file = TRY(process_of(args).files.get(args.i32(0)));
+  if (file->inode() == nullptr) return Errno::Invalid;
+  TRY(file->inode()->sync());
+  return 0;
+}
+
+}  // namespace
+
+SysResult<int64_t> sys_mkdir(SyscallArgs& args) { return make_folder(args, kAtCwd, args.a[0], args.u32(1)); }
+SysResult<int64_t> sys_mkdirat(SyscallArgs& args) {
+  return make_folder(args, args.i32(0), args.a[1], args.u32(2));
+}
+SysResult<int64_t> sys_rmdir(SyscallArgs& args) { return remove(args, kAtCwd, args.a[0], true); }
+SysResult<int64_t> sys_unlink(SyscallArgs& args) { return remove(args, kAtCwd, args.a[0], false); }
+SysResult<int64_t> sys_unlinkat(SyscallArgs& args) {
+  if ((args.a[2] & ~kAtRemoveFolder) != 0) return Errno::Invalid;
+  return remove(args, args.i32(0), args.a[1], args.a[2] != 0);
+}
+SysResult<int64_t> sys_rename(SyscallArgs& args) {
+  return rename_at(args, kAtCwd, args.a[0], kAtCwd, args.a[1], 0);
+}
+SysResult<int64_t> sys_renameat(SyscallArgs& args) {
+  return rename_at(args, args.i32(0), args.a[1], args.i32(2), args.a[3], 0);
+}
+SysResult<int64_t> sys_renameat2(SyscallArgs& args) {
+  return rename_at(args, args.i32(0), args.a[1], args.i32(2), args.a[3], args.u32(4));
+}
+SysResult<int64_t> sys_link(SyscallArgs& args) {
+  return link_at(args, kAtCwd, args.a[0], kAtCwd, args.a[1], 0);
+}
+SysResult<int64_t> sys_linkat(SyscallArgs& args) {
+  return link_at(args, args.i32(0), args.a[1], args.i32(2), args.a[3], args.a[4]);
+}
+SysResult<int64_t> sys_symlink(SyscallArgs& args) { return symlink_at(args, args.a[0], kAtCwd, args.a[1]); }
+SysResult<int64_t> sys_symlinkat(SyscallArgs& args) {
+  return symlink_at(args, args.a[0], args.i32(1), args.a[2]);
+}
+
+SysResult<int64_t> sys_mknod(SyscallArgs& args) { return make_node(args, kAtCwd, args.a[0], args.u32(1)); }
+SysResult<int64_t> sys_mknodat(SyscallArgs& args) {
+  return make_node(args, args.i32(0), args.a[1], args.u32(2));
+}
+
+SysResult<int64_t> sys_chdir(SyscallArgs& args) {
+  const std::string name = TRY(string_from_user(args.a[0]));
+  const Place place = TRY(resolve_existing(process_of(args), kAtCwd, name, LastLink::Follow));
+  if ((TRY(place.inode->stat()).mode & kTypeMask) != kTypeFolder) return Errno::NotDirectory;
+  process_of(args).cwd = place.path;
+  return 0;
+}
+SysResult<int64_t> sys_fchdir(SyscallArgs& args) {
+  const Ref<File> file = TRY(process_of(args).files.get(args.i32(0)));
+  if (file->inode() == nullptr || (TRY(file->stat()).mode & kTypeMask) != kTypeFolder)
+    return Errno::NotDirectory;
+  process_of(args).cwd = file->path();
+  return 0;
+}
+
+SysResult<int64_t> sys_chmod(SyscallArgs& args) {
+  return change_mode(args, kAtCwd, args.a[0], args.u32(1), 0);
+}
+SysResult<int64_t> sys_fchmod(SyscallArgs& args) { return change_mode(args, args.i32(0), 0, args.u32(1), 0); }
+SysResult<int64_t> sys_fchmodat(SyscallArgs& args) {
+  return change_mode(args, args.i32(0), args.a[1], args.u32(2), 0);
+}
+SysResult<int64_t> sys_chown(SyscallArgs& args) {
+  return change_owner(args, kAtCwd, args.a[0], args.u32(1), args.u32(2), 0);
+}
+SysResult<int64_t> sys_lchown(SyscallArgs& args) {
+  return change_owner(args, kAtCwd, args.a[0], args.u32(1), args.u32(2), kAtNoFollow);
+}
+SysResult<int64_t> sys_fchown(SyscallArgs& args) {
+  return change_owner(args, args.i32(0), 0, args.u32(1), args.u32(2), 0);
+}
+SysResult<int64_t> sys_fchownat(SyscallArgs& args) {
+  return change_owner(args, args.i32(0), args.a[1], args.u32(2), args.u32(3), args.a[4]);
+}
+
+SysResult<int64_t> sys_utimensat(SyscallArgs& args) {
+  if (args.a[2] == 0) return change_times(args, args.i32(0), args.a[1], nullptr, args.a[3]);
+  struct Pair {
+    TimeSpec both[2];
+  };
+  const auto pair = TRY(load_user<Pair>(args.a[2]));
+  return change_times(args, args.i32(0), args.a[1], pair.both, args.a[3]);
+}
+SysResult<int64_t> sys_utimes(SyscallArgs& args) {
+  return change_micro_times(args, kAtCwd, args.a[0], args.a[1]);
+}
+SysResult<int64_t> sys_futimesat(SyscallArgs& args) {
+  return change_micro_times(args, args.i32(0), args.a[1], args.a[2]);
+}
+
+SysResult<int64_t> sys_utime(SyscallArgs& args) {
+  if (args.a[1] == 0) return change_times(args, kAtCwd, args.a[0], nullptr, 0);
+  struct Pair {
+    int64_t both[2];
+  };
+  const auto pair = TRY(load_user<Pair>(args.a[1]));
+  const TimeSpec times[2] = {{pair.both[0], 0}, {pair.both[1], 0}};
+  return change_times(args, kAtCwd, args.a[0], times, 0);
+}
+
+SysResult<int64_t> sys_truncate(SyscallArgs& args) {
+  if (args.i64(1) < 0) return Errno::Invalid;
+  const Ref<Inode> inode = TRY(changeable(args, kAtCwd, args.a[0], 0));
+  TRY(inode->truncate(args.a[1]));
+  return 0;
+}
+SysResult<int64_t> sys_ftruncate(SyscallArgs& args) {
+  if (args.i64(1) < 0) return Errno::Invalid;
+  TRY(TRY(writable_file(args))->inode()->truncate(args.a[1]));
+  return 0;
+}
+
+SysResult<int64_t> sys_fallocate(SyscallArgs& args) {
+  constexpr uint32_t kKeepSize = 1, kPunchHole = 2, kZeroRange = 16;
+  const uint32_t mode = args.u32(1);
+  const bool zero = (mode & (kPunchHole | kZeroRange)) != 0;
+  if (args.i64(2) < 0 || args.i64(3) <= 0) return Errno::Invalid;
+  if ((mode & ~(kKeepSize | kPunchHole | kZeroRange)) != 0) return Errno::NotSupported;
+  if ((mode & kPunchHole) != 0 && ((mode & kKeepSize) == 0 || (mode & kZeroRange) != 0))
+    return Errno::NotSupported;
+  const Ref<File> file = TRY(process_of(args).files.get(args.i32(0)));
+  if (!file->writable()) return Errno::BadFile;
+  if (file->inode() == nullptr) return Errno::NoDevice;
+  const uint64_t end = args.a[2] + args.a[3];
+  if (static_cast<int64_t>(end) < 0) return Errno::FileTooBig;
+  const uint64_t size = TRY(file->stat()).size;
+  if (zero) TRY(zero_fill(*file, args.a[2], std::min(end, size)));
+  if ((mode & kKeepSize) == 0 && size < end) TRY(file->inode()->truncate(end));
+  return 0;
+}
+
+SysResult<int64_t> sys_fsync(SyscallArgs& args) { return sync_file(args); }
+SysResult<int64_t> sys_fdatasync(SyscallArgs& args) { return sync_file(args); }
+SysResult<int64_t> sys_syncfs(SyscallArgs& args) { return sync_file(args); }
+SysResult<int64_t> sys_sync_file_range(SyscallArgs& args) { return sync_file(args); }
+SysResult<int64_t> sys_sync(SyscallArgs&) {
+  static_cast<void>(vfs_sync());  // sync(2) reports nothing
+  return 0;
+}
+SysResult<int64_t> sys_fadvise64(SyscallArgs& args) {
+  TRY(process_of(args).files.get(args.i32(0)));
+  return 0;
+}
+SysResult<int64_t> sys_readahead(SyscallArgs& args) {
+  TRY(process_of(args).files.get(args.i32(0)));
+  return 0;
+}
+
+}  // namespace cloister::enclave

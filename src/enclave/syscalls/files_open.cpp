@@ -1,0 +1,230 @@
+// Descriptors: open, close, duplicate, fcntl, ioctl.
+#include <algorithm>
+
+#include "enclave/arch/log.h"
+#include "enclave/arch/thread.h"
+#include "enclave/arch/user_copy.h"
+#include "enclave/process.h"
+#include "enclave/syscalls/syscalls.h"
+#include "enclave/vfs/locks.h"
+#include "enclave/vfs/vfs.h"
+
+namespace cloister::enclave {
+namespace {
+
+SysResult<int64_t> open_common(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t flags,
+                               uint32_t mode) {
+  const std::string name = TRY(string_from_user(path));
+  Process& process = *args.thread.process;
+  const Ref<File> file = TRY(open_at(process, folder, name, flags, mode));
+  return TRY(process.files.add(file, (flags & kOpenCloseOnExec) != 0));
+}
+
+// struct flock
+struct Lock {
+  int16_t type, whence;
+  int32_t padding;
+  int64_t start, length;
+  int32_t pid, padding2;
+};
+enum : int16_t { kReadLock = 0, kWriteLock = 1, kUnlocked = 2 };  // F_RDLCK…
+
+SysResult<FileLock> lock_range(File& file, const Lock& lock) {
+  int64_t base = 0;
+  if (lock.whence == 1) base = static_cast<int64_t>(TRY(file.seek(0, 1)));
+  if (lock.whence == 2) base = static_cast<int64_t>(TRY(file.stat()).size);
+  int64_t begin = base + lock.start, end = begin + lock.length;
+  if (lock.length < 0) std::swap(begin, end);
+  if (begin < 0) return Errno::Invalid;
+  FileLock range;
+  range.begin = static_cast<uint64_t>(begin);
+  range.end = lock.length == 0 ? UINT64_MAX : static_cast<uint64_t>(end);
+  range.type = lock.type == kReadLock    ? LockType::Shared
+               : lock.type == kWriteLock ? LockType::Exclusive
+                                         : LockType::None;
+  return range;
+}
+
+enum class LockAction : uint8_t { Ask, Set, SetWait };
+
+SysResult<int64_t> record_lock(SyscallArgs& args, LockAction action, bool description) {
+  const Ref<File> file = TRY(args.thread.process->files.get(args.i32(0)));
+  auto lock = TRY(load_user<Lock>(args.a[2]));
+  if (lock.type < 0 || lock.type > kUnlocked || lock.whence < 0 || lock.whence > 2) return Errno::Invalid;
+  if (description && lock.pid != 0) return Errno::Invalid;
+  FileLock wanted = TRY(lock_range(*file, lock));
+  wanted.owner = description ? static_cast<const void*>(file.get()) : &args.thread.process->files;
+  wanted.pid = description ? -1 : args.thread.process->pid;
+  if (action != LockAction::Ask) {
+    if (lock.type == kReadLock && !file->readable()) return Errno::BadFile;
+    if (lock.type == kWriteLock && !file->writable()) return Errno::BadFile;
+    TRY(set_lock(*file, LockSpace::Record, wanted, action == LockAction::SetWait));
+    return 0;
+  }
+  if (lock.type == kUnlocked) return Errno::Invalid;
+  const FileLock other = TRY(conflicting_lock(*file, LockSpace::Record, wanted));
+  if (other.type == LockType::None) {
+    lock.type = kUnlocked;
+  } else {
+    lock.type = other.type == LockType::Shared ? kReadLock : kWriteLock;
+    lock.whence = 0;
+    lock.start = static_cast<int64_t>(other.begin);
+    lock.length = other.end == UINT64_MAX ? 0 : static_cast<int64_t>(other.end - other.begin);
+    lock.pid = other.pid;
+  }
+  TRY(store_user(args.a[2], lock));
+  return 0;
+}
+
+SysResult<int64_t> duplicate(Process& process, int32_t from, int32_t to, bool close_on_exec) {
+  const Ref<File> file = TRY(process.files.get(from));
+  if (to < 0 || to >= FdTable::kLimit) return Errno::BadFile;
+  TRY(process.files.set(to, file, close_on_exec));
+  return to;
+}
+
+}  // namespace
+
+SysResult<int64_t> sys_open(SyscallArgs& args) {
+  return open_common(args, kAtCwd, args.a[0], args.u32(1), args.u32(2));
+}
+SysResult<int64_t> sys_openat(SyscallArgs& args) {
+  return open_common(args, args.i32(0), args.a[1], args.u32(2), args.u32(3));
+}
+SysResult<int64_t> sys_creat(SyscallArgs& args) {
+  return open_common(args, kAtCwd, args.a[0], kOpenWrite | kOpenCreate | kOpenTruncate, args.u32(1));
+}
+
+SysResult<int64_t> sys_close(SyscallArgs& args) {
+  TRY(args.thread.process->files.close(args.i32(0)));
+  return 0;
+}
+
+SysResult<int64_t> sys_close_range(SyscallArgs& args) {
+  constexpr uint32_t kCloseOnExec = 4, kUnshare = 2;
+  const uint32_t first = args.u32(0), last = args.u32(1);
+  if (first > last || (args.u32(2) & ~(kCloseOnExec | kUnshare)) != 0) return Errno::Invalid;
+  FdTable& files = args.thread.process->files;
+  for (int32_t fd : files.open_list()) {
+    if (static_cast<uint32_t>(fd) < first || static_cast<uint32_t>(fd) > last) continue;
+    if ((args.u32(2) & kCloseOnExec) != 0) {
+      TRY(files.set_close_on_exec(fd, true));
+    } else {
+      static_cast<void>(files.close(fd));  // close_range(2): errors of closing are not reported
+    }
+  }
+  return 0;
+}
+
+SysResult<int64_t> sys_dup(SyscallArgs& args) {
+  FdTable& files = args.thread.process->files;
+  const Ref<File> file = TRY(files.get(args.i32(0)));
+  return TRY(files.add(file, false));
+}
+SysResult<int64_t> sys_dup2(SyscallArgs& args) {
+  if (args.i32(0) == args.i32(1)) {
+    TRY(args.thread.process->files.get(args.i32(0)));
+    return args.i32(1);
+  }
+  return duplicate(*args.thread.process, args.i32(0), args.i32(1), false);
+}
+SysResult<int64_t> sys_dup3(SyscallArgs& args) {
+  if (args.i32(0) == args.i32(1) || (args.u32(2) & ~kOpenCloseOnExec) != 0) return Errno::Invalid;
+  return duplicate(*args.thread.process, args.i32(0), args.i32(1), args.u32(2) != 0);
+}
+
+SysResult<int64_t> sys_fcntl(SyscallArgs& args) {
+  enum : int32_t {
+    kDup = 0,
+    kGetFd = 1,
+    kSetFd = 2,
+    kGetFlags = 3,
+    kSetFlags = 4,
+    kGetLock = 5,
+    kSetLock = 6,
+    kSetLockWait = 7,
+    kSetOwner = 8,
+    kGetOwner = 9,
+    kOfdGetLock = 36,
+    kOfdSetLock = 37,
+    kOfdSetLockWait = 38,
+    kDupCloseOnExec = 1030,
+    kGetPipeSize = 1032
+  };
+  constexpr uint32_t kLargeFile = 0100000;
+  FdTable& files = args.thread.process->files;
+  const Ref<File> file = TRY(files.get(args.i32(0)));
+  switch (args.i32(1)) {
+    case kDup:
+    case kDupCloseOnExec:
+      return TRY(files.add(file, args.i32(1) == kDupCloseOnExec, args.i32(2)));
+    case kGetFd:
+      return TRY(files.close_on_exec(args.i32(0))) ? 1 : 0;
+    case kSetFd:
+      TRY(files.set_close_on_exec(args.i32(0), (args.a[2] & 1) != 0));
+      return 0;
+    case kGetFlags:
+      return file->flags() | kLargeFile;
+    case kSetFlags:
+      file->set_status_flags(args.u32(2));
+      return 0;
+    case kGetLock:
+    case kOfdGetLock:
+      return record_lock(args, LockAction::Ask, args.i32(1) == kOfdGetLock);
+    case kSetLock:
+    case kOfdSetLock:
+      return record_lock(args, LockAction::Set, args.i32(1) == kOfdSetLock);
+    case kSetLockWait:
+    case kOfdSetLockWait:
+      return record_lock(args, LockAction::SetWait, args.i32(1) == kOfdSetLockWait);
+    case kSetOwner:
+      return 0;
+    case kGetOwner:
+      return args.thread.process->pid;
+    case kGetPipeSize:
+      return file->inode() == nullptr ? SysResult<int64_t>(65536) : Errno::BadFile;
+    default:
+      return Errno::Invalid;
+  }
+}
+
+SysResult<int64_t> sys_flock(SyscallArgs& args) {
+  enum : uint32_t { kShared = 1, kExclusive = 2, kDontWait = 4, kUnlock = 8 };
+  const Ref<File> file = TRY(args.thread.process->files.get(args.i32(0)));
+  const uint32_t operation = args.u32(1) & ~uint32_t{kDontWait};
+  FileLock wanted;
+  wanted.owner = file.get();
+  wanted.pid = args.thread.process->pid;
+  if (operation == kShared)
+    wanted.type = LockType::Shared;
+  else if (operation == kExclusive)
+    wanted.type = LockType::Exclusive;
+  else if (operation != kUnlock)
+    return Errno::Invalid;
+  TRY(set_lock(*file, LockSpace::Flock, wanted, (args.u32(1) & kDontWait) == 0));
+  return 0;
+}
+
+SysResult<int64_t> sys_ioctl(SyscallArgs& args) {
+  constexpr uint64_t kNonBlocking = 0x5421 /* FIONBIO */, kCloseOnExec = 0x5451 /* FIOCLEX */,
+                     kNoCloseOnExec = 0x5450 /* FIONCLEX */;
+  FdTable& files = args.thread.process->files;
+  const Ref<File> file = TRY(files.get(args.i32(0)));
+  const uint64_t request = args.u32(1);
+  if (request == kNonBlocking) {
+    const bool on = TRY(load_user<int32_t>(args.a[2])) != 0;
+    file->set_status_flags(on ? file->flags() | kOpenNonBlock : file->flags() & ~kOpenNonBlock);
+    return 0;
+  }
+  if (request == kCloseOnExec || request == kNoCloseOnExec) {
+    TRY(files.set_close_on_exec(args.i32(0), request == kCloseOnExec));
+    return 0;
+  }
+  return file->ioctl(request, args.a[2]);
+}
+
+SysResult<int64_t> sys_umask(SyscallArgs& args) {
+  return static_cast<int64_t>(std::exchange(args.thread.process->umask, args.u32(0) & 0777));
+}
+
+}  // namespace cloister::enclave

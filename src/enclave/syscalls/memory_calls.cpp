@@ -1,0 +1,157 @@
+// mmap and its relatives. A file's bytes are copied at mmap (decrypted and verified on the way), so a mapping
+// of a volume's file is ordinary enclave memory. What is written to a shared one goes back to the file
+// (memory/manager.h).
+#include <algorithm>
+
+#include "enclave/arch/boot.h"
+#include "enclave/arch/log.h"
+#include "enclave/arch/thread.h"
+#include "enclave/arch/user_copy.h"
+#include "enclave/loader/patcher.h"
+#include "enclave/memory/manager.h"
+#include "enclave/process.h"
+#include "enclave/syscalls/syscalls.h"
+#include "enclave/vfs/vfs.h"
+
+namespace cloister::enclave {
+namespace {
+
+constexpr uint64_t kShared = 1, kPrivate = 2, kSharedValidate = 3, kMapType = 15, kFixed = 0x10,
+                   kAnonymous = 0x20, kGrowsDown = 0x100, kNoReserve = 0x4000, kStack = 0x20000,
+                   kFixedNoReplace = 0x100000;
+constexpr uint64_t kProtMask = kProtRead | kProtWrite | kProtExecute;
+
+constexpr uint64_t round_up(uint64_t size) { return (size + kPage - 1) & ~(kPage - 1); }
+
+// The file's bytes into fresh, writable pages; behind its end they stay zero.
+SysResult<void> fill_from(File& file, uint64_t offset, uint64_t address, uint64_t size) {
+  for (uint64_t done = 0; done < size;) {
+    const size_t count =
+        TRY(file.inode()->read(offset + done, {reinterpret_cast<uint8_t*>(address + done), size - done}));
+    if (count == 0) return {};
+    done += count;
+  }
+  return {};
+}
+
+SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, bool fixed, bool no_replace) {
+  const uint64_t offset = args.a[5];
+  if (offset % kPage != 0 || offset > (uint64_t{1} << 62)) return Errno::Invalid;
+  const Ref<File> file = TRY(args.thread.process->files.get(args.i32(4)));
+  if (!file->readable()) return Errno::Access;
+  const bool shared = (args.a[3] & kMapType) != kPrivate;
+  if (shared && (info.protection & kProtWrite) != 0 && !file->writable()) return Errno::Access;
+  if (file->inode() == nullptr || (TRY(file->stat()).mode & kTypeMask) == kTypeFolder) return Errno::NoDevice;
+  const std::string name = file->path();
+  const uint32_t protection = info.protection;
+  info.file = true;
+  info.lazy = false;
+  info.name = name;
+  info.file_offset = offset;
+  if (shared) {
+    info.shared = file;
+    memory_before_file_read(*file->inode());
+  }
+  if (protection == 0) return static_cast<int64_t>(TRY(memory_map(args.a[0], size, info, fixed, no_replace)));
+  info.protection = kProtRead | kProtWrite;
+  const uint64_t address = TRY(memory_map(args.a[0], size, info, fixed, no_replace));
+  if (auto filled = fill_from(*file, offset, address, size); !filled.ok()) {
+    (void)memory_unmap(address, size);
+    return filled.error();
+  }
+  // What is shared may be written back, so it stays as it is, and its system calls trap.
+  if ((protection & kProtExecute) != 0 && !shared) patch_code(file->inode(), address, offset, size);
+  if (shared) memory_mark_clean(address, size);
+  if (protection != info.protection) TRY(memory_protect(address, size, protection));
+  return static_cast<int64_t>(address);
+}
+
+}  // namespace
+
+SysResult<int64_t> sys_mmap(SyscallArgs& args) {
+  const uint64_t flags = args.a[3];
+  if (args.a[1] == 0 || args.a[1] > boot_info().user_end)
+    return args.a[1] == 0 ? Errno::Invalid : Errno::NoMemory;
+  const uint64_t size = round_up(args.a[1]);
+  const uint64_t type = flags & kMapType;
+  if (type != kShared && type != kPrivate && type != kSharedValidate) return Errno::Invalid;
+  if ((args.a[2] & ~kProtMask) != 0 || (flags & kGrowsDown) != 0) return Errno::Invalid;
+  AreaInfo info;
+  info.protection = args.u32(2);
+  info.agent = args.thread.process->is_agent;
+  info.owner = args.thread.process->memory_owner;
+  info.lazy = (flags & (kNoReserve | kStack)) != 0;
+  const bool fixed = (flags & kFixed) != 0;
+  const bool no_replace = (flags & kFixedNoReplace) != 0;
+  if ((flags & kAnonymous) == 0) return map_file(args, size, info, fixed && !no_replace, no_replace);
+  return static_cast<int64_t>(TRY(memory_map(args.a[0], size, info, fixed && !no_replace, no_replace)));
+}
+
+SysResult<int64_t> sys_munmap(SyscallArgs& args) {
+  if (args.a[0] % kPage != 0 || args.a[1] == 0 || args.a[1] > boot_info().user_end) return Errno::Invalid;
+  TRY(memory_unmap(args.a[0], args.a[1]));
+  patches_unmapped(args.a[0], args.a[1]);
+  return 0;
+}
+
+SysResult<int64_t> sys_mprotect(SyscallArgs& args) {
+  if ((args.a[2] & ~kProtMask) != 0) return Errno::Invalid;
+  if (args.a[1] > boot_info().user_end) return Errno::NoMemory;
+  TRY(memory_protect(args.a[0], args.a[1], args.u32(2)));
+  return 0;
+}
+
+// The break belongs to the program. The agent gets none and uses mmap.
+SysResult<int64_t> sys_brk(SyscallArgs& args) {
+  if (args.thread.process->is_agent) return 0;
+  return static_cast<int64_t>(memory_break(args.thread.process->memory_owner, args.a[0]));
+}
+
+SysResult<int64_t> sys_mremap(SyscallArgs& args) {
+  return static_cast<int64_t>(TRY(memory_remap(args.a[0], args.a[1], args.a[2], args.a[3], args.a[4])));
+}
+
+SysResult<int64_t> sys_madvise(SyscallArgs& args) {
+  constexpr uint32_t kDontNeed = 4;
+  if (args.a[0] % kPage != 0 || args.a[1] > boot_info().user_end) return Errno::Invalid;
+  if (args.a[1] == 0) return 0;
+  if (!memory_mapped(args.a[0], round_up(args.a[1]))) return Errno::NoMemory;
+  constexpr uint32_t kLastAdvice = 25, kUnused[] = {5, 6, 7};
+  if (args.u32(2) > kLastAdvice ||
+      std::find(std::begin(kUnused), std::end(kUnused), args.u32(2)) != std::end(kUnused))
+    return Errno::Invalid;
+  if (args.u32(2) == kDontNeed) TRY(memory_discard(args.a[0], args.a[1]));
+  return 0;
+}
+
+SysResult<int64_t> sys_msync(SyscallArgs& args) {
+  constexpr uint32_t kAsync = 1, kInvalidate = 2, kSync = 4;
+  const uint32_t flags = args.u32(2);
+  if (args.a[0] % kPage != 0 || (flags & ~(kAsync | kInvalidate | kSync)) != 0) return Errno::Invalid;
+  if ((flags & kAsync) != 0 && (flags & kSync) != 0) return Errno::Invalid;
+  if (args.a[1] == 0) return 0;
+  if (args.a[1] > boot_info().user_end || !memory_mapped(args.a[0], round_up(args.a[1])))
+    return Errno::NoMemory;
+  TRY(memory_write_back(args.a[0], round_up(args.a[1])));
+  return 0;
+}
+
+SysResult<int64_t> sys_mincore(SyscallArgs& args) {
+  if (args.a[0] % kPage != 0) return Errno::Invalid;
+  const uint64_t size = round_up(args.a[1]);
+  if (!memory_mapped(args.a[0], size)) return Errno::NoMemory;
+  for (uint64_t i = 0; i < size / kPage; ++i) TRY(store_user(args.a[2] + i, uint8_t{1}));
+  return 0;
+}
+
+SysResult<int64_t> sys_mlock(SyscallArgs&) { return 0; }
+SysResult<int64_t> sys_munlock(SyscallArgs&) { return 0; }
+SysResult<int64_t> sys_mlock2(SyscallArgs& args) {
+  return (args.u32(2) & ~1u) != 0 ? SysResult<int64_t>(Errno::Invalid) : 0;
+}
+SysResult<int64_t> sys_mlockall(SyscallArgs& args) {
+  return args.u32(0) == 0 || args.u32(0) > 7 ? SysResult<int64_t>(Errno::Invalid) : 0;
+}
+SysResult<int64_t> sys_munlockall(SyscallArgs&) { return 0; }
+
+}  // namespace cloister::enclave

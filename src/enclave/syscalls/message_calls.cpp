@@ -1,0 +1,211 @@
+// sendmsg, recvmsg and their plural forms. Ancillary data exist inside the enclave only: open files
+// (SCM_RIGHTS) and credentials over AF_UNIX.
+#include <algorithm>
+#include <cstring>
+
+#include "enclave/arch/thread.h"
+#include "enclave/arch/user_copy.h"
+#include "enclave/process.h"
+#include "enclave/syscalls/file_calls.h"
+#include "enclave/syscalls/socket_calls.h"
+#include "enclave/syscalls/syscalls.h"
+#include "enclave/vfs/socket.h"
+
+namespace cloister::enclave {
+namespace {
+
+constexpr uint32_t kMaxAddress = 128;
+constexpr size_t kMaxControl = 8192;
+constexpr int32_t kRights = 1, kCredentials = 2;  // SCM_…
+constexpr size_t kMaxFiles = 253;                 // SCM_MAX_FD
+
+struct Message {  // struct msghdr
+  uint64_t name;
+  uint32_t name_size, padding;
+  uint64_t vectors, count, control, control_size;
+  uint32_t flags, padding2;
+};
+static_assert(sizeof(Message) == 56);
+struct ControlHead {  // struct cmsghdr
+  uint64_t size;
+  int32_t level, type;
+};
+constexpr size_t align(size_t size) { return (size + 7) & ~size_t{7}; }
+
+uint64_t total_size(const std::vector<UserVector>& vectors) {
+  uint64_t total = 0;
+  for (const UserVector& vector : vectors) total += vector.size;
+  return std::min<uint64_t>(total, kMaxMessage);
+}
+
+SysResult<SentFiles> load_control(SyscallArgs& args, const Socket& socket, const Message& message) {
+  SentFiles files;
+  if (message.control == 0 || message.control_size == 0) return files;
+  if (message.control_size > kMaxControl) return Errno::NoBuffers;
+  Bytes control(message.control_size);
+  TRY(copy_from_user(control.data(), message.control, control.size()));
+  for (size_t at = 0; at + sizeof(ControlHead) <= control.size();) {
+    ControlHead head{};
+    std::memcpy(&head, control.data() + at, sizeof(head));
+    if (head.size < sizeof(head) || head.size > control.size() - at) return Errno::Invalid;
+    if (head.level != kSolSocket || socket.family() != kFamilyUnix) return Errno::NotSupported;
+    const ByteView body = ByteView(control).subspan(at + sizeof(head), head.size - sizeof(head));
+    if (head.type == kRights) {
+      if (body.size() / sizeof(int32_t) > kMaxFiles) return Errno::Invalid;
+      for (size_t i = 0; i + sizeof(int32_t) <= body.size(); i += sizeof(int32_t)) {
+        int32_t fd = -1;
+        std::memcpy(&fd, body.data() + i, sizeof(fd));
+        files.add(TRY(args.thread.process->files.get(fd)));
+      }
+    } else if (head.type == kCredentials) {
+      Credentials wanted;
+      if (body.size() < sizeof(wanted)) return Errno::Invalid;
+      std::memcpy(&wanted, body.data(), sizeof(wanted));
+      if (wanted.pid != args.thread.process->pid) return Errno::Perm;
+    } else {
+      return Errno::Invalid;
+    }
+    at += align(head.size);
+  }
+  return files;
+}
+
+SysResult<size_t> send_message(SyscallArgs& args, Socket& socket, const Message& message, uint32_t flags) {
+  const auto vectors = TRY(load_vectors(message.vectors, message.count));
+  SentFiles files = TRY(load_control(args, socket, message));
+  Bytes data(total_size(vectors));
+  size_t done = 0;
+  for (const UserVector& vector : vectors) {
+    const size_t part = std::min<uint64_t>(vector.size, data.size() - done);
+    TRY(copy_from_user(data.data() + done, vector.base, part));
+    done += part;
+  }
+  Bytes address;
+  if (message.name != 0 && message.name_size != 0) {
+    if (message.name_size > kMaxAddress) return Errno::Invalid;
+    address.resize(message.name_size);
+    TRY(copy_from_user(address.data(), message.name, address.size()));
+  }
+  return socket.send(data, flags, address, std::move(files));
+}
+
+// Appends one control message as far as there is room; false: there was not.
+bool put_control(Bytes& out, size_t room, int32_t type, ByteView body) {
+  const size_t size = sizeof(ControlHead) + body.size();
+  if (out.size() + size > room) return false;
+  const ControlHead head{size, kSolSocket, type};
+  const size_t at = out.size();
+  out.resize(std::min(room, at + align(size)));
+  std::memcpy(out.data() + at, &head, sizeof(head));
+  std::memcpy(out.data() + at + sizeof(head), body.data(), body.size());
+  return true;
+}
+
+SysResult<void> store_control(SyscallArgs& args, const Incoming& incoming, uint32_t flags, Message& message) {
+  const size_t room = std::min<uint64_t>(message.control_size, kMaxControl);
+  Bytes control;
+  message.control_size = 0;
+  if (incoming.has_credentials &&
+      !put_control(control, room, kCredentials,
+                   {reinterpret_cast<const uint8_t*>(&incoming.credentials), sizeof(Credentials)}))
+    message.flags |= kMessageControlTruncated;
+  if (!incoming.files.empty()) {
+    std::vector<int32_t> fds;
+    const size_t start = control.size() + sizeof(ControlHead);
+    const size_t fit = room > start ? (room - start) / sizeof(int32_t) : 0;
+    for (const Ref<File>& file : incoming.files.list()) {
+      if (fds.size() == fit) break;
+      const auto fd = args.thread.process->files.add(file, (flags & kMessageCloseOnExec) != 0);
+      if (!fd.ok()) break;
+      fds.push_back(fd.value());
+    }
+    if (fds.size() < incoming.files.list().size()) message.flags |= kMessageControlTruncated;
+    if (!fds.empty())
+      put_control(control, room, kRights,
+                  {reinterpret_cast<const uint8_t*>(fds.data()), fds.size() * sizeof(int32_t)});
+  }
+  TRY(copy_to_user(message.control, control.data(), control.size()));
+  message.control_size = control.size();
+  return {};
+}
+
+SysResult<size_t> receive_message(SyscallArgs& args, Socket& socket, uint64_t message_address,
+                                  uint32_t flags) {
+  auto message = TRY(load_user<Message>(message_address));
+  const auto vectors = TRY(load_vectors(message.vectors, message.count));
+  Bytes data(total_size(vectors));
+  Incoming incoming;
+  const size_t count = TRY(socket.receive(data, flags, incoming));
+  size_t done = 0;
+  for (const UserVector& vector : vectors) {
+    const size_t part = std::min<uint64_t>(vector.size, count - done);
+    TRY(copy_to_user(vector.base, data.data() + done, part));
+    done += part;
+  }
+  const bool stream = socket.type() == kSocketStream;
+  const ByteView peer = stream ? ByteView() : ByteView(incoming.address);
+  if (message.name != 0)
+    TRY(copy_to_user(message.name, peer.data(), std::min<size_t>(message.name_size, peer.size())));
+  message.name_size = static_cast<uint32_t>(peer.size());
+  message.flags = incoming.flags | (flags & kMessageCloseOnExec);
+  TRY(store_control(args, incoming, flags, message));
+  TRY(store_user(message_address, message));
+  return (flags & kMessageTruncated) != 0 && !stream ? incoming.whole : count;
+}
+
+struct ManyEntry {  // struct mmsghdr
+  Message message;
+  uint32_t size, padding;
+};
+static_assert(sizeof(ManyEntry) == 64);
+constexpr uint32_t kMostMessages = 1024;  // UIO_MAXIOV
+
+}  // namespace
+
+SysResult<int64_t> sys_sendmsg(SyscallArgs& args) {
+  const Ref<File> file = TRY(socket_of(args, 0));
+  const auto message = TRY(load_user<Message>(args.a[1]));
+  return static_cast<int64_t>(TRY(send_message(args, *file->socket(), message, args.u32(2))));
+}
+SysResult<int64_t> sys_recvmsg(SyscallArgs& args) {
+  const Ref<File> file = TRY(socket_of(args, 0));
+  return static_cast<int64_t>(TRY(receive_message(args, *file->socket(), args.a[1], args.u32(2))));
+}
+
+SysResult<int64_t> sys_sendmmsg(SyscallArgs& args) {
+  const Ref<File> file = TRY(socket_of(args, 0));
+  const uint32_t count = std::min(args.u32(2), kMostMessages);
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint64_t at = args.a[1] + i * sizeof(ManyEntry);
+    const auto entry = load_user<ManyEntry>(at);
+    SysResult<size_t> sent = entry.ok() ? send_message(args, *file->socket(), entry->message, args.u32(3))
+                                        : SysResult<size_t>(entry.error());
+    if (!sent.ok()) return i > 0 ? SysResult<int64_t>(i) : sent.error();
+    TRY(store_user(at + offsetof(ManyEntry, size), static_cast<uint32_t>(sent.value())));
+  }
+  return count;
+}
+
+SysResult<int64_t> sys_recvmmsg(SyscallArgs& args) {
+  const Ref<File> file = TRY(socket_of(args, 0));
+  const uint32_t count = std::min(args.u32(2), kMostMessages);
+  uint64_t deadline = kNoDeadline;
+  if (args.a[4] != 0) {
+    const auto time = TRY(load_user<TimeSpec>(args.a[4]));
+    if (!timespec_valid(time)) return Errno::Invalid;
+    deadline = deadline_after(from_timespec(time));
+  }
+  uint32_t flags = args.u32(3) & ~kMessageWaitForOne;
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint64_t at = args.a[1] + i * sizeof(ManyEntry);
+    const auto got = receive_message(args, *file->socket(), at, flags);
+    if (!got.ok()) return i > 0 ? SysResult<int64_t>(i) : got.error();
+    TRY(store_user(at + offsetof(ManyEntry, size), static_cast<uint32_t>(got.value())));
+    if ((args.u32(3) & kMessageWaitForOne) != 0) flags |= kMessageDontWait;
+    // recvmmsg(2): the timeout is looked at only after a message.
+    if (deadline != kNoDeadline && monotonic_ns() >= deadline) return i + 1;
+  }
+  return count;
+}
+
+}  // namespace cloister::enclave

@@ -1,0 +1,19 @@
+// What the files of socket calls share.
+#pragma once
+
+#include <utility>
+
+#include "enclave/arch/frame.h"
+#include "enclave/vfs/file.h"
+
+namespace cloister::enclave {
+
+inline constexpr size_t kMaxMessage = 256 << 10;  // bytes that one call moves at most
+
+// The file of the descriptor in argument `index`; it is a socket.
+SysResult<Ref<File>> socket_of(SyscallArgs& args, int index);
+// Two descriptors into the int[2] at `out`.
+SysResult<int64_t> install_pair(SyscallArgs& args, std::pair<Ref<File>, Ref<File>> pair, uint64_t out,
+                                bool close_on_exec);
+
+}  // namespace cloister::enclave

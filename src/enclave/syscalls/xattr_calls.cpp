@@ -1,0 +1,96 @@
+// Extended attributes: the user.* namespace. Others hold what the enclave's host would have to enforce.
+#include <algorithm>
+#include <string>
+
+#include "enclave/arch/thread.h"
+#include "enclave/arch/user_copy.h"
+#include "enclave/process.h"
+#include "enclave/syscalls/syscalls.h"
+#include "enclave/vfs/mounts.h"
+#include "enclave/vfs/vfs.h"
+
+namespace cloister::enclave {
+namespace {
+
+constexpr uint64_t kMaxValue = 65536, kMaxName = 255;
+
+enum class By : uint8_t { Path, Link, Descriptor };
+
+SysResult<Ref<Inode>> target(SyscallArgs& args, By by, bool change) {
+  if (by == By::Descriptor) {
+    const Ref<File> file = TRY(args.thread.process->files.get(args.i32(0)));
+    if (file->inode() == nullptr) return Errno::NotSupported;
+    if (change && mount_read_only(file->path())) return Errno::ReadOnly;
+    return Ref<Inode>(file->inode());
+  }
+  const std::string path = TRY(string_from_user(args.a[0]));
+  const Place place = TRY(resolve_existing(*args.thread.process, kAtCwd, path,
+                                           by == By::Link ? LastLink::Keep : LastLink::Follow));
+  if (change && mount_read_only(place.path)) return Errno::ReadOnly;
+  return place.inode;
+}
+
+SysResult<std::string> attribute_name(uint64_t address) {
+  std::string name = TRY(string_from_user(address, kMaxName));
+  if (name.empty()) return Errno::Range;
+  if (!name.starts_with("user.")) return Errno::NotSupported;
+  return name;
+}
+
+// Size 0 asks how large the buffer must be.
+SysResult<int64_t> give(uint64_t out, uint64_t room, const void* data, size_t size) {
+  if (room != 0) {
+    if (size > room) return Errno::Range;
+    TRY(copy_to_user(out, data, size));
+  }
+  return static_cast<int64_t>(size);
+}
+
+SysResult<int64_t> get(SyscallArgs& args, By by) {
+  const std::string name = TRY(attribute_name(args.a[1]));
+  const Ref<Inode> inode = TRY(target(args, by, false));
+  const Bytes value = TRY(inode->get_attribute(name));
+  return give(args.a[2], args.a[3], value.data(), value.size());
+}
+
+SysResult<int64_t> set(SyscallArgs& args, By by) {
+  const std::string name = TRY(attribute_name(args.a[1]));
+  if (args.a[3] > kMaxValue) return Errno::TooBig;
+  if (args.u32(4) > 2) return Errno::Invalid;
+  Bytes value(args.a[3]);
+  TRY(copy_from_user(value.data(), args.a[2], value.size()));
+  const Ref<Inode> inode = TRY(target(args, by, true));
+  TRY(inode->set_attribute(name, value, args.u32(4)));
+  return 0;
+}
+
+SysResult<int64_t> list(SyscallArgs& args, By by) {
+  const Ref<Inode> inode = TRY(target(args, by, false));
+  std::string text;
+  for (const std::string& name : TRY(inode->list_attributes())) text.append(name).push_back('\0');
+  return give(args.a[1], args.a[2], text.data(), text.size());
+}
+
+SysResult<int64_t> remove(SyscallArgs& args, By by) {
+  const std::string name = TRY(attribute_name(args.a[1]));
+  const Ref<Inode> inode = TRY(target(args, by, true));
+  TRY(inode->remove_attribute(name));
+  return 0;
+}
+
+}  // namespace
+
+SysResult<int64_t> sys_setxattr(SyscallArgs& args) { return set(args, By::Path); }
+SysResult<int64_t> sys_lsetxattr(SyscallArgs& args) { return set(args, By::Link); }
+SysResult<int64_t> sys_fsetxattr(SyscallArgs& args) { return set(args, By::Descriptor); }
+SysResult<int64_t> sys_getxattr(SyscallArgs& args) { return get(args, By::Path); }
+SysResult<int64_t> sys_lgetxattr(SyscallArgs& args) { return get(args, By::Link); }
+SysResult<int64_t> sys_fgetxattr(SyscallArgs& args) { return get(args, By::Descriptor); }
+SysResult<int64_t> sys_listxattr(SyscallArgs& args) { return list(args, By::Path); }
+SysResult<int64_t> sys_llistxattr(SyscallArgs& args) { return list(args, By::Link); }
+SysResult<int64_t> sys_flistxattr(SyscallArgs& args) { return list(args, By::Descriptor); }
+SysResult<int64_t> sys_removexattr(SyscallArgs& args) { return remove(args, By::Path); }
+SysResult<int64_t> sys_lremovexattr(SyscallArgs& args) { return remove(args, By::Link); }
+SysResult<int64_t> sys_fremovexattr(SyscallArgs& args) { return remove(args, By::Descriptor); }
+
+}  // namespace cloister::enclave

@@ -1,0 +1,284 @@
+// Inodes and open files. An Inode is a thing in a file system; a File is one open description of it (or of a
+// pipe, socket, event counter) with flags and a position; descriptors name Files. Everything here lives under
+// the kernel lock, so reference counts are plain integers. Buffers are kernel memory, or user memory that the
+// caller has range-checked and touched.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/bytes.h"
+#include "enclave/arch/clock.h"
+#include "enclave/arch/wait.h"
+#include "enclave/sys_result.h"
+
+namespace cloister::enclave {
+
+class Counted {
+ public:
+  Counted() = default;
+  virtual ~Counted() = default;
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+  void retain() { ++count_; }
+  void release() {
+    if (--count_ == 0) delete this;
+  }
+
+ private:
+  uint32_t count_ = 0;
+};
+
+template <class T>
+class Ref {
+ public:
+  Ref() = default;
+  Ref(std::nullptr_t) {}  // NOLINT: like a pointer
+  explicit Ref(T* object) : object_(object) {
+    if (object_ != nullptr) object_->retain();
+  }
+  Ref(const Ref& other) : Ref(other.object_) {}
+  Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  template <class U>
+  Ref(const Ref<U>& other) : Ref(other.get()) {}  // NOLINT: to a base
+  Ref& operator=(Ref other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~Ref() {
+    if (object_ != nullptr) object_->release();
+  }
+  T* get() const { return object_; }
+  T* operator->() const { return object_; }
+  T& operator*() const { return *object_; }
+  explicit operator bool() const { return object_ != nullptr; }
+
+ private:
+  T* object_ = nullptr;
+};
+template <class T, class... Arguments>
+Ref<T> make_ref(Arguments&&... arguments) {
+  return Ref<T>(new T(std::forward<Arguments>(arguments)...));
+}
+
+// File types and permissions as in st_mode.
+inline constexpr uint32_t kTypeMask = 0170000, kTypeFile = 0100000, kTypeFolder = 0040000,
+                          kTypeLink = 0120000, kTypeCharacter = 0020000, kTypeFifo = 0010000,
+                          kTypeSocket = 0140000;
+inline constexpr uint32_t kOpenAccess = 3, kOpenWrite = 1, kOpenReadWrite = 2, kOpenCreate = 0100,
+                          kOpenExclusive = 0200, kOpenTruncate = 01000, kOpenAppend = 02000,
+                          kOpenNonBlock = 04000, kOpenDirectory = 0200000, kOpenNoFollow = 0400000,
+                          kOpenCloseOnExec = 02000000, kOpenPath = 010000000,
+                          kOpenTemporary = 020000000;  // O_TMPFILE without O_DIRECTORY
+
+struct Stat {
+  uint64_t device = 0, inode = 0, links = 1;
+  uint32_t mode = 0, uid = 0, gid = 0;
+  uint64_t special = 0, size = 0, blocks = 0;
+  TimeSpec accessed{}, modified{}, changed{};
+};
+
+struct FolderEntry {
+  std::string name;
+  uint64_t inode = 0;
+  uint32_t type = 0;
+};
+
+struct SpaceInfo {
+  uint64_t type = 0x01021994, block = 4096, blocks = 0, free = 0, files = 0, free_files = 0;
+  bool read_only = false;
+};
+
+struct AttributeChange {  // null: stays
+  const uint32_t* mode = nullptr;
+  const uint32_t* uid = nullptr;
+  const uint32_t* gid = nullptr;
+  const TimeSpec* accessed = nullptr;
+  const TimeSpec* modified = nullptr;
+};
+
+class File;
+
+// What a file system does not do answers with the errno that Linux would give.
+class Inode : public Counted {
+ public:
+  virtual SysResult<Stat> stat() = 0;
+  virtual SysResult<size_t> read(uint64_t, MutableByteView) { return Errno::Invalid; }
+  virtual SysResult<size_t> write(uint64_t, ByteView) { return Errno::Invalid; }
+  virtual SysResult<void> truncate(uint64_t) { return Errno::Invalid; }
+  virtual SysResult<std::string> read_link() { return Errno::Invalid; }
+  virtual SysResult<Ref<Inode>> lookup(std::string_view) { return Errno::NotDirectory; }
+  virtual SysResult<Ref<Inode>> create(std::string_view, uint32_t /*mode with type*/) { return Errno::Perm; }
+  virtual SysResult<void> symlink(std::string_view, std::string_view /*target*/) { return Errno::Perm; }
+  virtual SysResult<void> link(std::string_view, Inode&) { return Errno::Perm; }
+  virtual SysResult<void> unlink(std::string_view) { return Errno::Perm; }
+  virtual SysResult<void> remove_folder(std::string_view) { return Errno::Perm; }
+  virtual SysResult<void> rename(std::string_view, Inode& /*to*/, std::string_view, uint32_t /*flags*/) {
+    return Errno::Perm;
+  }
+  // Every entry without "." and "..".
+  virtual SysResult<std::vector<FolderEntry>> list() { return Errno::NotDirectory; }
+  virtual SysResult<void> change(const AttributeChange&) { return Errno::Perm; }
+  virtual SysResult<void> sync() { return {}; }
+  // The next data (or hole) at or after `offset`, as SEEK_DATA; without knowledge of holes all is data.
+  virtual SysResult<uint64_t> seek_content(uint64_t offset, bool data) {
+    const uint64_t size = TRY(stat()).size;
+    if (offset >= size) return Errno::NoDeviceAddress;
+    return data ? offset : size;
+  }
+  virtual SysResult<Bytes> get_attribute(std::string_view) { return Errno::NotSupported; }
+  virtual SysResult<void> set_attribute(std::string_view, ByteView, uint32_t /*XATTR_… flags*/) {
+    return Errno::NotSupported;
+  }
+  virtual SysResult<std::vector<std::string>> list_attributes() { return std::vector<std::string>(); }
+  virtual SysResult<void> remove_attribute(std::string_view) { return Errno::NotSupported; }
+  virtual SpaceInfo space() { return {}; }
+  // Special files bring their own File; nullptr: the ordinary one.
+  virtual SysResult<Ref<File>> open_special(uint32_t /*flags*/) { return Ref<File>(); }
+  // A link of /proc that stands for an open file, whatever its text says.
+  virtual bool is_magic_link() const { return false; }
+  virtual uint64_t file_system() const = 0;  // st_dev; renames and links stay in one
+  // The first writer opens, the last one closes.
+  virtual void writer_opened() {}
+  virtual SysResult<void> writer_closed() { return {}; }
+};
+
+inline constexpr uint16_t kPollIn = 1, kPollUrgent = 2, kPollOut = 4, kPollError = 8, kPollHangup = 16,
+                          kPollInvalid = 32, kPollReadHangup = 0x2000;
+
+// Who wants to know of a file's edges and of its end (epoll).
+class FileWatcher {
+ public:
+  virtual ~FileWatcher() = default;
+  virtual void file_edge() = 0;
+  virtual void file_gone(File& file) = 0;
+};
+
+struct Edges {
+  uint64_t in = 0, out = 0;
+};
+
+class Epoll;
+class Socket;
+class SignalFile;
+class TimerFile;
+struct Watch;
+
+// One open description.
+class File : public Counted {
+ public:
+  explicit File(uint32_t flags) : flags_(flags) {}
+
+  virtual SysResult<size_t> read(MutableByteView) { return Errno::Invalid; }
+  virtual SysResult<size_t> write(ByteView) { return Errno::Invalid; }
+  virtual SysResult<size_t> pread_kernel(uint64_t, MutableByteView) { return Errno::IllegalSeek; }
+  virtual SysResult<size_t> pwrite_kernel(uint64_t, ByteView) { return Errno::IllegalSeek; }
+  // Files made for waiting take any seek and ignore it.
+  virtual SysResult<uint64_t> seek(int64_t, int) { return Errno::IllegalSeek; }
+  virtual SysResult<Stat> stat() = 0;
+  virtual SysResult<int64_t> ioctl(uint64_t, uint64_t) { return Errno::NotTty; }
+  virtual SysResult<void> shut_down(bool /*reading*/, bool /*writing*/) { return Errno::NotSocket; }
+  // kPoll… bits that hold now.
+  virtual uint16_t ready() { return kPollIn | kPollOut; }
+  // Where a poller waits for ready() to change; none: it never does.
+  virtual void poll_queues(std::vector<WaitQueue*>&) {}
+  // When ready() may change by time alone (monotonic clock).
+  virtual uint64_t next_change() { return kNoDeadline; }
+  // What ready() depends on besides, when this file stands for others (epoll).
+  virtual void add_inner_watches(std::vector<Watch>&) {}
+  // Grows whenever something may have become ready, even if it was ready before (edge-triggered epoll).
+  virtual Edges edges() { return edges_; }
+  virtual Socket* socket() { return nullptr; }
+  virtual Epoll* epoll() { return nullptr; }
+  virtual TimerFile* timer() { return nullptr; }
+  virtual SignalFile* signals() { return nullptr; }
+  // A host socket or kConsoleInputHandle that the host must be asked about; false: none.
+  virtual bool host_handle(uint32_t&) { return false; }
+  // The last descriptor is gone. Errors reach close(2).
+  virtual SysResult<void> closed() { return {}; }
+  virtual Inode* inode() { return nullptr; }
+  virtual std::string path() { return {}; }
+
+  uint32_t flags() const { return flags_; }
+  void set_status_flags(uint32_t flags) {
+    constexpr uint32_t kChangeable = kOpenAppend | kOpenNonBlock;
+    flags_ = (flags_ & ~kChangeable) | (flags & kChangeable);
+  }
+  bool readable() const { return (flags_ & kOpenAccess) != kOpenWrite && (flags_ & kOpenPath) == 0; }
+  bool writable() const { return (flags_ & kOpenAccess) != 0 && (flags_ & kOpenPath) == 0; }
+  bool non_blocking() const { return (flags_ & kOpenNonBlock) != 0; }
+
+  // Descriptors, and messages on their way, that name this description; at 0 the file is closed.
+  void named() { ++descriptors_; }
+  SysResult<void> unnamed();
+  void add_watcher(FileWatcher& watcher) { watchers_.push_back(&watcher); }
+  void remove_watcher(FileWatcher& watcher);
+
+ protected:
+  void edge(bool in = true, bool out = true) {
+    edges_.in += in ? 1 : 0;
+    edges_.out += out ? 1 : 0;
+    for (FileWatcher* watcher : watchers_) watcher->file_edge();
+  }
+  uint32_t flags_;
+
+ private:
+  uint32_t descriptors_ = 0;
+  Edges edges_;
+  std::vector<FileWatcher*> watchers_;
+};
+
+// A regular file or folder, by its inode.
+class InodeFile : public File {
+ public:
+  InodeFile(Ref<Inode> inode, std::string path, uint32_t flags);
+  ~InodeFile() override;
+  SysResult<size_t> read(MutableByteView out) override;
+  SysResult<size_t> write(ByteView data) override;
+  SysResult<size_t> pread_kernel(uint64_t offset, MutableByteView out) override;
+  SysResult<size_t> pwrite_kernel(uint64_t offset, ByteView data) override;
+  SysResult<uint64_t> seek(int64_t offset, int whence) override;
+  SysResult<Stat> stat() override { return inode_->stat(); }
+  SysResult<int64_t> ioctl(uint64_t request, uint64_t argument) override;
+  SysResult<void> closed() override;
+  Inode* inode() override { return inode_.get(); }
+  std::string path() override { return path_; }
+
+  // getdents64 into `out`; 0 at the end.
+  SysResult<size_t> read_folder(MutableByteView out);
+
+ private:
+  Ref<Inode> inode_;
+  std::string path_;
+  uint64_t position_ = 0;
+  bool writer_ = false;
+  std::vector<FolderEntry> entries_;  // a listing is taken once, at position 0
+};
+
+class FdTable {
+ public:
+  static constexpr int32_t kLimit = 65536;
+
+  SysResult<Ref<File>> get(int32_t fd) const;
+  SysResult<int32_t> add(Ref<File> file, bool close_on_exec, int32_t lowest = 0);
+  SysResult<void> set(int32_t fd, Ref<File> file, bool close_on_exec);  // dup2: closes what was there
+  SysResult<void> close(int32_t fd);
+  void close_all();
+  void copy_from(const FdTable& other);
+  SysResult<bool> close_on_exec(int32_t fd) const;
+  SysResult<void> set_close_on_exec(int32_t fd, bool value);
+  std::vector<int32_t> open_list() const;
+
+ private:
+  struct Entry {
+    Ref<File> file;
+    bool close_on_exec = false;
+  };
+  SysResult<void> drop(Entry& entry);
+  std::vector<Entry> entries_;
+};
+
+}  // namespace cloister::enclave

@@ -1,0 +1,44 @@
+// TCP and UDP sockets: the host's, non-blocking there; blocking is made here. What they carry is the
+// program's matter (TLS): the host sees and can change every byte. Kernel lock held.
+#pragma once
+
+#include "enclave/vfs/socket.h"
+
+namespace cloister::enclave {
+
+class InetSocket final : public Socket {
+ public:
+  InetSocket(uint32_t handle, int32_t family, uint32_t type, uint32_t flags)
+      : Socket(family, type, flags), handle_(handle) {}
+  // Not at the last close: a thread that still waits on it must not find its number given to another socket.
+  ~InetSocket() override { host::socket_close(handle_); }
+
+  SysResult<int64_t> ioctl(uint64_t request, uint64_t argument) override;
+  uint16_t ready() override;
+  bool host_handle(uint32_t& handle) override {
+    handle = handle_;
+    return true;
+  }
+
+  SysResult<void> bind(Process& process, ByteView address) override;
+  SysResult<void> connect(Process& process, ByteView address) override;
+  SysResult<void> listen(int32_t backlog) override;
+  SysResult<Ref<File>> accept(uint32_t flags, Bytes& peer) override;
+  SysResult<size_t> send(ByteView data, uint32_t flags, ByteView address, SentFiles files) override;
+  SysResult<size_t> receive(MutableByteView out, uint32_t flags, Incoming& incoming) override;
+  SysResult<Bytes> name(bool peer) override;
+  SysResult<void> shut_down(bool reading, bool writing) override;
+
+ protected:
+  SysResult<void> set_family_option(int32_t level, int32_t name, ByteView value) override {
+    return host::socket_set_option(handle_, level, name, value);
+  }
+  SysResult<size_t> get_family_option(int32_t level, int32_t name, MutableByteView out) override {
+    return host::socket_get_option(handle_, level, name, out);
+  }
+
+ private:
+  uint32_t handle_;
+};
+
+}  // namespace cloister::enclave

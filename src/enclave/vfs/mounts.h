@@ -1,0 +1,20 @@
+// The mount table, for path resolution. Kernel lock held.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "enclave/vfs/file.h"
+
+namespace cloister::enclave {
+
+Ref<Inode> root_inode();
+// The root of what is mounted exactly at `path`; nullptr: nothing.
+Ref<Inode> mount_at(std::string_view path);
+// Whether the file system that `path` lies in takes no writes.
+bool mount_read_only(std::string_view path);
+// What is mounted directly in `folder` (an absolute path), for listings.
+std::vector<FolderEntry> mounts_in(std::string_view folder);
+
+}  // namespace cloister::enclave

@@ -1,0 +1,199 @@
+// Path resolution (path_resolution(7)) over the mount table. A position is an inode and its absolute path;
+// ".." walks the shortened path again, which costs little because trees are shallow and lookups cached.
+#include <algorithm>
+
+#include "enclave/process.h"
+#include "enclave/vfs/mounts.h"
+#include "enclave/vfs/vfs.h"
+
+namespace cloister::enclave {
+namespace {
+
+constexpr size_t kMaxName = 255, kMaxPath = 4095;
+constexpr int kMaxLinks = 40;
+
+std::string child_path(const std::string& folder, std::string_view name) {
+  std::string path = folder;
+  if (path.back() != '/') path += '/';
+  return path.append(name);
+}
+
+std::string parent_path(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
+}
+
+bool is_type(const Stat& stat, uint32_t type) { return (stat.mode & kTypeMask) == type; }
+
+class Walk {
+ public:
+  Walk(LastLink last) : last_(last) {}
+
+  SysResult<Place> run(Ref<Inode> start, std::string start_path, std::string_view path) {
+    inode_ = std::move(start);
+    path_ = std::move(start_path);
+    std::string rest(path);
+    Place place;
+    while (!TRY(step(rest, place))) {
+    }
+    return place;
+  }
+
+ private:
+  // Consumes one component; true when `place` is filled in.
+  SysResult<bool> step(std::string& rest, Place& place) {
+    rest.erase(0, std::min(rest.find_first_not_of('/'), rest.size()));
+    if (rest.empty()) {
+      place = Place{inode_, ".", path_, inode_, true};
+      return true;
+    }
+    const std::string name = rest.substr(0, rest.find('/'));
+    if (name.size() > kMaxName) return Errno::NameTooLong;
+    rest.erase(0, name.size());
+    const bool last = rest.find_first_not_of('/') == std::string::npos;
+    const bool slash = last && !rest.empty();
+    if (!is_type(TRY(inode_->stat()), kTypeFolder)) return Errno::NotDirectory;
+    if (name == ".") return false;
+    if (name == "..") {
+      TRY(go_up());
+      return false;
+    }
+    const std::string full = child_path(path_, name);
+    auto found = mount_at(full);
+    if (!found) {
+      auto looked = inode_->lookup(name);
+      if (!looked.ok()) {
+        if (looked.error() != Errno::NoEntry || !last) return looked.error();
+        place = Place{inode_, name, full, nullptr, slash};
+        return true;
+      }
+      found = std::move(looked).value();
+    }
+    if (is_type(TRY(found->stat()), kTypeLink) && (!last || slash || last_ == LastLink::Follow)) {
+      if (++links_ > kMaxLinks) return Errno::Loop;
+      if (last && found->is_magic_link()) {
+        place = Place{inode_, name, full, found, slash};
+        return true;
+      }
+      const std::string target = TRY(found->read_link());
+      if (target.empty()) return Errno::NoEntry;
+      if (target[0] == '/') go_to_root();
+      rest = target + rest;
+      if (rest.size() > 2 * kMaxPath) return Errno::NameTooLong;
+      return false;
+    }
+    if (last) {
+      place = Place{inode_, name, full, found, slash};
+      return true;
+    }
+    inode_ = found;
+    path_ = full;
+    return false;
+  }
+
+  void go_to_root() {
+    inode_ = root_inode();
+    path_ = "/";
+  }
+  SysResult<void> go_up() {
+    const std::string up = parent_path(path_);
+    Walk walk(LastLink::Keep);
+    const Place place = TRY(walk.run(root_inode(), "/", up));
+    if (!place.inode) return Errno::NoEntry;
+    inode_ = place.inode;
+    path_ = up;
+    return {};
+  }
+
+  LastLink last_;
+  int links_ = 0;
+  Ref<Inode> inode_;
+  std::string path_;
+};
+
+}  // namespace
+
+SysResult<Place> resolve(Process& process, int32_t folder_fd, std::string_view path, LastLink last) {
+  if (path.empty()) return Errno::NoEntry;
+  if (path.size() > kMaxPath) return Errno::NameTooLong;
+  Walk walk(last);
+  if (path[0] == '/') return walk.run(root_inode(), "/", path);
+  if (folder_fd != kAtCwd) {
+    const Ref<File> folder = TRY(process.files.get(folder_fd));
+    if (folder->inode() == nullptr) return Errno::NotDirectory;
+    return walk.run(Ref<Inode>(folder->inode()), folder->path(), path);
+  }
+  Walk to_cwd(LastLink::Follow);
+  const Place cwd = TRY(to_cwd.run(root_inode(), "/", process.cwd));
+  if (!cwd.inode) return Errno::NoEntry;
+  return walk.run(cwd.inode, process.cwd, path);
+}
+
+SysResult<Place> resolve_existing(Process& process, int32_t folder_fd, std::string_view path, LastLink last) {
+  Place place = TRY(resolve(process, folder_fd, path, last));
+  if (!place.inode) return Errno::NoEntry;
+  if (place.must_be_folder && place.name != "." && !is_type(TRY(place.inode->stat()), kTypeFolder) &&
+      !place.inode->is_magic_link())
+    return Errno::NotDirectory;
+  return place;
+}
+
+namespace {
+
+SysResult<Ref<Inode>> create_at(const Process& process, const Place& place, uint32_t mode) {
+  if (place.must_be_folder) return Errno::IsDirectory;
+  if (mount_read_only(place.path)) return Errno::ReadOnly;
+  return place.parent->create(place.name, kTypeFile | (mode & 07777 & ~process.umask));
+}
+
+// O_TMPFILE: a file without a name. Both kinds of file system keep an open file that has none.
+SysResult<Ref<File>> open_unnamed(Process& process, int32_t folder_fd, std::string_view path, uint32_t flags,
+                                  uint32_t mode) {
+  static uint64_t number = 0;
+  if ((flags & kOpenAccess) == 0 || (flags & kOpenDirectory) == 0) return Errno::Invalid;
+  Place place = TRY(resolve_existing(process, folder_fd, path, LastLink::Follow));
+  if (!is_type(TRY(place.inode->stat()), kTypeFolder)) return Errno::NotDirectory;
+  if (mount_read_only(place.path)) return Errno::ReadOnly;
+  const std::string name = ".unnamed-" + std::to_string(++number);
+  const Ref<Inode> inode = TRY(place.inode->create(name, kTypeFile | (mode & 07777 & ~process.umask)));
+  const Ref<File> file =
+      make_ref<InodeFile>(inode, child_path(place.path, name), flags & (kOpenAccess | kOpenAppend));
+  TRY(place.inode->unlink(name));
+  return file;
+}
+
+}  // namespace
+
+SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_view path, uint32_t flags,
+                             uint32_t mode) {
+  if ((flags & kOpenTemporary) != 0) return open_unnamed(process, folder_fd, path, flags, mode);
+  const bool no_follow = (flags & kOpenNoFollow) != 0 ||
+                         (flags & (kOpenCreate | kOpenExclusive)) == (kOpenCreate | kOpenExclusive);
+  Place place = TRY(resolve(process, folder_fd, path, no_follow ? LastLink::Keep : LastLink::Follow));
+  const bool path_only = (flags & kOpenPath) != 0;
+  const bool writing = (flags & kOpenAccess) != 0 && !path_only;
+  bool created = false;
+  if (!place.inode) {
+    if ((flags & kOpenCreate) == 0 || path_only) return Errno::NoEntry;
+    place.inode = TRY(create_at(process, place, mode));
+    created = true;
+  } else if ((flags & kOpenCreate) != 0 && (flags & kOpenExclusive) != 0 && !path_only) {
+    return Errno::Exists;
+  }
+  if (place.inode->is_magic_link() && !no_follow) return place.inode->open_special(flags);
+  const Stat stat = TRY(place.inode->stat());
+  const bool folder = is_type(stat, kTypeFolder);
+  if (is_type(stat, kTypeLink) && !path_only) return Errno::Loop;
+  if (((flags & kOpenDirectory) != 0 || place.must_be_folder) && !folder) return Errno::NotDirectory;
+  if (folder && (writing || (flags & kOpenCreate) != 0) && !path_only) return Errno::IsDirectory;
+  if (!path_only) {
+    Ref<File> special = TRY(place.inode->open_special(flags));
+    if (special) return special;
+    if (writing && mount_read_only(place.path)) return Errno::ReadOnly;
+    if ((flags & kOpenTruncate) != 0 && writing && !created && stat.size != 0) TRY(place.inode->truncate(0));
+  }
+  constexpr uint32_t kKept = kOpenAccess | kOpenAppend | kOpenNonBlock | kOpenPath | kOpenDirectory;
+  return Ref<File>(make_ref<InodeFile>(place.inode, place.path, flags & kKept));
+}
+
+}  // namespace cloister::enclave

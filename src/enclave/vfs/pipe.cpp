@@ -1,0 +1,204 @@
+#include "enclave/vfs/pipe.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "enclave/arch/signal.h"
+#include "enclave/arch/thread.h"
+#include "enclave/arch/user_copy.h"
+
+namespace cloister::enclave {
+namespace {
+
+constexpr size_t kCapacity = 65536;         // pipe(7)
+constexpr size_t kAtomic = 4096;            // PIPE_BUF: smaller writes are not split
+constexpr uint64_t kBytesWaiting = 0x541b;  // FIONREAD
+
+// One direction: a ring of bytes with ends that open and close.
+struct Channel : Counted {
+  Bytes ring = Bytes(kCapacity);
+  size_t first = 0, used = 0;
+  uint32_t readers = 0, writers = 0;
+  WaitQueue readable, writable;
+  WaitQueue poll;  // either changed
+  uint64_t edges = 0;
+
+  void changed() {
+    ++edges;
+    readable.wake_all();
+    writable.wake_all();
+    poll.wake_all();
+  }
+
+  SysResult<size_t> read(MutableByteView out, bool non_blocking) {
+    if (out.empty()) return size_t{0};
+    while (used == 0) {
+      if (writers == 0) return size_t{0};
+      if (non_blocking) return Errno::Again;
+      if (readable.wait() == WaitEnd::Interrupted) return kInterruptedRestartable;
+    }
+    const size_t count = std::min(out.size(), used);
+    for (size_t done = 0; done < count;) {
+      const size_t part = std::min(count - done, kCapacity - first);
+      std::memcpy(out.data() + done, ring.data() + first, part);
+      first = (first + part) % kCapacity;
+      done += part;
+    }
+    used -= count;
+    changed();
+    return count;
+  }
+
+  SysResult<size_t> write(ByteView data, bool non_blocking) {
+    size_t done = 0;
+    while (done < data.size()) {
+      if (readers == 0) {
+        if (done > 0) return done;
+        raise_signal(kSigPipe);
+        return Errno::Pipe;
+      }
+      const size_t room = kCapacity - used;
+      const size_t wanted = data.size() <= kAtomic ? data.size() : 1;
+      if (room < wanted) {
+        if (non_blocking) return done > 0 ? SysResult<size_t>(done) : Errno::Again;
+        if (writable.wait() == WaitEnd::Interrupted)
+          return done > 0 ? SysResult<size_t>(done) : kInterruptedRestartable;
+        continue;
+      }
+      size_t part = std::min(room, data.size() - done);
+      const size_t at = (first + used) % kCapacity;
+      part = std::min(part, kCapacity - at);
+      std::memcpy(ring.data() + at, data.data() + done, part);
+      used += part;
+      done += part;
+      changed();
+    }
+    return done;
+  }
+};
+
+class End final : public File {
+ public:
+  // One of the channels is null.
+  End(Ref<Channel> in, Ref<Channel> out, uint32_t flags)
+      : File(flags), in_(std::move(in)), out_(std::move(out)) {
+    if (in_) ++in_->readers;
+    if (out_) ++out_->writers;
+  }
+  ~End() override { static_cast<void>(closed()); }
+
+  SysResult<size_t> read(MutableByteView out) override {
+    if (!in_) return Errno::BadFile;
+    return in_->read(out, non_blocking());
+  }
+  SysResult<size_t> write(ByteView data) override {
+    if (!out_) return Errno::BadFile;
+    return out_->write(data, non_blocking());
+  }
+  SysResult<Stat> stat() override {
+    Stat stat;
+    stat.device = 4;
+    stat.inode = reinterpret_cast<uint64_t>(in_ ? in_.get() : out_.get()) >> 4;
+    stat.mode = kTypeFifo | 0600;
+    return stat;
+  }
+  SysResult<int64_t> ioctl(uint64_t request, uint64_t argument) override {
+    if (request != kBytesWaiting || !in_) return Errno::NotTty;
+    TRY(store_user(argument, static_cast<int32_t>(in_->used)));
+    return 0;
+  }
+  uint16_t ready() override {
+    uint16_t events = 0;
+    if (in_) {
+      if (in_->used > 0) events |= kPollIn;
+      if (in_->writers == 0) events |= kPollHangup;
+    }
+    if (out_) {
+      if (out_->readers == 0) events |= kPollError;
+      if (kCapacity - out_->used >= kAtomic) events |= kPollOut;
+    }
+    return events;
+  }
+  void poll_queues(std::vector<WaitQueue*>& queues) override {
+    if (in_) queues.push_back(&in_->poll);
+    if (out_) queues.push_back(&out_->poll);
+  }
+  Edges edges() override { return {in_ ? in_->edges : 0, out_ ? out_->edges : 0}; }
+  SysResult<void> closed() override {
+    leave(in_, true);
+    leave(out_, false);
+    return {};
+  }
+
+ private:
+  static void leave(Ref<Channel>& channel, bool reader) {
+    if (!channel) return;
+    --(reader ? channel->readers : channel->writers);
+    channel->changed();
+    channel = nullptr;
+  }
+  Ref<Channel> in_, out_;
+};
+
+class EventCounter final : public File {
+ public:
+  EventCounter(uint64_t value, bool semaphore, uint32_t flags)
+      : File(flags | kOpenReadWrite), value_(value), semaphore_(semaphore) {}
+
+  SysResult<size_t> read(MutableByteView out) override {
+    if (out.size() < sizeof(value_)) return Errno::Invalid;
+    while (value_ == 0) {
+      if (non_blocking()) return Errno::Again;
+      if (queue_.wait() == WaitEnd::Interrupted) return kInterruptedRestartable;
+    }
+    const uint64_t taken = semaphore_ ? 1 : value_;
+    value_ -= taken;
+    queue_.wake_all();
+    edge();
+    std::memcpy(out.data(), &taken, sizeof(taken));
+    return sizeof(taken);
+  }
+  SysResult<size_t> write(ByteView data) override {
+    uint64_t more = 0;
+    if (data.size() < sizeof(more)) return Errno::Invalid;
+    std::memcpy(&more, data.data(), sizeof(more));
+    if (more == UINT64_MAX) return Errno::Invalid;
+    while (more > UINT64_MAX - 1 - value_) {
+      if (non_blocking()) return Errno::Again;
+      if (queue_.wait() == WaitEnd::Interrupted) return kInterruptedRestartable;
+    }
+    value_ += more;
+    queue_.wake_all();
+    edge();
+    return sizeof(more);
+  }
+  SysResult<Stat> stat() override {
+    Stat stat;
+    stat.device = 5;
+    stat.mode = 0600;
+    return stat;
+  }
+  SysResult<uint64_t> seek(int64_t, int) override { return uint64_t{0}; }
+  uint16_t ready() override {
+    return static_cast<uint16_t>((value_ > 0 ? kPollIn : 0) | (value_ < UINT64_MAX - 1 ? kPollOut : 0));
+  }
+  void poll_queues(std::vector<WaitQueue*>& queues) override { queues.push_back(&queue_); }
+
+ private:
+  uint64_t value_;
+  bool semaphore_;
+  WaitQueue queue_;
+};
+
+}  // namespace
+
+std::pair<Ref<File>, Ref<File>> make_pipe(uint32_t flags) {
+  const Ref<Channel> channel = make_ref<Channel>();
+  return {make_ref<End>(channel, nullptr, flags), make_ref<End>(nullptr, channel, flags | kOpenWrite)};
+}
+
+Ref<File> make_event_counter(uint64_t value, bool semaphore, uint32_t flags) {
+  return make_ref<EventCounter>(value, semaphore, flags);
+}
+
+}  // namespace cloister::enclave

@@ -1,0 +1,15 @@
+// Pipes and event counters: files that are not in a file system. Nothing of them leaves the enclave. Kernel
+// lock held.
+#pragma once
+
+#include <utility>
+
+#include "enclave/vfs/file.h"
+
+namespace cloister::enclave {
+
+// {read end, write end}
+std::pair<Ref<File>, Ref<File>> make_pipe(uint32_t flags);
+Ref<File> make_event_counter(uint64_t value, bool semaphore, uint32_t flags);
+
+}  // namespace cloister::enclave

@@ -1,0 +1,158 @@
+#include "enclave/vfs/poll.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "boundary/host_calls.h"
+
+#include "enclave/arch/host.h"
+#include "enclave/arch/thread.h"
+#include "enclave/arch/wait.h"
+
+namespace cloister::enclave {
+namespace {
+
+constexpr uint16_t kAlways = kPollError | kPollHangup | kPollInvalid;
+
+// What the host is asked about, and whose watch each item answers.
+struct HostItems {
+  std::vector<host::PollItem> items;
+  std::vector<size_t> owners;
+  std::vector<bool> inner;  // a part of the owner (epoll): says only that the owner has to be asked again
+
+  void add(Watch& watch, size_t owner, bool is_inner) {
+    uint32_t handle = 0;
+    if (!watch.file) return;
+    if (watch.file->host_handle(handle)) {
+      items.push_back({handle, watch.events, 0});
+      owners.push_back(owner);
+      inner.push_back(is_inner);
+      return;
+    }
+    std::vector<Watch> parts;
+    watch.file->add_inner_watches(parts);
+    for (Watch& part : parts) add(part, owner, true);
+  }
+};
+
+// With `sleep` it blocks in the host until something is ready, `left` has passed, or another thread of the
+// enclave wakes this one.
+SysResult<void> ask_host(HostItems& host, std::vector<Watch>& watches, uint64_t left, bool sleep) {
+  Thread& self = current();
+  SysResult<uint32_t> count = uint32_t{0};
+  const auto size = static_cast<uint32_t>(host.items.size());
+  if (sleep) {
+    self.parked = true;
+    kernel_unlock();
+    count = host::socket_poll(host.items.data(), size, left);
+    kernel_lock();
+    self.parked = false;
+  } else {
+    count = host::socket_poll(host.items.data(), size, 0);
+  }
+  if (!count.ok() && count.error() == Errno::Interrupted) return {};
+  if (!count.ok()) return count.error();
+  for (size_t i = 0; i < host.items.size(); ++i) {
+    if (!host.inner[i]) watches[host.owners[i]].ready = host.items[i].revents;
+  }
+  return {};
+}
+
+// Asks the files that the enclave knows all about.
+void look(std::vector<Watch>& watches) {
+  for (Watch& watch : watches) {
+    uint32_t handle = 0;
+    if (watch.file && !watch.file->host_handle(handle))
+      watch.ready = static_cast<uint16_t>(watch.file->ready() & (watch.events | kAlways));
+  }
+}
+
+uint32_t count_ready(const std::vector<Watch>& watches) {
+  return static_cast<uint32_t>(
+      std::count_if(watches.begin(), watches.end(), [](const Watch& watch) { return watch.ready != 0; }));
+}
+
+struct Queues {
+  std::vector<WaitQueue*> queues;
+  std::unique_ptr<WaitNode[]> nodes;
+  std::vector<WaitNode*> list;
+
+  explicit Queues(const std::vector<Watch>& watches, WaitQueue* also) {
+    for (const Watch& watch : watches) {
+      if (watch.file) watch.file->poll_queues(queues);
+    }
+    if (also != nullptr) queues.push_back(also);
+    nodes = std::make_unique<WaitNode[]>(queues.size());
+    for (size_t i = 0; i < queues.size(); ++i) {
+      queues[i]->enter(nodes[i]);
+      list.push_back(&nodes[i]);
+    }
+  }
+  ~Queues() {
+    for (WaitNode* node : list) WaitQueue::leave(*node);
+  }
+  Queues(const Queues&) = delete;
+  Queues& operator=(const Queues&) = delete;
+};
+
+uint64_t next_change(const std::vector<Watch>& watches, uint64_t deadline) {
+  for (const Watch& watch : watches) {
+    if (watch.file) deadline = std::min(deadline, watch.file->next_change());
+  }
+  return deadline;
+}
+
+}  // namespace
+
+SysResult<uint32_t> wait_ready(std::vector<Watch>& watches, uint64_t deadline_ns, WaitQueue* also) {
+  HostItems host;
+  for (size_t i = 0; i < watches.size(); ++i) host.add(watches[i], i, false);
+  if (host.items.size() > boundary::kMaxPollItems) return Errno::Invalid;
+  for (bool slept = false;;) {
+    look(watches);
+    const uint64_t until = next_change(watches, deadline_ns);
+    const uint64_t now = until == kNoDeadline ? 0 : monotonic_ns();
+    const bool sleep =
+        count_ready(watches) == 0 && !pending_interrupt() && now < until && !(slept && also != nullptr);
+    const uint64_t left = until == kNoDeadline ? kNoDeadline : until - std::min(until, now);
+    if (sleep) {
+      const Queues queues(watches, also);
+      if (host.items.empty()) {
+        wait_any(queues.list.data(), static_cast<uint32_t>(queues.list.size()), until);
+      } else {
+        TRY(ask_host(host, watches, left, true));
+      }
+      slept = true;
+    } else if (!host.items.empty()) {
+      TRY(ask_host(host, watches, 0, false));
+    }
+    look(watches);
+    if (const uint32_t ready = count_ready(watches); ready != 0) return ready;
+    if (sleep) continue;
+    if (pending_interrupt()) return Errno::Interrupted;
+    if (also != nullptr || deadline_ns <= now) return 0u;
+  }
+}
+
+SysResult<void> wait_for_host(uint32_t handle, uint16_t events, uint64_t deadline_ns) {
+  Thread& self = current();
+  for (;;) {
+    if (pending_interrupt()) return kInterruptedRestartable;
+    uint64_t left = kNoDeadline;
+    if (deadline_ns != kNoDeadline) {
+      const uint64_t now = monotonic_ns();
+      if (now >= deadline_ns) return Errno::Again;
+      left = deadline_ns - now;
+    }
+    host::PollItem item{handle, events, 0};
+    self.parked = true;
+    kernel_unlock();
+    const auto count = host::socket_poll(&item, 1, left);
+    kernel_lock();
+    self.parked = false;
+    if (!count.ok() && count.error() != Errno::Interrupted) return count.error();
+    if (count.ok() && count.value() != 0) return {};
+  }
+}
+
+}  // namespace cloister::enclave

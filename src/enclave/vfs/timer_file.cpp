@@ -1,0 +1,69 @@
+#include "enclave/vfs/timer_file.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace cloister::enclave {
+
+uint64_t TimerFile::expirations() const {
+  if (next_ == kNoDeadline) return 0;
+  const uint64_t now = monotonic_ns();
+  if (now < next_) return 0;
+  return interval_ == 0 ? 1 : 1 + (now - next_) / interval_;
+}
+
+uint64_t TimerFile::next_change() {
+  // One that has expired changes only by being read.
+  return expirations() > 0 ? kNoDeadline : next_;
+}
+
+TimerSetting TimerFile::get() {
+  const uint64_t now = monotonic_ns();
+  uint64_t left = 0;
+  if (next_ != kNoDeadline) {
+    uint64_t next = next_;
+    if (interval_ != 0 && now >= next) next += ((now - next) / interval_ + 1) * interval_;
+    left = next > now ? next - now : 0;
+  }
+  return {to_timespec(interval_), to_timespec(left)};
+}
+
+TimerSetting TimerFile::set(const TimerSetting& setting, bool absolute) {
+  const TimerSetting old = get();
+  const uint64_t value = from_timespec(setting.value);
+  interval_ = from_timespec(setting.interval);
+  if (value == 0) {
+    next_ = kNoDeadline;
+  } else if (!absolute) {
+    next_ = deadline_after(value);
+  } else if (realtime_) {
+    const uint64_t now = realtime_ns();
+    next_ = value > now ? deadline_after(value - now) : monotonic_ns();
+  } else {
+    next_ = value;
+  }
+  changed_.wake_all();
+  edge();
+  return old;
+}
+
+SysResult<size_t> TimerFile::read(MutableByteView out) {
+  uint64_t count = 0;
+  if (out.size() < sizeof(count)) return Errno::Invalid;
+  while ((count = expirations()) == 0) {
+    if (non_blocking()) return Errno::Again;
+    if (changed_.wait(next_) == WaitEnd::Interrupted) return kInterruptedRestartable;
+  }
+  next_ = interval_ == 0 ? kNoDeadline : next_ + count * interval_;
+  std::memcpy(out.data(), &count, sizeof(count));
+  return sizeof(count);
+}
+
+SysResult<Stat> TimerFile::stat() {
+  Stat stat;
+  stat.device = 5;
+  stat.mode = 0600;
+  return stat;
+}
+
+}  // namespace cloister::enclave

@@ -1,0 +1,421 @@
+#include "enclave/vfs/unix_socket.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "enclave/arch/thread.h"
+#include "enclave/arch/user_copy.h"
+#include "enclave/process.h"
+#include "enclave/vfs/mounts.h"
+#include "enclave/vfs/vfs.h"
+
+namespace cloister::enclave {
+namespace {
+
+constexpr size_t kPathOffset = 2;  // of sun_path
+constexpr size_t kMaxBacklog = 4096;
+constexpr int32_t kOptionCount = 80;
+
+std::map<std::string, UnixSocket*> g_names;
+
+Credentials own_credentials() {
+  const Process& process = *current().process;
+  return {process.pid, process.user.effective, process.group.effective};
+}
+
+Bytes unnamed_address() {
+  const uint16_t family = kFamilyUnix;
+  Bytes bytes(sizeof(family));
+  std::memcpy(bytes.data(), &family, sizeof(family));
+  return bytes;
+}
+
+std::string inode_key(const Stat& stat) {
+  return "i" + std::to_string(stat.device) + ":" + std::to_string(stat.inode);
+}
+
+std::string path_of(ByteView address) {
+  const std::string_view text = as_text(address.subspan(kPathOffset));
+  return std::string(text.substr(0, text.find('\0')));
+}
+bool is_abstract(ByteView address) { return address.size() > kPathOffset && address[kPathOffset] == 0; }
+std::string abstract_key(ByteView address) {
+  return "a" + std::string(as_text(address.subspan(kPathOffset)));
+}
+
+SysResult<void> check_address(ByteView address) {
+  constexpr size_t kMost = 110;  // sizeof(struct sockaddr_un)
+  uint16_t family = 0;
+  if (address.size() < sizeof(family) || address.size() > kMost) return Errno::Invalid;
+  std::memcpy(&family, address.data(), sizeof(family));
+  return family == kFamilyUnix ? SysResult<void>() : Errno::Invalid;
+}
+
+SysResult<UnixSocket*> find_named(Process& process, ByteView address) {
+  TRY(check_address(address));
+  if (address.size() == kPathOffset) return Errno::Invalid;
+  std::string key;
+  if (is_abstract(address)) {
+    key = abstract_key(address);
+  } else {
+    const Place place = TRY(resolve_existing(process, kAtCwd, path_of(address), LastLink::Follow));
+    const Stat stat = TRY(place.inode->stat());
+    if ((stat.mode & kTypeMask) != kTypeSocket) return Errno::ConnectionRefused;
+    key = inode_key(stat);
+  }
+  const auto found = g_names.find(key);
+  if (found == g_names.end()) return Errno::ConnectionRefused;
+  return found->second;
+}
+
+}  // namespace
+
+UnixSocket::UnixSocket(uint32_t type, uint32_t flags)
+    : Socket(kFamilyUnix, type, flags), name_(unnamed_address()) {}
+
+void UnixSocket::connect_pair(UnixSocket& a, UnixSocket& b) {
+  a.peer_ = &b;
+  b.peer_ = &a;
+  a.was_connected_ = b.was_connected_ = true;
+  a.peer_credentials_ = b.peer_credentials_ = own_credentials();
+}
+
+void UnixSocket::changed() {
+  changed_.wake_all();
+  edge();
+}
+
+SysResult<void> UnixSocket::closed() {
+  if (!key_.empty()) g_names.erase(key_);
+  key_.clear();
+  pending_.clear();
+  listening_ = false;
+  if (peer_ != nullptr) {
+    UnixSocket& peer = *std::exchange(peer_, nullptr);
+    std::erase(peer.senders_, this);
+    if (peer.peer_ == this) peer.peer_ = nullptr;
+    peer.changed();
+  }
+  for (UnixSocket* sender : std::exchange(senders_, {})) {
+    if (sender->peer_ == this) {
+      sender->peer_ = nullptr;
+      sender->refused_ = true;
+    }
+    sender->changed();
+  }
+  queue_.clear();
+  queued_ = 0;
+  changed();
+  return {};
+}
+
+SysResult<void> UnixSocket::bind(Process& process, ByteView address) {
+  TRY(check_address(address));
+  if (!key_.empty() && (address.size() == kPathOffset || is_abstract(address))) return Errno::Invalid;
+  Bytes name(address.begin(), address.end());
+  if (address.size() == kPathOffset) {  // autobind: any abstract name
+    static uint32_t number = 0;
+    char text[6] = {0};
+    const char* digits = "0123456789abcdef";
+    uint32_t value = number++;
+    for (int i = 5; i > 0; --i, value >>= 4) text[i] = digits[value & 15];
+    name.insert(name.end(), text, text + sizeof(text));
+  }
+  if (is_abstract(name)) {
+    const std::string key = abstract_key(name);
+    if (!g_names.emplace(key, this).second) return Errno::AddressInUse;
+    key_ = key;
+  } else {
+    const Place place = TRY(resolve(process, kAtCwd, path_of(name), LastLink::Keep));
+    if (place.inode) return Errno::AddressInUse;
+    if (!key_.empty()) return Errno::Invalid;
+    if (mount_read_only(place.path)) return Errno::ReadOnly;
+    const Ref<Inode> inode = TRY(place.parent->create(place.name, kTypeSocket | (0777 & ~process.umask)));
+    key_ = inode_key(TRY(inode->stat()));
+    g_names[key_] = this;
+    name.resize(kPathOffset + path_of(name).size() + 1);  // with its NUL, as Linux reports it
+    name.back() = 0;
+  }
+  name_ = std::move(name);
+  return {};
+}
+
+SysResult<void> UnixSocket::listen(int32_t backlog) {
+  if (!connection_oriented()) return Errno::NotSupported;
+  if (key_.empty()) return Errno::Invalid;
+  if (was_connected_) return Errno::Invalid;
+  listening_ = true;
+  backlog_ = std::min<size_t>(backlog < 0 ? kMaxBacklog : static_cast<size_t>(backlog), kMaxBacklog);
+  peer_credentials_ = own_credentials();
+  return {};
+}
+
+SysResult<void> UnixSocket::connect(Process& process, ByteView address) {
+  uint16_t family = 0;
+  if (address.size() >= sizeof(family)) std::memcpy(&family, address.data(), sizeof(family));
+  if (!connection_oriented() && family == 0) {
+    if (peer_ != nullptr) std::erase(peer_->senders_, this);
+    peer_ = nullptr;
+    return {};
+  }
+  UnixSocket* target = TRY(find_named(process, address));
+  if (target->type() != type()) return Errno::Prototype;
+  if (!connection_oriented()) {
+    if (peer_ != nullptr) std::erase(peer_->senders_, this);
+    peer_ = target;
+    target->senders_.push_back(this);
+    return {};
+  }
+  if (was_connected_) return Errno::IsConnected;
+  if (listening_) return Errno::Invalid;
+  while (target->pending_.size() > target->backlog_) {
+    if (!target->listening_) return Errno::ConnectionRefused;
+    if (non_blocking()) return Errno::Again;
+    const Ref<UnixSocket> kept(target);  // it may be closed while we wait
+    const WaitEnd end = target->changed_.wait(send_deadline());
+    if (end == WaitEnd::Interrupted) return kInterruptedRestartable;
+    if (end == WaitEnd::TimedOut) return Errno::Again;
+  }
+  if (!target->listening_) return Errno::ConnectionRefused;
+  const Ref<UnixSocket> server = make_ref<UnixSocket>(type(), 0);
+  connect_pair(*this, *server);
+  peer_credentials_ = target->peer_credentials_;
+  server->name_ = target->name_;
+  server->pass_credentials_ = target->pass_credentials_;
+  target->pending_.push_back(server);
+  target->changed();
+  changed();
+  return {};
+}
+
+SysResult<Ref<File>> UnixSocket::accept(uint32_t flags, Bytes& peer) {
+  if (!connection_oriented()) return Errno::NotSupported;
+  if (!listening_) return Errno::Invalid;
+  while (pending_.empty()) {
+    if (non_blocking()) return Errno::Again;
+    const WaitEnd end = changed_.wait(receive_deadline());
+    if (end == WaitEnd::Interrupted) return kInterruptedRestartable;
+    if (end == WaitEnd::TimedOut) return Errno::Again;
+    if (!listening_) return Errno::Invalid;
+  }
+  const Ref<UnixSocket> accepted = std::move(pending_.front());
+  pending_.pop_front();
+  if ((flags & kOpenNonBlock) != 0) accepted->set_status_flags(kOpenNonBlock);
+  peer = accepted->peer_ == nullptr ? unnamed_address() : accepted->peer_->name_;
+  changed();
+  return Ref<File>(accepted);
+}
+
+void UnixSocket::enqueue(ByteView data, ByteView from, SentFiles files) {
+  constexpr size_t kJoined = 64 << 10;
+  const Credentials credentials = own_credentials();
+  const bool join = is_stream() && files.empty() && !queue_.empty() && queue_.back().files.empty() &&
+                    queue_.back().credentials.pid == credentials.pid &&
+                    queue_.back().data.size() + data.size() <= kJoined;
+  if (join) {
+    queue_.back().data.insert(queue_.back().data.end(), data.begin(), data.end());
+  } else {
+    Message message;
+    message.data.assign(data.begin(), data.end());
+    message.address.assign(from.begin(), from.end());
+    message.credentials = credentials;
+    message.files = std::move(files);
+    queue_.push_back(std::move(message));
+  }
+  queued_ += data.size();
+  changed();
+}
+
+SysResult<size_t> UnixSocket::send_stream(ByteView data, uint32_t flags, SentFiles files) {
+  size_t done = 0;
+  const uint64_t deadline = send_deadline();
+  for (;;) {
+    if (write_shut_ || peer_ == nullptr || peer_->read_shut_) {
+      if (done > 0) return done;
+      if (!was_connected_) return Errno::NotConnected;
+      if ((flags & kMessageNoSignal) == 0) raise_signal(kSigPipe);
+      return Errno::Pipe;
+    }
+    const size_t room = kCapacity - std::min(kCapacity, peer_->queued_);
+    const size_t part = is_stream()                    ? std::min(room, data.size() - done)
+                        : peer_->has_room(data.size()) ? data.size()
+                                                       : 0;
+    if (part > 0 || data.empty()) {
+      peer_->enqueue(data.subspan(done, part), name_, std::move(files));
+      done += part;
+      if (done == data.size()) return done;
+      continue;
+    }
+    if (must_not_wait(flags)) return done > 0 ? SysResult<size_t>(done) : Errno::Again;
+    const Ref<UnixSocket> kept(peer_);
+    const WaitEnd end = peer_->changed_.wait(deadline);
+    if (end == WaitEnd::Woken) continue;
+    if (done > 0) return done;
+    return end == WaitEnd::Interrupted ? kInterruptedRestartable : Errno::Again;
+  }
+}
+
+SysResult<size_t> UnixSocket::send(ByteView data, uint32_t flags, ByteView address, SentFiles files) {
+  if ((flags & kMessageOutOfBand) != 0) return Errno::NotSupported;
+  if (connection_oriented()) {
+    if (!address.empty()) return was_connected_ ? Errno::IsConnected : Errno::NotSupported;
+    if (!is_stream() && data.size() > kCapacity) return Errno::MessageTooBig;
+    return send_stream(data, flags, std::move(files));
+  }
+  if (data.size() > kCapacity) return Errno::MessageTooBig;
+  const uint64_t deadline = send_deadline();
+  for (;;) {
+    UnixSocket* target = peer_;
+    if (!address.empty()) target = TRY(find_named(*current().process, address));
+    if (target == nullptr) {
+      const bool gone = was_connected_ || std::exchange(refused_, false);
+      return gone ? Errno::ConnectionRefused : Errno::NotConnected;
+    }
+    if (target->type() != type()) return Errno::Prototype;
+    if (target->read_shut_ || write_shut_) return Errno::Pipe;
+    if (target->has_room(data.size())) {
+      target->enqueue(data, name_, std::move(files));
+      return data.size();
+    }
+    if (must_not_wait(flags)) return Errno::Again;
+    const Ref<UnixSocket> kept(target);
+    const WaitEnd end = target->changed_.wait(deadline);
+    if (end != WaitEnd::Woken) return end == WaitEnd::Interrupted ? kInterruptedRestartable : Errno::Again;
+  }
+}
+
+// Moves (or copies) bytes of the queue; a stream goes on over message borders, but not past files.
+size_t UnixSocket::take(MutableByteView out, bool peek, Incoming& incoming) {
+  size_t done = 0;
+  for (size_t i = 0; i < queue_.size();) {
+    Message& message = queue_[i];
+    if (done > 0 && !message.files.empty()) break;
+    const ByteView left = ByteView(message.data).subspan(message.taken);
+    const size_t part = std::min(left.size(), out.size() - done);
+    std::memcpy(out.data() + done, left.data(), part);
+    done += part;
+    incoming.address = message.address;
+    incoming.has_credentials = pass_credentials_;
+    incoming.credentials = message.credentials;
+    incoming.whole = is_stream() ? done : left.size();
+    if (!is_stream() && part < left.size()) incoming.flags |= kMessageTruncated;
+    const bool had_files = !message.files.empty();
+    if (peek) {
+      for (const Ref<File>& file : message.files.list()) incoming.files.add(file);
+    } else {
+      incoming.files = std::move(message.files);
+      message.taken += part;
+      queued_ -= is_stream() ? part : message.data.size();
+    }
+    const bool used_up = !is_stream() || part == left.size();
+    if (peek) {
+      ++i;
+    } else if (used_up) {
+      queue_.pop_front();
+    }
+    if (!is_stream() || had_files || !used_up || done == out.size()) break;
+  }
+  if (!peek) changed();
+  return done;
+}
+
+SysResult<size_t> UnixSocket::receive(MutableByteView out, uint32_t flags, Incoming& incoming) {
+  if ((flags & kMessageOutOfBand) != 0) return Errno::NotSupported;
+  if (connection_oriented() && !was_connected_) return is_stream() ? Errno::Invalid : Errno::NotConnected;
+  const bool peek = (flags & kMessagePeek) != 0;
+  const bool all = is_stream() && (flags & kMessageWaitAll) != 0 && !peek;
+  const uint64_t deadline = receive_deadline();
+  size_t done = 0;
+  for (;;) {
+    if (!queue_.empty()) {
+      done += take(out.subspan(done), peek, incoming);
+      if (!all || done == out.size() || !incoming.files.empty()) return done;
+      continue;
+    }
+    if (connection_oriented() ? ended() : read_shut_) return done;
+    if (peer_ != nullptr && connection_oriented() && peer_->write_shut_) return done;
+    if (must_not_wait(flags)) return done > 0 ? SysResult<size_t>(done) : Errno::Again;
+    const WaitEnd end = changed_.wait(deadline);
+    if (end == WaitEnd::Woken) continue;
+    if (done > 0) return done;
+    return end == WaitEnd::Interrupted ? kInterruptedRestartable : Errno::Again;
+  }
+}
+
+SysResult<Bytes> UnixSocket::name(bool peer) {
+  if (!peer) return name_;
+  if (peer_ == nullptr) return Errno::NotConnected;
+  return peer_->name_;
+}
+
+SysResult<void> UnixSocket::shut_down(bool reading, bool writing) {
+  if (connection_oriented() && !was_connected_) return Errno::NotConnected;
+  read_shut_ = read_shut_ || reading;
+  write_shut_ = write_shut_ || writing;
+  changed();
+  if (peer_ != nullptr && connection_oriented()) {
+    if (writing) peer_->read_shut_ = true;
+    if (reading) peer_->write_shut_ = true;
+    peer_->changed();
+  }
+  return {};
+}
+
+SysResult<int64_t> UnixSocket::ioctl(uint64_t request, uint64_t argument) {
+  constexpr uint64_t kBytesWaiting = 0x541b;  // FIONREAD
+  if (request != kBytesWaiting) return Errno::NotTty;
+  const size_t size = is_stream() ? queued_ : queue_.empty() ? 0 : queue_.front().data.size();
+  TRY(store_user(argument, static_cast<int32_t>(size)));
+  return 0;
+}
+
+uint16_t UnixSocket::ready() {
+  uint16_t events = 0;
+  const bool over = connection_oriented() && was_connected_ && (read_shut_ || peer_ == nullptr);
+  if (!queue_.empty() || !pending_.empty() || over) events |= kPollIn;
+  if (over) events |= kPollReadHangup;
+  if (connection_oriented() && was_connected_ && (peer_ == nullptr || (read_shut_ && write_shut_)))
+    events |= kPollHangup;
+  if (connection_oriented() && !was_connected_ && !listening_)
+    return static_cast<uint16_t>(kPollOut | kPollHangup);
+  const bool room = peer_ == nullptr || peer_->queued_ <= kCapacity / 2;
+  if (!listening_ && room) events |= kPollOut;
+  return events;
+}
+
+void UnixSocket::poll_queues(std::vector<WaitQueue*>& queues) {
+  queues.push_back(&changed_);
+  if (peer_ != nullptr) queues.push_back(&peer_->changed_);
+}
+
+SysResult<void> UnixSocket::set_family_option(int32_t level, int32_t name, ByteView value) {
+  int32_t number = 0;
+  if (level != kSolSocket || name <= 0 || name > kOptionCount) return Errno::NoProtocolOption;
+  if (value.size() < sizeof(number)) return Errno::Invalid;
+  std::memcpy(&number, value.data(), sizeof(number));
+  if (name == kSoPassCredentials) pass_credentials_ = number != 0;
+  return {};  // buffer sizes and the like: there is no network to tune
+}
+
+SysResult<size_t> UnixSocket::get_family_option(int32_t level, int32_t name, MutableByteView out) {
+  if (level != kSolSocket) return Errno::NoProtocolOption;
+  switch (name) {
+    case kSoPeerCredentials: {
+      const size_t count = std::min(out.size(), sizeof(peer_credentials_));
+      std::memcpy(out.data(), &peer_credentials_, count);
+      return count;
+    }
+    case kSoPassCredentials:
+      return give_int(pass_credentials_ ? 1 : 0, out);
+    case kSoAcceptConnections:
+      return give_int(listening_ ? 1 : 0, out);
+    case kSoSendBuffer:
+    case kSoReceiveBuffer:
+      return give_int(static_cast<int32_t>(kCapacity), out);
+    default:
+      return name > 0 && name <= kOptionCount ? give_int(0, out) : SysResult<size_t>(Errno::NoProtocolOption);
+  }
+}
+
+}  // namespace cloister::enclave
