@@ -27,11 +27,20 @@ struct RunOptions {
   int log_level = 3;                // 0 fatal … 3 warning (default) … 6 trace
 };
 
-// Returns the program's exit status (128 + n after signal n) once it has ended.
+// How an enclave ended.
+struct EnclaveEnd {
+  // The program's exit status (128 + n after signal n) or, when the enclave itself gave up, the command
+  // line's exit code for the reason, which it has written to standard error: 3 integrity, 4 refused, 5
+  // unavailable, else failed.
+  int status = 0;
+  bool by_program = true;
+};
+
+// Returns once the program has ended.
 // Errors: NotFound, Malformed, Integrity (measurement or SIGSTRUCT differs), Denied (attestation refused; the
 // message carries the CAS's text), Unavailable (CAS or LAS absent), Unsupported (machine lacks something).
 // One enclave per process. Not thread-safe.
-Result<int> run_enclave(const RunOptions& options);
+Result<EnclaveEnd> run_enclave(const RunOptions& options);
 
 // The MRENCLAVE of an image, recomputed from its files (never read from a field).
 Result<ByteArray<32>> measure_image(const std::filesystem::path& image);

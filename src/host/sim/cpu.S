@@ -1,7 +1,18 @@
 // The transitions of the software CPU. See cpu.h for the state, entry.S of the kernel for the other side.
 #include "host/sim/cpu_offsets.h"
 
+#define SYS_ARCH_PRCTL 158
+#define ARCH_SET_FS 0x1002
+
   .text
+
+// FS := rsi by a system call, for operating systems that do not keep what wrfsbase sets (sim_slow_bases, cpu.h).
+// Changes rax, rcx, rdi, r11.
+.macro set_fs_by_system_call
+  mov $ARCH_SET_FS, %edi
+  mov $SYS_ARCH_PRCTL, %eax
+  syscall
+.endm
 
 // uint64_t sim_eenter(HostThread*). rax = CSSA, rbx = TCS, rcx = the address behind EENTER (SDM vol. 3D, EENTER).
   .globl sim_eenter
@@ -23,8 +34,11 @@ sim_eenter:
   mov CPU_TCS_GS(%rdi), %r9
   mov CPU_BLOCK(%rdi), %rdi
   lea 1f(%rip), %rcx
+  cmpl $0, sim_slow_bases(%rip)
+  jne 2f                         // GS is the enclave's all the time, and FS is the kernel's own business
   wrfsbase %r8
   wrgsbase %r9
+2:
   jmp *%rdx
 1: // EEXIT came here: rdi = reason, rsp as above
   cld
@@ -44,11 +58,30 @@ sim_eenter:
   .type sim_eexit, @function
 sim_eexit:
   mov (%rsp), %rax
+  cmpl $0, sim_slow_bases(%rip)
+  jne 3f
   mov CPU_HOST_FS(%rax), %rcx
   wrfsbase %rcx
   mov CPU_HOST_GS(%rax), %rcx
   wrgsbase %rcx
   jmp *%rbx
+3:
+  mov %rdi, %r12
+  mov CPU_HOST_FS(%rax), %rsi
+  set_fs_by_system_call
+  mov %r12, %rdi
+  jmp *%rbx
+
+// What set_fs_base of the kernel is replaced by when bases are slow: rdi = value. It is called inside the enclave, so
+// a signal here is an asynchronous exit like any other (sim_on_signal).
+  .globl sim_set_fs_base
+  .type sim_set_fs_base, @function
+sim_set_fs_base:
+  mov %rdi, %rsi
+  set_fs_by_system_call
+  ret
+  .globl sim_set_fs_base_end
+sim_set_fs_base_end:
 
 // The asynchronous exit pointer. The signal handler has saved the state into the SSA and made us go on here with
 // rsp = host_sp, below the frame of the EENTER that was left, which must stay intact for the EEXIT to come.
@@ -88,10 +121,19 @@ sim_eresume:
   mov %rax, CPU_IRET+24(%rdi)
   mov %ss, %eax
   mov %rax, CPU_IRET+32(%rdi)
+  cmpl $0, sim_slow_bases(%rip)
+  jne 1f
   mov 168(%rbx), %rax
   wrfsbase %rax
   mov 176(%rbx), %rax
   wrgsbase %rax
+  jmp 2f
+1:
+  mov %rdi, %r12
+  mov 168(%rbx), %rsi
+  set_fs_by_system_call
+  mov %r12, %rdi
+2:
   lea CPU_IRET(%rdi), %rsp
   mov 0(%rbx), %rax
   mov 8(%rbx), %rcx
@@ -122,25 +164,53 @@ sim_signal_entry:
   push %rbp
   push %rbx
   push %r12
-  mov %rsp, %rcx
-  and $ALT_STACK_MASK, %rcx
+  push %r13
+  push %r14
+  sub $16, %rsp
+  mov %rsp, %r13
+  and $ALT_STACK_MASK, %r13
   rdfsbase %rbx
   rdgsbase %r12
-  mov CPU_HOST_FS(%rcx), %rax
+  cmpl $0, sim_slow_bases(%rip)
+  jne 3f
+  mov CPU_HOST_FS(%r13), %rax
   wrfsbase %rax
-  mov CPU_HOST_GS(%rcx), %rax
+  mov CPU_HOST_GS(%r13), %rax
   wrgsbase %rax
+1:
+  mov %r13, %rcx
   mov %rbx, %r8
   mov %r12, %r9
   call sim_on_signal             // (signal, info, context, thread, fs, gs): whether FS and GS stay the host's
   test %eax, %eax
-  jne 1f
+  jne 2f
+  cmpl $0, sim_slow_bases(%rip)
+  jne 4f
   wrfsbase %rbx
   wrgsbase %r12
-1:
+2:
+  add $16, %rsp
+  pop %r14
+  pop %r13
   pop %r12
   pop %rbx
   pop %rbp
   ret
+3:
+  cmp CPU_HOST_FS(%r13), %rbx
+  je 1b
+  mov %rdi, %r14
+  mov %rsi, (%rsp)
+  mov CPU_HOST_FS(%r13), %rsi
+  set_fs_by_system_call
+  mov %r14, %rdi
+  mov (%rsp), %rsi
+  jmp 1b
+4:
+  cmp CPU_HOST_FS(%r13), %rbx
+  je 2b
+  mov %rbx, %rsi
+  set_fs_by_system_call
+  jmp 2b
 
   .section .note.GNU-stack, "", @progbits

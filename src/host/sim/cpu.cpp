@@ -2,6 +2,7 @@
 #include "host/sim/cpu.h"
 
 #include <linux/futex.h>
+#include <setjmp.h>
 #include <sys/auxv.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -30,6 +31,8 @@ extern const char sim_aep[];
 extern const char sim_eresume[];
 extern const char sim_eresume_last[];
 extern const char sim_eresume_end[];
+extern const char sim_set_fs_base_end[];
+uint32_t sim_slow_bases = 0;
 void sim_signal_entry(int signal, siginfo_t* info, void* context);
 void sim_after_aex(cloister::host::HostThread* thread);
 int sim_on_signal(int signal, siginfo_t* info, ucontext_t* context, cloister::host::HostThread* thread,
@@ -141,20 +144,43 @@ int futex_wake(std::atomic<uint32_t>& word) {
   fatal(text);
 }
 
-void check_machine() {
-  constexpr unsigned long kFsGsBase = 2;  // HWCAP2_FSGSBASE
-  if ((getauxval(AT_HWCAP2) & kFsGsBase) == 0) {
-    fatal("the simulation needs FSGSBASE (a CPU since 2012 and Linux 5.9 or newer)");
+// Whether the processor has the instructions, whatever the operating system says of them.
+bool base_instructions_work() {
+  static sigjmp_buf failed;
+  struct sigaction action {
+  }, before{};
+  action.sa_handler = [](int) { siglongjmp(failed, 1); };
+  sigaction(SIGILL, &action, &before);
+  bool work = false;
+  if (sigsetjmp(failed, 1) == 0) {
+    uint64_t base = 0;
+    __asm__ volatile("rdgsbase %0" : "=r"(base));
+    work = true;
   }
+  sigaction(SIGILL, &before, nullptr);
+  return work;
 }
 
 }  // namespace
 
+void sim_check_machine() {
+  constexpr unsigned long kFsGsBase = 2;  // HWCAP2_FSGSBASE
+  if ((getauxval(AT_HWCAP2) & kFsGsBase) != 0) return;
+  if (!base_instructions_work())
+    fatal("the simulation needs FSGSBASE (a CPU since 2012, and a system that does not switch it off)");
+  sim_slow_bases = 1;
+}
+
+void sim_adopt_gs(const HostThread& thread) {
+  constexpr int kArchSetGs = 0x1001;
+  if (sim_slow_bases != 0 && syscall(SYS_arch_prctl, kArchSetGs, thread.tcs_gs) != 0)
+    fatal("the operating system refuses a GS base");
+}
+
 HostThread* sim_thread_begin(SimEnclave* enclave) {
-  check_machine();
   // Twice the size, so that an aligned part is inside.
-  void* raw =
-      mmap(nullptr, 2 * ALT_STACK_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* raw = mmap(nullptr, size_t{2} * ALT_STACK_SIZE, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (raw == MAP_FAILED) fatal("no memory for a signal stack");
   const uint64_t start = reinterpret_cast<uint64_t>(raw);
   const uint64_t base = (start + ALT_STACK_SIZE - 1) & ALT_STACK_MASK;
@@ -264,7 +290,9 @@ int sim_on_signal(int signal, siginfo_t* info, ucontext_t* context, HostThread* 
     if (thread->enclave == nullptr) return 0;
     __atomic_fetch_or(&thread->block->events, bit, __ATOMIC_SEQ_CST);
   }
-  if (in_elrange(rip) && thread->tcs != 0) {
+  const bool in_stub = rip >= reinterpret_cast<uint64_t>(&sim_set_fs_base) &&
+                       rip < reinterpret_cast<uint64_t>(sim_set_fs_base_end);
+  if ((in_elrange(rip) || in_stub) && thread->tcs != 0) {
     if (signal == SIGILL && info->si_code > 0 && emulate_enclu(*thread, *context)) {
       const bool left = !in_elrange(static_cast<uint64_t>(g[REG_RIP]));
       errno = saved_errno;

@@ -68,6 +68,17 @@ CLOISTER_OFFSET(iret, CPU_IRET);
 extern "C" uint64_t sim_eenter(HostThread* thread);
 extern "C" void sim_eexit();  // where the kernel's exit gate is made to jump
 
+// Not zero where the operating system gives no HWCAP2_FSGSBASE although the instructions work: it restores
+// the bases that it knows at every context switch, so each change must be a system call. GS then is the
+// enclave's from the thread's first moment on (host code never uses it), and only FS moves.
+extern "C" uint32_t sim_slow_bases;
+extern "C" void sim_set_fs_base(uint64_t value);  // where the kernel's set_fs_base is made to jump, if so
+
+// Finds out which of the two this machine needs. Before SimEnclave::load; aborts when it can neither.
+void sim_check_machine();
+// Gives a thread the GS base that it has inside, where bases are slow; otherwise EENTER does.
+void sim_adopt_gs(const HostThread& thread);
+
 // Sets up the calling thread: alternate stack with a HostThread, Syscall User Dispatch, FS and GS. `enclave`
 // may be null for a thread that only must survive the process's signal handlers. Aborts with a message when
 // the machine cannot (no FSGSBASE, no Syscall User Dispatch).

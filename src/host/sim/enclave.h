@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -27,6 +29,7 @@ class SimEnclave {
   const sgx::Secs& secs() const { return secs_; }
   const sgx::SimPlatform& platform() const { return platform_; }
   const sgx::Tcs& tcs(uint32_t index) const { return tcs_.at(index); }
+  uint64_t tcs_address(uint32_t index) const { return tcs_address_.at(index); }
   uint32_t thread_count() const { return static_cast<uint32_t>(tcs_.size()); }
 
   // EAUG, EMODPR/EMODPE, EREMOVE of whole pages. False with errno set: outside the places for run-time pages,
@@ -44,6 +47,7 @@ class SimEnclave {
   sgx::SimPlatform platform_;
   sgx::Secs secs_{};
   std::vector<sgx::Tcs> tcs_;  // what the CPU keeps; the pages themselves cannot be read inside
+  std::vector<uint64_t> tcs_address_;
   bool mapped_ = false;
 };
 

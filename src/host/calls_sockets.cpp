@@ -1,0 +1,190 @@
+// Host calls for sockets of the internet families. They are non-blocking here; waiting is SocketPoll.
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+
+#include "host/process.h"
+
+namespace cloister::host {
+namespace {
+
+constexpr uint64_t kNanoseconds = 1'000'000'000;
+constexpr size_t kMaxAddress = 128;
+constexpr size_t kMaxOption = 1024;
+
+std::shared_ptr<Descriptor> socket_of(Call& call) { return call.process.sockets.get(call.a[0]); }
+int64_t result_of(int64_t value) { return value < 0 ? -errno : value; }
+
+// An address in the frame's text.
+bool address_of(Call& call, uint64_t size, sockaddr_storage& out) {
+  if (size > kMaxAddress) return false;
+  std::memset(&out, 0, sizeof(out));
+  std::memcpy(&out, call.frame().text, size);
+  return true;
+}
+void give_address(Call& call, const sockaddr_storage& address, socklen_t size) {
+  size = std::min<socklen_t>(size, kMaxAddress);
+  std::memcpy(call.frame().text, &address, size);
+  call.values[0] = size;
+}
+
+int64_t with_address(Call& call, int (*function)(int, const sockaddr*, socklen_t)) {
+  const auto socket = socket_of(call);
+  sockaddr_storage address;
+  if (socket == nullptr || !address_of(call, call.a[1], address)) return -EINVAL;
+  return result_of(function(socket->get(), reinterpret_cast<const sockaddr*>(&address),
+                            static_cast<socklen_t>(call.a[1])));
+}
+
+timespec to_timespec(uint64_t ns) {
+  return {static_cast<time_t>(ns / kNanoseconds), static_cast<long>(ns % kNanoseconds)};
+}
+
+}  // namespace
+
+int64_t call_SocketOpen(Call& call) {
+  const auto family = static_cast<int>(call.a[0]), type = static_cast<int>(call.a[1]);
+  if (family != AF_INET && family != AF_INET6) return -EAFNOSUPPORT;
+  if (type != SOCK_STREAM && type != SOCK_DGRAM) return -ESOCKTNOSUPPORT;
+  auto socket = std::make_shared<Descriptor>(
+      ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, static_cast<int>(call.a[2])));
+  if (!socket->valid()) return -errno;
+  return static_cast<int64_t>(call.process.sockets.add(std::move(socket)));
+}
+
+int64_t call_SocketConnect(Call& call) { return with_address(call, ::connect); }
+int64_t call_SocketBind(Call& call) { return with_address(call, ::bind); }
+
+int64_t call_SocketListen(Call& call) {
+  const auto socket = socket_of(call);
+  return socket == nullptr ? -EINVAL : result_of(::listen(socket->get(), static_cast<int>(call.a[1])));
+}
+
+int64_t call_SocketAccept(Call& call) {
+  const auto socket = socket_of(call);
+  if (socket == nullptr) return -EINVAL;
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  auto accepted = std::make_shared<Descriptor>(
+      ::accept4(socket->get(), reinterpret_cast<sockaddr*>(&address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!accepted->valid()) return -errno;
+  give_address(call, address, size);
+  return static_cast<int64_t>(call.process.sockets.add(std::move(accepted)));
+}
+
+int64_t call_SocketSend(Call& call) {
+  constexpr int kPassed = MSG_MORE | MSG_OOB;
+  const auto socket = socket_of(call);
+  sockaddr_storage address;
+  if (socket == nullptr || call.a[2] > boundary::kArenaSize || !address_of(call, call.a[3], address))
+    return -EINVAL;
+  const auto* to = call.a[3] == 0 ? nullptr : reinterpret_cast<const sockaddr*>(&address);
+  const int flags = (static_cast<int>(call.a[1]) & kPassed) | MSG_NOSIGNAL | MSG_DONTWAIT;
+  return result_of(
+      ::sendto(socket->get(), call.arena(), call.a[2], flags, to, static_cast<socklen_t>(call.a[3])));
+}
+
+int64_t call_SocketReceive(Call& call) {
+  constexpr int kPassed = MSG_PEEK | MSG_OOB | MSG_TRUNC;
+  const auto socket = socket_of(call);
+  if (socket == nullptr || call.a[2] > boundary::kArenaSize) return -EINVAL;
+  sockaddr_storage address{};
+  iovec vector{call.arena(), call.a[2]};
+  msghdr message{};
+  message.msg_name = &address;
+  message.msg_namelen = sizeof(address);
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  const int flags = (static_cast<int>(call.a[1]) & kPassed) | MSG_DONTWAIT;
+  const ssize_t count = ::recvmsg(socket->get(), &message, flags);
+  if (count < 0) return -errno;
+  give_address(call, address, message.msg_namelen);
+  call.values[1] = static_cast<uint64_t>(message.msg_flags);
+  call.values[2] = static_cast<uint64_t>(count);
+  return std::min(count, static_cast<ssize_t>(call.a[2]));
+}
+
+int64_t call_SocketShutdown(Call& call) {
+  const auto socket = socket_of(call);
+  return socket == nullptr ? -EINVAL : result_of(::shutdown(socket->get(), static_cast<int>(call.a[1])));
+}
+
+int64_t call_SocketClose(Call& call) {
+  call.process.sockets.remove(call.a[0]);
+  return 0;
+}
+
+int64_t call_SocketOption(Call& call) {
+  const auto socket = socket_of(call);
+  const uint64_t size = call.a[4];
+  if (socket == nullptr || size > kMaxOption) return -EINVAL;
+  const auto level = static_cast<int>(call.a[2]), name = static_cast<int>(call.a[3]);
+  if (call.a[1] == 1) {
+    uint8_t value[kMaxOption];
+    std::memcpy(value, call.frame().text, size);
+    return result_of(::setsockopt(socket->get(), level, name, value, static_cast<socklen_t>(size)));
+  }
+  uint8_t value[kMaxOption] = {};
+  auto got = static_cast<socklen_t>(size);
+  if (::getsockopt(socket->get(), level, name, value, &got) != 0) return -errno;
+  std::memcpy(call.frame().text, value, got);
+  return got;
+}
+
+int64_t call_SocketName(Call& call) {
+  const auto socket = socket_of(call);
+  if (socket == nullptr) return -EINVAL;
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  auto* out = reinterpret_cast<sockaddr*>(&address);
+  const int done =
+      call.a[1] != 0 ? ::getpeername(socket->get(), out, &size) : ::getsockname(socket->get(), out, &size);
+  if (done != 0) return -errno;
+  give_address(call, address, size);
+  return 0;
+}
+
+int64_t call_SocketPoll(Call& call) {
+  const uint64_t count = call.a[0], limit = call.a[1];
+  if (count > boundary::kMaxPollItems) return -EINVAL;
+  std::vector<boundary::PollRecord> records(count);
+  std::memcpy(records.data(), call.arena(), count * sizeof(boundary::PollRecord));
+  std::vector<std::shared_ptr<Descriptor>> alive;  // nobody closes them while we wait
+  std::vector<pollfd> items;
+  for (const boundary::PollRecord& record : records) {
+    if (record.socket == boundary::kConsoleInput) {
+      items.push_back({STDIN_FILENO, static_cast<short>(record.events), 0});
+      continue;
+    }
+    alive.push_back(call.process.sockets.get(record.socket));
+    items.push_back(
+        {alive.back() == nullptr ? -1 : alive.back()->get(), static_cast<short>(record.events), 0});
+  }
+  items.push_back({call.thread.event_fd, POLLIN, 0});
+  call.thread.polling.store(1);
+  const timespec time = to_timespec(std::min<uint64_t>(limit, uint64_t{1} << 62));
+  const bool endless = limit >= (uint64_t{1} << 62), woken = call.thread.unparked.exchange(0) != 0;
+  const timespec none{};
+  const int ready = ::ppoll(items.data(), items.size(), woken ? &none : endless ? nullptr : &time, nullptr);
+  const int error = errno;
+  call.thread.polling.store(0);
+  const bool event = items.back().revents != 0;
+  if (event) {
+    uint64_t drained = 0;
+    [[maybe_unused]] const ssize_t ignored = ::read(call.thread.event_fd, &drained, sizeof(drained));
+    call.thread.unparked.store(0);
+  }
+  if (ready < 0) return -error;
+  for (size_t i = 0; i < records.size(); ++i) records[i].revents = static_cast<uint16_t>(items[i].revents);
+  std::memcpy(call.arena(), records.data(), records.size() * sizeof(boundary::PollRecord));
+  const int found = ready - (event ? 1 : 0);
+  return found == 0 && (event || woken) ? -EINTR : found;
+}
+
+}  // namespace cloister::host
