@@ -1,0 +1,153 @@
+#include "cas/records.h"
+
+#include <ctime>
+
+namespace cloister::cas {
+namespace {
+
+constexpr uint8_t kFormat = 1;
+constexpr uint32_t kMaxText = policy::kMaxYamlSize;
+constexpr uint32_t kMaxValue = policy::kMaxYamlBytes;
+constexpr uint32_t kMaxName = 1024;
+constexpr uint32_t kMaxVolumes = boundary::kMaxMounts;
+
+ByteWriter begin() {
+  ByteWriter out;
+  out.le(kFormat);
+  return out;
+}
+
+Result<ByteReader> begin(ByteView bytes) {
+  ByteReader in(bytes, "row");
+  const uint8_t format = TRY(in.le<uint8_t>());
+  if (format != kFormat) return Error(Code::Malformed, "a row of an unknown format");
+  return in;
+}
+
+}  // namespace
+
+std::string row_key(std::string_view session, std::string_view part) {
+  return std::string(session).append(":").append(part);
+}
+
+SecretBytes encode(const SessionRecord& record) {
+  ByteWriter out = begin();
+  out.bytes(record.hash).bytes(record.creator).le(record.updated);
+  return SecretBytes(out.take());
+}
+
+Result<SessionRecord> decode_session(ByteView bytes) {
+  ByteReader in = TRY(begin(bytes));
+  SessionRecord record;
+  record.hash = TRY(in.array<32>());
+  record.creator = TRY(in.array<32>());
+  record.updated = TRY(in.le<int64_t>());
+  TRY(in.expect_end());
+  return record;
+}
+
+SecretBytes encode(const VersionRecord& record) {
+  ByteWriter out = begin();
+  out.bytes(record.creator).le(record.uploaded).field(record.text);
+  return SecretBytes(out.take());
+}
+
+Result<VersionRecord> decode_version(ByteView bytes) {
+  ByteReader in = TRY(begin(bytes));
+  VersionRecord record;
+  record.creator = TRY(in.array<32>());
+  record.uploaded = TRY(in.le<int64_t>());
+  record.text = as_text(TRY(in.field(kMaxText)));
+  TRY(in.expect_end());
+  return record;
+}
+
+SecretBytes encode(const SecretRecord& record) {
+  ByteWriter out = begin();
+  out.bytes(ByteArray<2>{static_cast<uint8_t>(record.kind), static_cast<uint8_t>(record.generated)});
+  out.le(record.size);
+  out.field(record.value.expose());
+  return SecretBytes(out.take());
+}
+
+Result<SecretRecord> decode_secret(ByteView bytes) {
+  ByteReader in = TRY(begin(bytes));
+  SecretRecord record;
+  const uint8_t kind = TRY(in.le<uint8_t>());
+  if (kind > static_cast<uint8_t>(policy::SecretKind::Binary)) {
+    return Error(Code::Malformed, "a secret of an unknown kind");
+  }
+  record.kind = static_cast<policy::SecretKind>(kind);
+  record.generated = TRY(in.le<uint8_t>()) != 0;
+  record.size = TRY(in.le<uint32_t>());
+  const ByteView value = TRY(in.field(kMaxValue));
+  record.value = SecretBytes(Bytes(value.begin(), value.end()));
+  TRY(in.expect_end());
+  return record;
+}
+
+SecretBytes encode(const VolumeRecord& record) {
+  ByteWriter out = begin();
+  out.bytes(record.given).bytes(record.key.expose()).le(static_cast<uint8_t>(record.tag.has_value()));
+  out.bytes(record.tag.value_or(Tag{})).bytes(record.previous);
+  out.le(record.updates).le(record.updated).le(record.epoch).bytes(record.writer);
+  return SecretBytes(out.take());
+}
+
+Result<VolumeRecord> decode_volume(ByteView bytes) {
+  ByteReader in = TRY(begin(bytes));
+  VolumeRecord record;
+  record.given = TRY(in.array<32>());
+  record.key.expose() = TRY(in.array<32>());
+  const uint8_t has_tag = TRY(in.le<uint8_t>());
+  const Tag tag = TRY(in.array<16>());
+  if (has_tag != 0) record.tag = tag;
+  record.previous = TRY(in.array<16>());
+  record.updates = TRY(in.le<uint64_t>());
+  record.updated = TRY(in.le<int64_t>());
+  record.epoch = TRY(in.le<uint64_t>());
+  record.writer = TRY(in.array<16>());
+  TRY(in.expect_end());
+  return record;
+}
+
+SecretBytes encode(const InstanceRecord& record) {
+  ByteWriter out = begin();
+  out.bytes(record.key).field(record.session).field(record.service);
+  out.le(static_cast<uint32_t>(record.volumes.size()));
+  for (const InstanceVolume& volume : record.volumes) {
+    out.field(volume.name).le(volume.epoch).le(static_cast<uint8_t>(volume.policy));
+  }
+  return SecretBytes(out.take());
+}
+
+Result<InstanceRecord> decode_instance(ByteView bytes) {
+  ByteReader in = TRY(begin(bytes));
+  InstanceRecord record;
+  record.key = TRY(in.array<32>());
+  record.session = as_text(TRY(in.field(kMaxName)));
+  record.service = as_text(TRY(in.field(kMaxName)));
+  const uint32_t count = TRY(in.le<uint32_t>());
+  if (count > kMaxVolumes) return Error(Code::Malformed, "an instance with too many volumes");
+  for (uint32_t i = 0; i < count; ++i) {
+    InstanceVolume volume;
+    volume.name = as_text(TRY(in.field(kMaxName)));
+    volume.epoch = TRY(in.le<uint64_t>());
+    const uint8_t policy = TRY(in.le<uint8_t>());
+    if (policy > 3) return Error(Code::Malformed, "an unknown update policy");
+    volume.policy = static_cast<boundary::UpdatePolicy>(policy);
+    record.volumes.push_back(std::move(volume));
+  }
+  TRY(in.expect_end());
+  return record;
+}
+
+std::string rfc3339(int64_t seconds) {
+  const std::time_t time = static_cast<std::time_t>(seconds);
+  std::tm parts{};
+  gmtime_r(&time, &parts);
+  char text[32];
+  return {text, std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts)};
+}
+
+}  // namespace cloister::cas

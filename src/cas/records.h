@@ -1,0 +1,89 @@
+// The service's rows as values and as bytes. Rows come back authenticated, but decoding is strict all the
+// same: a row of an unknown version must not be half understood.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/secret.h"
+#include "boundary/config.h"
+#include "crypto/sha256.h"
+#include "policy/session.h"
+
+namespace cloister::cas {
+
+using Tag = ByteArray<16>;
+using InstanceId = ByteArray<16>;
+
+// Tables. Keys: a session's name; NAME:hash, NAME:secret, NAME:volume (names have no ':'); an instance's id.
+inline constexpr std::string_view kSessions = "session";
+inline constexpr std::string_view kVersions = "version";
+inline constexpr std::string_view kSecrets = "secret";
+inline constexpr std::string_view kVolumes = "volume";
+inline constexpr std::string_view kInstances = "instance";
+
+std::string row_key(std::string_view session, std::string_view part);
+
+// The version in force.
+struct SessionRecord {
+  crypto::Digest hash{};
+  crypto::Digest creator{};  // who uploaded it: SHA-256 of the SPKI
+  int64_t updated = 0;       // seconds since 1970
+};
+
+// A version, in force or not. Never changes.
+struct VersionRecord {
+  crypto::Digest creator{};
+  int64_t uploaded = 0;
+  std::string text;
+};
+
+struct SecretRecord {
+  policy::SecretKind kind = policy::SecretKind::Ascii;
+  uint32_t size = 0;
+  bool generated = false;
+  SecretBytes value;
+};
+
+struct VolumeRecord {
+  crypto::Digest given{};  // of the key and tag that the session's text gives; zero: made by the service
+  Key256 key;              // made by the service; zero when given
+  std::optional<Tag> tag;  // newest acknowledged; empty: no state yet
+  Tag previous{};          // what `tag` replaced, zero for the first
+  uint64_t updates = 0;
+  int64_t updated = 0;
+  uint64_t epoch = 0;   // newest given out; only grows, whatever else is reset
+  InstanceId writer{};  // who got that epoch; zero: nobody, or it has exited
+};
+
+struct InstanceVolume {
+  std::string name;
+  uint64_t epoch = 0;
+  boundary::UpdatePolicy policy = boundary::UpdatePolicy::RollbackProtected;
+};
+
+// An enclave that was given a configuration.
+struct InstanceRecord {
+  crypto::Digest key{};  // SHA-256 of the instance key's SPKI
+  std::string session;
+  std::string service;
+  std::vector<InstanceVolume> volumes;
+};
+
+SecretBytes encode(const SessionRecord& record);
+SecretBytes encode(const VersionRecord& record);
+SecretBytes encode(const SecretRecord& record);
+SecretBytes encode(const VolumeRecord& record);
+SecretBytes encode(const InstanceRecord& record);
+
+// Malformed when it is not what `encode` makes.
+Result<SessionRecord> decode_session(ByteView bytes);
+Result<VersionRecord> decode_version(ByteView bytes);
+Result<SecretRecord> decode_secret(ByteView bytes);
+Result<VolumeRecord> decode_volume(ByteView bytes);
+Result<InstanceRecord> decode_instance(ByteView bytes);
+
+std::string rfc3339(int64_t seconds);  // "2026-01-31T12:00:00Z"
+
+}  // namespace cloister::cas

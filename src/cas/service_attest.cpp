@@ -1,0 +1,218 @@
+// Attestation: from genuine evidence to a configuration. What the evidence is worth (its root, signatures,
+// freshness) was settled before; here the session decides.
+//
+// Everything that can fail is done before the transaction, so that epochs are only spent on configurations
+// that go out; the transaction then checks that the session is still the one that was judged.
+#include "attestation/verifier.h"
+#include "cas/configuration.h"
+#include "cas/service.h"
+#include "crypto/random.h"
+#include "policy/check.h"
+
+namespace cloister::cas {
+
+struct Service::Attempt {
+  const attestation::Verdict& verdict;
+  const attestation::AttestRequest& request;
+  const attestation::Peer& peer;
+  std::string name;
+  std::string service_name;
+  Current current;
+  const policy::Service* service = nullptr;
+  std::map<std::string, SecretRecord, std::less<>> secrets;
+  boundary::EnclaveConfig config;
+  std::shared_ptr<InstanceRecord> instance = std::make_shared<InstanceRecord>();
+};
+
+namespace {
+
+constexpr int kRetries = 8;  // when sessions are replaced meanwhile
+
+std::string measured(const attestation::Verdict& verdict) {
+  std::string text = "MRENCLAVE " + to_hex(verdict.mrenclave) + ", TCB " +
+                     std::string(attestation::tcb_status_name(verdict.status));
+  if (verdict.simulated) text += ", simulated";
+  if (verdict.debug) text += ", debug";
+  return text;
+}
+
+Result<Key256> volume_key(const policy::Volume& volume, const VolumeRecord& record,
+                          const std::map<std::string, SecretRecord, std::less<>>& secrets) {
+  if (volume.key) return *volume.key;
+  if (volume.keyless()) return record.key;
+  const auto secret = secrets.find(volume.key_secret);
+  if (secret == secrets.end()) return Error(Code::Internal, "the key of a volume is missing");
+  const ByteArray<32> bytes = TRY(ByteReader(secret->second.value.expose(), "volume key").array<32>());
+  return Key256(bytes);
+}
+
+}  // namespace
+
+// Writes down why, and returns what the enclave is told.
+Error Service::deny(const Attempt& attempt, const std::string& for_owner, Error for_enclave) {
+  record_limited("denied", attempt.name,
+                 "service " + attempt.service_name + " from " + attempt.peer.address + ": " + for_owner);
+  return for_enclave;
+}
+
+Result<attestation::Release> Service::on_attest(const attestation::Verdict& verdict,
+                                                const attestation::AttestRequest& request,
+                                                const attestation::Peer& peer) {
+  for (int i = 0; i < kRetries; ++i) {
+    std::optional<attestation::Release> release = TRY(try_attest(verdict, request, peer));
+    if (release) return std::move(*release);
+  }
+  return Error(Code::Unavailable, "the session is being replaced");
+}
+
+Result<void> Service::check_attempt(Attempt& attempt) {
+  const Error untrusted(Code::Denied, "The program enclave is not trustworthy");
+  const policy::Session& session = *attempt.current.session;
+  const std::vector<policy::Denial> denials = policy::check(session, *attempt.service, attempt.verdict);
+  if (!denials.empty()) {
+    std::string reasons, rules;
+    for (const policy::Denial& denial : denials) {
+      reasons += (reasons.empty() ? "" : "; ") + denial.text();
+      if (!denial.suggestion.empty()) reasons += " (would be allowed by " + denial.suggestion + ")";
+      if (rules.find(denial.rule) == std::string::npos) rules += (rules.empty() ? "" : ", ") + denial.rule;
+    }
+    return deny(attempt, reasons, Error(Code::Denied, untrusted.message() + " (" + rules + ")"));
+  }
+  for (const policy::SecretSpec& spec : session.secrets) {
+    const auto row = TRY(store_.get(kSecrets, row_key(attempt.name, spec.name)));
+    if (row) attempt.secrets[spec.name] = TRY(decode_secret(row->expose()));
+  }
+  const auto lookup = [&](const policy::SecretReference& reference) -> Result<std::string> {
+    const auto found = attempt.secrets.find(reference.name);
+    if (found == attempt.secrets.end())
+      return Error(Code::Internal, "secret `" + reference.name + "` is missing");
+    const SecretRecord& secret = found->second;
+    return policy::format_secret(secret.value.expose(), secret.kind == policy::SecretKind::Ascii,
+                                 reference.format);
+  };
+  if (!session.security.access_token.empty()) {
+    const std::string token = TRY(policy::expand_secrets(session.security.access_token, lookup));
+    if (!equal_constant_time(as_bytes(token), as_bytes(attempt.request.access_token))) {
+      return deny(attempt, "service_access_token: the enclave was started with another one or none",
+                  untrusted);
+    }
+  }
+  Result<boundary::EnclaveConfig> config =
+      build_configuration(session, *attempt.service, attempt.request.host_arguments, lookup);
+  if (!config.ok()) {
+    const bool hosts_fault = config.error().code() == Code::InvalidArgument;
+    return deny(attempt, config.error().message(),
+                hosts_fault ? Error(config.error())
+                            : Error(Code::Denied, "the session cannot be filled in for this enclave"));
+  }
+  attempt.config = std::move(*config);
+  return {};
+}
+
+Result<boundary::MountConfig> Service::grant_volume(Transaction& transaction, const Attempt& attempt,
+                                                    const policy::ImageVolume& mounted) {
+  const policy::Volume& volume = *attempt.current.session->find_volume(mounted.name);
+  const std::string key = row_key(attempt.name, volume.name);
+  const std::optional<SecretBytes> row = TRY(transaction.get(kVolumes, key));
+  VolumeRecord record;
+  if (row) {
+    record = TRY(decode_volume(row->expose()));
+  } else {
+    crypto::random_bytes(record.key.expose());  // keyless, first use; given ones have a row already
+  }
+  boundary::MountConfig mount;
+  mount.name = volume.name;
+  mount.path = mounted.path;
+  mount.update_policy = update_policy_of(volume, mounted);
+  const bool exclusive = mount.update_policy == boundary::UpdatePolicy::RollbackProtected;
+  if (exclusive && record.writer != InstanceId{}) {
+    if (instances_.live(record.writer)) {
+      return Error(Code::Denied, "volume `" + volume.name + "` is in use by another enclave",
+                   "it is free again when that one exits or its connection ends");
+    }
+    transaction.erase(kInstances, to_hex(record.writer));
+  }
+  mount.key = TRY(volume_key(volume, record, attempt.secrets));
+  if (mount.update_policy == boundary::UpdatePolicy::Ephemeral) {
+    mount.create = true;
+    if (volume.keyless()) crypto::random_bytes(mount.key.expose());  // nobody needs it after this run
+  } else {
+    mount.create = !record.tag;
+    mount.tag = record.tag.value_or(Tag{});
+  }
+  record.epoch += 1;
+  mount.epoch = record.epoch;
+  if (exclusive) record.writer = attempt.config.instance_id;
+  transaction.put(kVolumes, key, encode(record));
+  return mount;
+}
+
+Result<void> Service::grant(Transaction& transaction, Attempt& attempt) {
+  attempt.config.mounts.clear();
+  attempt.instance->volumes.clear();
+  const policy::Image* image = attempt.current.session->find_image(attempt.service->image_name);
+  std::string said = "service " + attempt.service_name + " from " + attempt.peer.address + ": " +
+                     measured(attempt.verdict) + ", instance " + to_hex(attempt.config.instance_id);
+  if (image != nullptr) {
+    for (const policy::ImageVolume& mounted : image->volumes) {
+      boundary::MountConfig mount = TRY(grant_volume(transaction, attempt, mounted));
+      said += ", volume " + mount.name + " epoch " + std::to_string(mount.epoch);
+      attempt.instance->volumes.push_back({mount.name, mount.epoch, mount.update_policy});
+      attempt.config.mounts.push_back(std::move(mount));
+    }
+  }
+  const Result<SecretBytes> encoded = checked_encoding(attempt.config);
+  if (!encoded.ok()) return Error(encoded.error());
+  if (!attempt.instance->volumes.empty()) {
+    transaction.put(kInstances, to_hex(attempt.config.instance_id), encode(*attempt.instance));
+  }
+  transaction.journal("attested", attempt.name, said);
+  return {};
+}
+
+// Empty: the session was replaced between judging and granting.
+Result<std::optional<attestation::Release>> Service::try_attest(const attestation::Verdict& verdict,
+                                                                const attestation::AttestRequest& request,
+                                                                const attestation::Peer& peer) {
+  const Error unknown(Code::NotFound, "there is no such session or service");
+  const size_t slash = request.subject.rfind('/');
+  if (slash == std::string::npos) return Error(unknown);
+  Attempt attempt{
+      verdict, request, peer, request.subject.substr(0, slash), request.subject.substr(slash + 1), {},
+      nullptr, {},      {}};
+  std::optional<Current> current = TRY(find(attempt.name));
+  if (!current) return Error(unknown);
+  attempt.current = std::move(*current);
+  attempt.service = attempt.current.session->find_service(attempt.service_name);
+  if (attempt.service == nullptr) return deny(attempt, "the session has no such service", unknown);
+  TRY(check_attempt(attempt));
+
+  attempt.config.instance_id = crypto::random_array<16>();
+  attempt.instance->key = peer.key;
+  attempt.instance->session = attempt.name;
+  attempt.instance->service = attempt.service_name;
+  bool replaced = false;
+  // Connected before it is granted: a second writer that comes in the same batch must find it alive.
+  instances_.connect(attempt.config.instance_id, attempt.instance);
+  const Result<void> granted = store_.update([&](Transaction& transaction) -> Result<void> {
+    const std::optional<Current> still = TRY(find(transaction, attempt.name));
+    replaced = !still || still->record.hash != attempt.current.record.hash;
+    if (replaced) return {};
+    return grant(transaction, attempt);
+  });
+  if (!granted.ok() || replaced) instances_.disconnect(attempt.config.instance_id);
+  if (!granted.ok()) {
+    const Code code = granted.error().code();
+    if (code == Code::Denied) return deny(attempt, granted.error().message(), Error(granted.error()));
+    if (code != Code::Malformed) return Error(granted.error());
+    return deny(attempt, granted.error().message(),
+                Error(Code::Denied, "the session cannot be filled in for this enclave"));
+  }
+  if (replaced) return std::optional<attestation::Release>();
+  attestation::Release release;
+  release.instance_id = attempt.config.instance_id;
+  release.configuration = boundary::encode_config(attempt.config);
+  return std::optional<attestation::Release>(std::move(release));
+}
+
+}  // namespace cloister::cas

@@ -1,0 +1,156 @@
+// What an attested instance says afterwards: new tags, its exit, its silence.
+#include "cas/service.h"
+
+namespace cloister::cas {
+namespace {
+
+using boundary::UpdatePolicy;
+
+const std::string kNotFresh = "The FSPF tag is not fresh - suspected replay attack";
+
+Error lease_lost(const std::string& volume) {
+  return {Code::Denied, "the lease on volume `" + volume + "` is lost: another instance writes now"};
+}
+
+const InstanceVolume* find_volume(const InstanceRecord& instance, std::string_view name) {
+  for (const InstanceVolume& volume : instance.volumes) {
+    if (volume.name == name) return &volume;
+  }
+  return nullptr;
+}
+
+// Compare and swap. True: `record` has changed; false: it had this very change already.
+Result<bool> apply(VolumeRecord& record, const attestation::TagUpdate& update, UpdatePolicy policy,
+                   int64_t now) {
+  if (record.tag && *record.tag == update.next) {
+    const bool repeated = record.previous == update.previous || policy == UpdatePolicy::NoRollbackProtection;
+    if (repeated) return false;
+  }
+  if (policy == UpdatePolicy::RollbackProtected && record.tag.value_or(Tag{}) != update.previous) {
+    return Error(Code::Integrity, kNotFresh);
+  }
+  if (update.next == Tag{}) return Error(Code::Integrity, "a volume's tag cannot be zero");
+  record.previous = record.tag.value_or(Tag{});
+  record.tag = update.next;
+  record.updates += 1;
+  record.updated = now;
+  return true;
+}
+
+}  // namespace
+
+void Service::record(std::string_view kind, std::string_view session, const std::string& text) {
+  // It tells and does not decide: when the disk fails, whoever waits for something durable is refused anyway.
+  static_cast<void>(store_
+                        .update([&](Transaction& transaction) -> Result<void> {
+                          transaction.journal(kind, session, text);
+                          return {};
+                        })
+                        .ok());
+}
+
+void Service::record_limited(std::string_view kind, const std::string& session, const std::string& text) {
+  const std::optional<uint64_t> left_out = limit_.take(session, now());
+  if (!left_out) return;
+  record(kind, session, *left_out == 0 ? text : text + " (" + std::to_string(*left_out) + " more before)");
+}
+
+Result<void> Service::on_resume(const InstanceId& instance, const attestation::Peer& peer) {
+  const Error unknown(Code::Denied, "this instance is not known: its lease has ended");
+  std::shared_ptr<const InstanceRecord> known = instances_.find(instance);
+  if (known == nullptr) {
+    const auto row = TRY(store_.get(kInstances, to_hex(instance)));
+    if (!row) return Error(unknown);
+    known = std::make_shared<const InstanceRecord>(TRY(decode_instance(row->expose())));
+  }
+  // The same words: whoever only knows an id must not learn whether it exists.
+  if (!equal_constant_time(known->key, peer.key)) return Error(unknown);
+  instances_.connect(instance, std::move(known));
+  return {};
+}
+
+Result<void> Service::on_tags(const InstanceId& instance, const attestation::Peer& peer,
+                              std::span<const attestation::TagUpdate> updates) {
+  const std::shared_ptr<const InstanceRecord> known = instances_.find(instance);
+  if (known == nullptr || !equal_constant_time(known->key, peer.key)) {
+    return Error(Code::Denied, "this instance is not known: its lease has ended");
+  }
+  const int64_t time = now();
+  Result<void> done = store_.update([&](Transaction& transaction) -> Result<void> {
+    std::string said;
+    for (const attestation::TagUpdate& update : updates) {
+      const InstanceVolume* granted = find_volume(*known, update.volume);
+      if (granted == nullptr || granted->epoch != update.epoch) return lease_lost(update.volume);
+      if (granted->policy == UpdatePolicy::Ephemeral) continue;
+      const std::string key = row_key(known->session, update.volume);
+      const std::optional<SecretBytes> row = TRY(transaction.get(kVolumes, key));
+      if (!row) return Error(Code::Integrity, "the state of volume `" + update.volume + "` is missing");
+      VolumeRecord record = TRY(decode_volume(row->expose()));
+      if (granted->policy == UpdatePolicy::RollbackProtected && record.epoch != update.epoch) {
+        return lease_lost(update.volume);
+      }
+      const bool changed = TRY(apply(record, update, granted->policy, time));
+      if (!changed) continue;
+      transaction.put(kVolumes, key, encode(record));
+      said += (said.empty() ? "" : ", ") + update.volume + " " + to_hex(update.next);
+    }
+    if (!said.empty()) transaction.journal("tags", known->session, said);
+    return {};
+  });
+  if (!done.ok() && (done.error().code() == Code::Integrity || done.error().code() == Code::Denied)) {
+    record_limited(
+        "refused", known->session,
+        "tags of service " + known->service + " from " + peer.address + ": " + done.error().message());
+  }
+  return done;
+}
+
+void Service::on_exit(const InstanceId& instance, const attestation::Peer& peer, int32_t status) {
+  const std::shared_ptr<const InstanceRecord> known = instances_.find(instance);
+  if (known == nullptr || !equal_constant_time(known->key, peer.key)) return;
+  const Result<void> done = store_.update([&](Transaction& transaction) -> Result<void> {
+    for (const InstanceVolume& volume : known->volumes) {
+      const std::string key = row_key(known->session, volume.name);
+      const std::optional<SecretBytes> row = TRY(transaction.get(kVolumes, key));
+      if (!row) continue;
+      VolumeRecord record = TRY(decode_volume(row->expose()));
+      if (record.writer != instance) continue;
+      record.writer = {};
+      transaction.put(kVolumes, key, encode(record));
+    }
+    if (!known->volumes.empty()) transaction.erase(kInstances, to_hex(instance));
+    transaction.journal("exited", known->session,
+                        "service " + known->service + ", instance " + to_hex(instance) + ", status " +
+                            std::to_string(status));
+    return {};
+  });
+  // Without the row the lease still ends with the connection.
+  static_cast<void>(done.ok());
+  instances_.exit(instance);
+}
+
+void Service::on_disconnect(const InstanceId& instance, const attestation::Peer& peer) {
+  const std::shared_ptr<const InstanceRecord> ended = instances_.disconnect(instance);
+  if (ended == nullptr) return;
+  record_limited("disconnected", ended->session,
+                 "service " + ended->service + " from " + peer.address + ", instance " + to_hex(instance) +
+                     ": its connection ended without an exit notice; its volumes can be used again");
+}
+
+void Service::on_refused(const attestation::Peer& peer, std::string_view subject,
+                         attestation::DenialCode code, const Error& detail) {
+  using attestation::DenialCode;
+  // Policy, leases and tags were written down where they were refused. Of the rest, only what names a session
+  // that exists is anybody's business.
+  if (code == DenialCode::PolicyRefused || code == DenialCode::Busy || subject.empty()) return;
+  const size_t slash = subject.rfind('/');
+  if (slash == std::string_view::npos) return;
+  const std::string session(subject.substr(0, slash));
+  const Result<std::optional<SecretBytes>> exists = store_.get(kSessions, session);
+  if (!exists.ok() || !exists->has_value()) return;
+  record_limited("denied", session,
+                 "service " + std::string(subject.substr(slash + 1)) + " from " + peer.address + ": " +
+                     std::string(attestation::denial_name(code)) + ": " + detail.message());
+}
+
+}  // namespace cloister::cas
