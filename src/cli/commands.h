@@ -3,6 +3,8 @@
 #pragma once
 
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "base/result.h"
 
@@ -24,5 +26,16 @@ using Action = std::function<int()>;
 
 void add_volume_commands(CLI::App& app, Action& action);
 void add_attestation_commands(CLI::App& app, Action& action);
+void add_las_commands(CLI::App& app, Action& action);
+void add_collateral_commands(CLI::App& app, Action& action);
+// `program_arguments`: what take_program_arguments removed from the command line of `run`, for the program.
+std::vector<std::string> take_program_arguments(std::vector<std::string>& words);
+void add_image_commands(CLI::App& app, Action& action, const std::vector<std::string>& program_arguments);
+void add_push_command(CLI::App& app, Action& action);
+void add_execute_command(CLI::App& app, Action& action);
+void add_decrypt_command(CLI::App& app, Action& action);
+void add_cas_commands(CLI::App& app, Action& action);  // with those of sessions
+void add_session_commands(CLI::App& app, Action& action);
+void add_transfer_commands(CLI::App& app, Action& action);
 
 }  // namespace cloister::cli

@@ -1,5 +1,6 @@
 // `cloister`: parses the command line, runs one command, turns its outcome into two lines and an exit code.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 
 #include "cli/commands.h"
@@ -33,12 +34,34 @@ int report(const Error& error) {
 
 namespace {
 
+// The tutorial's commands are called by links of their names, with arguments that may come from a terminal's
+// copy: a carriage return at the end of an argument is not meant.
+std::vector<std::string> arguments_of(int argc, char** argv) {
+  constexpr std::string_view kOwnNames[] = {"encryptedpush", "decrypt"};
+  constexpr std::string_view kTutorial[] = {"encryptedpush", "push", "execute", "decrypt"};
+  std::vector<std::string> out(argv + 1, argv + argc);
+  const std::string_view path = argv[0];
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  if (std::find(std::begin(kOwnNames), std::end(kOwnNames), name) != std::end(kOwnNames))
+    out.insert(out.begin(), std::string(name));
+  if (out.empty() || std::find(std::begin(kTutorial), std::end(kTutorial), out[0]) == std::end(kTutorial))
+    return out;
+  for (std::string& text : out) {
+    const size_t end = text.find_last_not_of("\r\n");
+    if (!text.empty()) text = end == std::string::npos ? "\r" : text.substr(0, end + 1);
+  }
+  std::erase(out, "\r");
+  return out;
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Cloister: unmodified programs as trusted DApps", "cloister");
   app.require_subcommand(1);
   app.footer(
       "Exit codes: 0 ok, 1 failed, 2 usage, 3 integrity or freshness violated, 4 refused, 5 peer "
       "unavailable.");
+  std::vector<std::string> words = arguments_of(argc, argv);
+  const std::vector<std::string> program_arguments = take_program_arguments(words);
   Action action;
   auto* version = app.add_subcommand("version", "Print the version");
   version->callback([&action] {
@@ -49,8 +72,17 @@ int run(int argc, char** argv) {
   });
   add_volume_commands(app, action);
   add_attestation_commands(app, action);
+  add_las_commands(app, action);
+  add_collateral_commands(app, action);
+  add_image_commands(app, action, program_arguments);
+  add_push_command(app, action);
+  add_execute_command(app, action);
+  add_decrypt_command(app, action);
+  add_cas_commands(app, action);
+  add_transfer_commands(app, action);
   try {
-    app.parse(argc, argv);
+    std::reverse(words.begin(), words.end());  // as CLI11 takes them
+    app.parse(words);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kOk : kUsage;
   }

@@ -1,0 +1,155 @@
+// `cloister cas …`: run the configuration and attestation service, and pin the key of one.
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <thread>
+
+#include "cas/server.h"
+#include "cas/trust.h"
+#include "cli/commands.h"
+
+namespace cloister::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ServeArguments {
+  std::string state, api = "127.0.0.1:8081", enclave = "127.0.0.1:18765";
+  std::vector<std::string> simulation_roots, collateral;
+  uint32_t minimum_tcb_evaluation = 0;
+};
+
+// The service and the LAS that makes the root are often started together.
+Result<void> wait_for(const fs::path& path) {
+  static constexpr auto kPatience = std::chrono::seconds(10);
+  const auto give_up = std::chrono::steady_clock::now() + kPatience;
+  while (!fs::exists(path)) {
+    if (std::chrono::steady_clock::now() > give_up) {
+      return Error(Code::NotFound, "there is no simulation root " + path.string(),
+                   "start the LAS with the state folder that this file belongs to");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return {};
+}
+
+Result<cas::CasOptions> options_of(const ServeArguments& a) {
+  cas::CasOptions options;
+  options.state = a.state;
+  options.api_address = a.api;
+  options.enclave_address = a.enclave;
+  options.api.version = CLOISTER_VERSION;
+  options.evidence.minimum_tcb_evaluation_number = a.minimum_tcb_evaluation;
+  for (const std::string& path : a.simulation_roots) {
+    TRY(wait_for(path));
+    TRY(attestation::add_simulation_root(path, options.evidence.anchors));
+  }
+  for (const std::string& path : a.collateral) {
+    options.evidence.collateral.push_back(TRY(attestation::load_collateral(path, options.evidence.anchors)));
+  }
+  return options;
+}
+
+Result<void> serve(const ServeArguments& a) {
+  const cas::CasOptions options = TRY(options_of(a));
+  // Blocked in every thread, so that they end this wait and nothing else.
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGINT);
+  ::sigaddset(&signals, SIGTERM);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  const std::unique_ptr<cas::CasServer> server = TRY(cas::CasServer::start(options));
+  std::printf("CAS key hash: %s\nclient API: https://%s\nenclave API: %s\n",
+              to_hex(server->key_hash()).c_str(), server->api_address().c_str(),
+              server->enclave_address().c_str());
+  std::fflush(stdout);
+  int signal = 0;
+  ::sigwait(&signals, &signal);
+  return {};
+}
+
+struct TrustArguments {
+  std::string address, key;
+};
+
+Result<void> trust(const TrustArguments& a) {
+  const Result<crypto::Digest> key = array_from_hex<32>(a.key);
+  if (!key.ok()) {
+    return Error(Code::InvalidArgument, "a CAS key hash is 64 hex digits",
+                 "cas serve prints it as `CAS key hash`");
+  }
+  TRY(cas::trust(a.address, *key));
+  const std::string full = TRY(cas::full_address(a.address));
+  std::printf("%s is trusted with key %s\n", full.c_str(), to_hex(*key).c_str());
+  return {};
+}
+
+Result<void> show(const TrustArguments& a) {
+  const std::string full = TRY(cas::full_address(a.address));
+  const crypto::Digest key = TRY(cas::presented_key(a.address));
+  std::printf("%s\n", to_hex(key).c_str());
+  std::fprintf(stderr,
+               "This is the key that %s presents now; printing is not trusting. Compare it with what its "
+               "operator\nsays by another way, then: cloister cas trust %s --key %s\n",
+               full.c_str(), full.c_str(), to_hex(key).c_str());
+  return {};
+}
+
+template <class Arguments>
+void run_with(CLI::App* sub, const std::shared_ptr<Arguments>& a, Action& action,
+              Result<void> (*function)(const Arguments&)) {
+  sub->callback([a, &action, function] {
+    action = [a, function] {
+      const Result<void> result = function(*a);
+      return result.ok() ? static_cast<int>(kOk) : report(result.error());
+    };
+  });
+}
+
+}  // namespace
+
+void add_cas_commands(CLI::App& app, Action& action) {
+  auto* group = app.add_subcommand("cas", "Configuration and attestation service");
+  group->require_subcommand(1);
+
+  const auto serve_arguments = std::make_shared<ServeArguments>();
+  auto* sub = group->add_subcommand("serve", "Run the service until SIGINT or SIGTERM");
+  sub->footer(
+      "Example: cloister cas serve --state CAS --trust-simulation LAS/simulation-root.pem\n"
+      "Outside of an enclave it protects sessions from everybody but whoever runs it.");
+  sub->add_option("--state", serve_arguments->state, "Folder with database and keys; made when absent")
+      ->required();
+  sub->add_option("--listen-api", serve_arguments->api, "Client API")->capture_default_str();
+  sub->add_option("--listen-enclave", serve_arguments->enclave, "Enclave API")->capture_default_str();
+  sub->add_option("--trust-simulation", serve_arguments->simulation_roots,
+                  "Root certificate of a simulated platform to accept; waited for up to 10 s")
+      ->allow_extra_args(false);
+  sub->add_option("--collateral", serve_arguments->collateral, "Collateral for quotes of real platforms")
+      ->allow_extra_args(false);
+  sub->add_option("--minimum-tcb-evaluation", serve_arguments->minimum_tcb_evaluation,
+                  "Refuse collateral with a lower tcbEvaluationDataNumber");
+  run_with(sub, serve_arguments, action, serve);
+
+  const auto trust_arguments = std::make_shared<TrustArguments>();
+  sub = group->add_subcommand("trust", "Pin the key of a CAS");
+  sub->footer("Example: cloister cas trust cas.example:8081 --key 64_HEX_DIGITS");
+  sub->add_option("ADDRESS", trust_arguments->address, "HOST or HOST:PORT (port 8081)")->required();
+  sub->add_option("--key", trust_arguments->key, "CAS key hash")->required();
+  run_with(sub, trust_arguments, action, trust);
+  sub = group->add_subcommand("show", "Print the key that a CAS presents, without trusting it");
+  sub->footer("Example: cloister cas show cas.example");
+  sub->add_option("ADDRESS", trust_arguments->address, "HOST or HOST:PORT (port 8081)")->required();
+  run_with(sub, trust_arguments, action, show);
+
+  auto* api = group->add_subcommand("api", "Print the page of the client API");
+  api->callback([&action] {
+    action = [] {
+      std::fputs(cas::api_page().c_str(), stdout);
+      return static_cast<int>(kOk);
+    };
+  });
+  add_session_commands(app, action);
+}
+
+}  // namespace cloister::cli

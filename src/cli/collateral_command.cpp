@@ -1,0 +1,186 @@
+// `cloister collateral status|import|export`: the collateral kept on this machine. The folder is
+// CONFIG/collateral unless --folder says otherwise.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "attestation/tcb_json.h"
+#include "base/files.h"
+#include "cli/commands.h"
+#include "cli/environment.h"
+#include "collateral/cache.h"
+
+namespace cloister::cli {
+namespace {
+
+using attestation::format_rfc3339;
+
+constexpr size_t kMaxFile = 8 << 20;
+
+struct Words {
+  std::string folder, root, time, url, root_crl_url;
+  uint32_t minimum_evaluation_number = 0;
+  std::vector<std::string> files;          // import
+  std::string quote, fmspc, ca, tee, out;  // export
+  bool json = false;
+};
+
+Result<collateral::CacheOptions> cache_options(const Words& words) {
+  collateral::CacheOptions out;
+  out.folder = words.folder.empty() ? config_folder() / "collateral" : std::filesystem::path(words.folder);
+  TRY(make_private_folder(out.folder));
+  out.service.base_url = words.url;
+  out.service.root_crl_url = words.root_crl_url;
+  out.minimum_evaluation_number = words.minimum_evaluation_number;
+  if (!words.root.empty()) {
+    const Bytes certificate = TRY(read_file(words.root, 64 << 10));
+    out.anchors.assign(1, TRY(attestation::anchor_from_certificate(certificate, true)));
+  }
+  if (!words.time.empty()) {
+    const int64_t time = TRY(attestation::parse_rfc3339(words.time));
+    out.clock = [time] { return time; };
+  }
+  return out;
+}
+
+std::string state_of(const collateral::ArtefactStatus& status, int64_t now) {
+  if (status.expires == 0) return "unusable";
+  if (now < status.issued) return "not valid yet";
+  return now > status.expires ? "expired" : "valid";
+}
+
+// Ends with 4 when something must not be used, so that a monitor sees it.
+Result<int> run_status(const Words& words) {
+  const collateral::CacheOptions options = TRY(cache_options(words));
+  collateral::Cache cache(options);
+  const int64_t now = options.clock ? options.clock() : static_cast<int64_t>(std::time(nullptr));
+  int code = kOk;
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (const collateral::ArtefactStatus& status : cache.status()) {
+    const std::string state = state_of(status, now);
+    if (state != "valid") code = kRefused;
+    nlohmann::ordered_json line = {{"name", status.name}, {"state", state}};
+    if (status.expires != 0) {
+      line["issued"] = format_rfc3339(status.issued);
+      line["expires"] = format_rfc3339(status.expires);
+    }
+    if (status.evaluation_number != 0) line["tcb_evaluation_number"] = status.evaluation_number;
+    if (!status.fault.empty()) line["fault"] = status.fault;
+    if (!words.json) {
+      std::printf("%-24s %-14s %s %s%s%s\n", status.name.c_str(), state.c_str(),
+                  status.expires != 0 ? format_rfc3339(status.expires).c_str() : "-",
+                  status.evaluation_number != 0 ? std::to_string(status.evaluation_number).c_str() : "-",
+                  status.fault.empty() ? "" : "  ", status.fault.c_str());
+    }
+    all.push_back(std::move(line));
+  }
+  if (words.json) {
+    std::printf("%s\n", all.dump(2, ' ', true, nlohmann::ordered_json::error_handler_t::replace).c_str());
+  }
+  return code;
+}
+
+Result<int> run_import(const Words& words) {
+  const collateral::CacheOptions options = TRY(cache_options(words));
+  collateral::Cache cache(options);
+  for (const std::string& file : words.files) {
+    const Bytes content = TRY(read_file(file, kMaxFile));
+    const auto bundle = TRY(attestation::parse_collateral_bundle(as_text(content)));
+    auto names = cache.import_bundle(bundle);
+    if (!names.ok()) return std::move(names.error()).within(file);
+    for (const std::string& name : *names) std::printf("%s\n", name.c_str());
+  }
+  return static_cast<int>(kOk);
+}
+
+Result<collateral::PlatformKey> wanted_platform(const Words& words) {
+  if (!words.quote.empty()) {
+    const Bytes quote = TRY(read_file(words.quote, 1 << 20));
+    return collateral::platform_of_quote(quote);
+  }
+  collateral::PlatformKey out;
+  out.fmspc = to_hex(TRY(array_from_hex<6>(words.fmspc)));
+  out.ca = words.ca;
+  out.tee = words.tee == "tdx" ? attestation::Tee::Tdx : attestation::Tee::Sgx;
+  return out;
+}
+
+Result<int> run_export(const Words& words) {
+  if (words.quote.empty() && words.fmspc.empty()) {
+    return Error(Code::InvalidArgument, "export needs --quote or --fmspc");
+  }
+  const collateral::CacheOptions options = TRY(cache_options(words));
+  const collateral::PlatformKey platform = TRY(wanted_platform(words));
+  collateral::Cache cache(options);
+  static_cast<void>(TRY(cache.trusted(platform)));  // the pieces belong together
+  const std::string json = attestation::collateral_bundle_json(TRY(cache.bundle(platform)));
+  if (words.out.empty()) {
+    std::printf("%s\n", json.c_str());
+  } else {
+    TRY(write_public_file(words.out, as_bytes(json)));
+  }
+  return static_cast<int>(kOk);
+}
+
+int finished(const Result<int>& result) { return result.ok() ? *result : report(result.error()); }
+
+void add_common(CLI::App& sub, Words& words) {
+  sub.add_option("--folder", words.folder, "Where collateral is kept (default: CONFIG/collateral)");
+  sub.add_option("--root", words.root, "Trust this root certificate in place of Intel's");
+  sub.add_option("--time", words.time, "As of this time, 2025-07-04T10:28:44Z (default: now)");
+  sub.add_option("--minimum-evaluation-number", words.minimum_evaluation_number,
+                 "Refuse a lower tcbEvaluationDataNumber");
+}
+
+void add_export(CLI::App& group, Action& action) {
+  auto* sub = group.add_subcommand("export", "Write the bundle that one platform's quotes need");
+  sub->footer(
+      "Example: cloister collateral export --quote quote.bin --url https://pccs.example:8081 -o bundle.json\n"
+      "With --url what is missing or ends soon is fetched; Intel's own service has its root list elsewhere:\n"
+      "--url https://api.trustedservices.intel.com\n"
+      "--root-crl-url https://certificates.trustedservices.intel.com/IntelSGXRootCA.der");
+  const auto words = std::make_shared<Words>();
+  add_common(*sub, *words);
+  words->ca = "platform";
+  words->tee = "sgx";
+  sub->add_option("--quote", words->quote, "For the platform of this quote");
+  sub->add_option("--fmspc", words->fmspc, "For platforms of this family (12 hex digits)");
+  sub->add_option("--ca", words->ca, "platform or processor, with --fmspc")
+      ->check(CLI::IsMember({"platform", "processor"}));
+  sub->add_option("--tee", words->tee, "sgx or tdx, with --fmspc")->check(CLI::IsMember({"sgx", "tdx"}));
+  sub->add_option("--url", words->url, "Provisioning or caching service, API version 4");
+  sub->add_option("--root-crl-url", words->root_crl_url, "Where the root's revocation list is");
+  sub->add_option("-o,--output", words->out, "File (default: standard output)");
+  sub->callback([words, &action] { action = [words] { return finished(run_export(*words)); }; });
+}
+
+}  // namespace
+
+void add_collateral_commands(CLI::App& app, Action& action) {
+  auto* group = app.add_subcommand("collateral", "What verifying quotes needs: TCB info, identities, lists");
+  group->require_subcommand(1);
+
+  auto* status = group->add_subcommand("status", "List what is kept, and until when it holds");
+  status->footer("Example: cloister collateral status --json\nExit code 4: something must not be used.");
+  const auto of_status = std::make_shared<Words>();
+  add_common(*status, *of_status);
+  status->add_flag("--json", of_status->json, "Print JSON");
+  status->callback(
+      [of_status, &action] { action = [of_status] { return finished(run_status(*of_status)); }; });
+
+  auto* import = group->add_subcommand("import", "Keep the pieces of bundles");
+  import->footer(
+      "Example: cloister collateral import bundle.json\nOlder pieces than those kept are refused.");
+  const auto of_import = std::make_shared<Words>();
+  add_common(*import, *of_import);
+  import->add_option("FILE", of_import->files, "Collateral bundles (JSON)")->required();
+  import->callback([of_import, &action] { action = [of_import] { return finished(run_import(*of_import));
+};
+}  // namespace cloister::cli
+);
+
+add_export(*group, action);
+}
+
+}  // namespace cloister::cli

@@ -1,0 +1,192 @@
+#include "cli/environment.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <unistd.h>
+
+#include <cctype>
+#include <cstdio>
+#include <cstdlib>
+
+#include "sgx/image.h"
+
+extern char** environ;
+
+namespace cloister::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint16_t kCasPort = 18765, kLasPort = 18766;
+
+Result<int> log_level(const std::string& text) {
+  constexpr std::string_view kNames[] = {"fatal", "error", "error", "warning", "info", "debug", "trace"};
+  std::string name;
+  for (const char c : text) name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (name.empty() || name == "warn") return 3;
+  if (name.size() == 1 && name[0] >= '0' && name[0] <= '7') return std::min(name[0] - '0', 6);
+  for (int level = 0; level < static_cast<int>(std::size(kNames)); ++level) {
+    if (kNames[level] == name) return level;
+  }
+  return Error(Code::InvalidArgument, "CLOISTER_LOG: unknown level " + text,
+               "one of fatal, error, warning, info, debug, trace");
+}
+
+// The software SGX runs everywhere, so it is never taken silently where hardware was asked for.
+Result<void> check_mode(const std::string& mode) {
+  std::string name;
+  for (const char c : mode) name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (name.empty() || name == "sim" || name == "auto") return {};
+  if (name == "hw") {
+    return Error(Code::Unsupported, "CLOISTER_MODE=hw: this version has no hardware back-end",
+                 "CLOISTER_MODE=sim runs the software SGX, which protects nothing from the machine's owner");
+  }
+  return Error(Code::InvalidArgument, "CLOISTER_MODE: unknown mode " + mode, "one of sim, hw, auto");
+}
+
+bool is_setting(std::string_view entry) {
+  return entry.starts_with("CLOISTER_") || entry.starts_with("SCONE_");
+}
+
+Result<void> compare(const std::string& value, std::string_view name, uint64_t measured) {
+  if (value.empty()) return {};
+  const uint64_t wanted = TRY(parse_size(value, name));
+  if (wanted == measured) return {};
+  return Error(Code::InvalidArgument,
+               std::string(name) + " is " + std::to_string(wanted) + ", but the image was measured with " +
+                   std::to_string(measured),
+               "build the image with this value: it is part of MRENCLAVE");
+}
+
+}  // namespace
+
+std::string setting(std::string_view name) {
+  for (const std::string_view prefix : {"CLOISTER_", "SCONE_"}) {
+    const char* value = std::getenv((std::string(prefix) + std::string(name)).c_str());
+    if (value != nullptr) return value;
+  }
+  return {};
+}
+
+Result<uint64_t> parse_size(std::string_view text, std::string_view what) {
+  const Error bad(Code::InvalidArgument, std::string(what) + ": not a size: " + std::string(text),
+                  "a number of bytes, or with K, M or G, e.g. 64M");
+  size_t at = 0;
+  uint64_t value = 0;
+  for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at) {
+    if (value > (uint64_t{1} << 50)) return bad;
+    value = value * 10 + static_cast<uint64_t>(text[at] - '0');
+  }
+  if (at == 0 || text.size() - at > 1) return bad;
+  if (at == text.size()) return value;
+  switch (text[at]) {
+    case 'K':
+    case 'k':
+      return value << 10;
+    case 'M':
+    case 'm':
+      return value << 20;
+    case 'G':
+    case 'g':
+      return value > (uint64_t{1} << 30) ? Result<uint64_t>(bad) : value << 30;
+    default:
+      return bad;
+  }
+}
+
+Result<fs::path> runtime_folder() {
+  std::error_code error;
+  fs::path folder;
+  if (const char* given = std::getenv("CLOISTER_LIB"); given != nullptr) {
+    folder = given;
+  } else {
+    folder = fs::read_symlink("/proc/self/exe", error).parent_path().parent_path() / "lib/cloister";
+  }
+  if (!fs::exists(folder / "kernel.elf", error)) {
+    return Error(Code::NotFound, "kernel.elf is not in " + folder.string(),
+                 "build Cloister with ./dev build, or set CLOISTER_LIB");
+  }
+  return folder;
+}
+
+fs::path config_folder() {
+  if (const char* given = std::getenv("CLOISTER_CONFIG"); given != nullptr && *given != 0) return given;
+  if (const char* xdg = std::getenv("XDG_CONFIG_HOME"); xdg != nullptr && *xdg != 0)
+    return fs::path(xdg) / "cloister";
+  const char* home = std::getenv("HOME");
+  return fs::path(home != nullptr && *home != 0 ? home : "/root") / ".config/cloister";
+}
+
+Result<std::string> resolve_address(const std::string& text, uint16_t default_port) {
+  std::string host = text, port = std::to_string(default_port);
+  if (text.starts_with("[")) {
+    const size_t close = text.find(']');
+    if (close == std::string::npos) return Error(Code::InvalidArgument, "not an address: " + text);
+    host = text.substr(1, close - 1);
+    if (close + 1 < text.size() && text[close + 1] == ':') port = text.substr(close + 2);
+  } else if (const size_t colon = text.rfind(':'); colon != std::string::npos) {
+    host = text.substr(0, colon);
+    port = text.substr(colon + 1);
+  }
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICSERV;
+  addrinfo* list = nullptr;
+  const int failed = getaddrinfo(host.c_str(), port.c_str(), &hints, &list);
+  if (failed != 0) {
+    const bool wrong = failed == EAI_SERVICE || host.empty();
+    return Error(wrong ? Code::InvalidArgument : Code::Unavailable,
+                 "cannot resolve " + text + ": " + gai_strerror(failed));
+  }
+  char numeric[NI_MAXHOST] = {};
+  getnameinfo(list->ai_addr, list->ai_addrlen, numeric, sizeof(numeric), nullptr, 0, NI_NUMERICHOST);
+  const bool v6 = list->ai_family == AF_INET6;
+  freeaddrinfo(list);
+  return (v6 ? "[" + std::string(numeric) + "]" : std::string(numeric)) + ":" + port;
+}
+
+Result<host::RunOptions> run_options_from_environment() {
+  TRY(check_mode(setting("MODE")));
+  host::RunOptions options;
+  options.log_level = TRY(log_level(setting("LOG")));
+  options.config_id = setting("CONFIG_ID");
+  if (!options.config_id.empty()) {
+    const std::string cas = setting("CAS_ADDR"), las = setting("LAS_ADDR");
+    options.cas_address = TRY(resolve_address(cas.empty() ? "cas" : cas, kCasPort));
+    options.las_address = TRY(resolve_address(las.empty() ? "127.0.0.1" : las, kLasPort));
+    options.cas_key_hash = setting("CAS_KEY");
+  }
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    if (!is_setting(*entry)) options.environment.emplace_back(*entry);
+  }
+  if (setting("PATCH") == "0") options.patch_system_calls = false;
+  options.sim_state = setting("SIM_STATE");
+  return options;
+}
+
+Result<void> check_limits(const fs::path& image) {
+  const std::string heap = setting("HEAP"), stack = setting("STACK"), threads = setting("TCS");
+  if (heap.empty() && stack.empty() && threads.empty()) return {};
+  const sgx::LoadedImage loaded = TRY(sgx::load_image(image));
+  TRY(compare(heap, "CLOISTER_HEAP", loaded.plan.manifest.heap_size));
+  TRY(compare(stack, "CLOISTER_STACK", loaded.plan.manifest.stack_size));
+  return compare(threads, "CLOISTER_TCS", loaded.plan.manifest.threads);
+}
+
+void announce_run(const host::RunOptions& options) {
+  if (setting("VERSION") == "1") {
+    const auto hash = host::measure_image(options.image);
+    std::fprintf(stderr, "SCONE_MODE=sim\nSCONE_CONFIG_ID: %s\nCloister version: %s\nEnclave hash: %s\n",
+                 options.config_id.empty() ? "<not specified>" : options.config_id.c_str(), CLOISTER_VERSION,
+                 hash.ok() ? to_hex(hash.value()).c_str() : hash.error().message().c_str());
+  }
+  if (!setting("PWD").empty())
+    std::fputs("cloister: warning: CLOISTER_PWD is ignored: the session decides\n", stderr);
+  if (options.log_level < 3) return;
+  std::fputs(
+      "cloister: warning: Application runs in SGX simulation mode. Its memory can be read by the untrusted "
+      "system! This is not secure!\n",
+      stderr);
+}
+
+}  // namespace cloister::cli

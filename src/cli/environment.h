@@ -1,0 +1,36 @@
+// What the environment says: settings of `run` (CLOISTER_NAME before SCONE_NAME), where Cloister's own files
+// are.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "host/runner.h"
+
+namespace cloister::cli {
+
+// The value of CLOISTER_`name`, else SCONE_`name`, else empty.
+std::string setting(std::string_view name);
+
+// "64M", "1G", "4096": bytes. InvalidArgument names `what`.
+Result<uint64_t> parse_size(std::string_view text, std::string_view what);
+
+// kernel.elf and agent.elf: $CLOISTER_LIB, else ../lib/cloister beside the program. NotFound.
+Result<std::filesystem::path> runtime_folder();
+// This user's settings and keys: $CLOISTER_CONFIG, else $XDG_CONFIG_HOME/cloister, else ~/.config/cloister.
+std::filesystem::path config_folder();
+
+// Numeric "ip:port" of "host[:port]". InvalidArgument, Unavailable when the name is unknown.
+Result<std::string> resolve_address(const std::string& text, uint16_t default_port);
+
+// Everything of RunOptions that the environment decides: mode, session, addresses, log level, and for
+// unattested runs the program's environment. Unsupported for a mode that this machine lacks.
+Result<host::RunOptions> run_options_from_environment();
+// HEAP, STACK and TCS change the measurement: InvalidArgument when they are set and not the image's.
+Result<void> check_limits(const std::filesystem::path& image);
+// The warnings and, with VERSION=1, the banner, on standard error.
+void announce_run(const host::RunOptions& options);
+
+}  // namespace cloister::cli

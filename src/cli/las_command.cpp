@@ -1,0 +1,132 @@
+// `cloister las serve|status|probe`: the local attestation service of this machine.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "attestation/evidence_verifier.h"
+#include "cli/commands.h"
+#include "las/las.h"
+
+namespace cloister::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kDefaultAddress = "127.0.0.1:18766";
+
+struct Arguments {
+  std::string mode = "sim", state, listen = kDefaultAddress, tcb_status = "UpToDate";
+  std::vector<std::string> advisories;
+  bool revoke_pck = false, debug_qe = false, expired_collateral = false;
+  std::string address = kDefaultAddress, root;
+  bool json = false;
+};
+
+// The software SGX is never what somebody gets who asked for hardware.
+Result<void> check_mode(const std::string& mode) {
+  if (mode == "sim") return {};
+  if (mode == "hw") {
+    return Error(Code::Unsupported, "las serve: this version has no hardware quoting",
+                 "--mode sim serves the software SGX, which proves nothing about hardware");
+  }
+  return Error(Code::InvalidArgument, "las serve: unknown mode " + mode, "it is sim");
+}
+
+Result<void> serve(const Arguments& a) {
+  TRY(check_mode(a.mode));
+  const auto status = attestation::parse_tcb_status(a.tcb_status);
+  if (!status) {
+    return Error(Code::InvalidArgument, "unknown TCB status " + a.tcb_status,
+                 "one of UpToDate, SWHardeningNeeded, ConfigurationNeeded, "
+                 "ConfigurationAndSWHardeningNeeded, OutOfDate, OutOfDateConfigurationNeeded, Revoked");
+  }
+  las::LasOptions options;
+  options.listen = a.listen;
+  options.state = a.state;
+  options.settings.tcb_status = *status;
+  options.settings.advisory_ids = a.advisories;
+  options.settings.revoke_pck = a.revoke_pck;
+  options.settings.debug_qe = a.debug_qe;
+  options.settings.expired_collateral = a.expired_collateral;
+  std::fputs("cloister: warning: simulated quotes prove nothing about hardware\n", stderr);
+  return las::run_las(options, std::cout);
+}
+
+// The lines of a fact sheet, "name   value", as one object.
+nlohmann::ordered_json facts(const std::string& text) {
+  nlohmann::ordered_json out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string line = text.substr(at, end - at);
+    const size_t name = line.find("  ");
+    const size_t value = line.find_first_not_of(' ', name);
+    if (value != std::string::npos) out[line.substr(0, name)] = line.substr(value);
+    at = end + 1;
+  }
+  return out;
+}
+
+void print(const std::string& text, bool json) {
+  std::fputs((json ? facts(text).dump(2) + "\n" : text).c_str(), stdout);
+}
+
+Result<void> status(const Arguments& a) {
+  print(TRY(las::las_status(a.address)).text, a.json);
+  return {};
+}
+
+Result<void> probe(const Arguments& a) {
+  std::vector<attestation::TrustAnchor> anchors = {attestation::intel_sgx_root()};
+  const fs::path state = a.state.empty() ? las::default_state() : fs::path(a.state);
+  const fs::path root = a.root.empty() ? state / "simulation-root.pem" : fs::path(a.root);
+  TRY(attestation::add_simulation_root(root, anchors));
+  print(TRY(las::las_probe(a.address, {}, anchors)).text, a.json);
+  return {};
+}
+
+CLI::App* command(CLI::App& group, const char* name, const char* what, const char* example, Action& action,
+                  const std::shared_ptr<Arguments>& a, Result<void> (*function)(const Arguments&)) {
+  auto* sub = group.add_subcommand(name, what);
+  sub->footer(std::string("Example: ") + example);
+  sub->callback([a, &action, function] {
+    action = [a, function] {
+      const auto done = function(*a);
+      return done.ok() ? static_cast<int>(kOk) : report(done.error());
+    };
+  });
+  return sub;
+}
+
+}  // namespace
+
+void add_las_commands(CLI::App& app, Action& action) {
+  auto* group = app.add_subcommand("las", "Local attestation service: quotes for this machine's enclaves");
+  group->require_subcommand(1);
+  const auto a = std::make_shared<Arguments>();
+  auto* sub = command(*group, "serve", "Serve until SIGINT or SIGTERM; says on stdout when it is ready",
+                      "cloister las serve --mode sim --state LAS --listen 127.0.0.1:18766", action, a, serve);
+  sub->add_option("--mode", a->mode, "sim: quotes of the software SGX")->capture_default_str();
+  sub->add_option("--state", a->state,
+                  "Folder for keys and simulation-root.pem, the certificate that a CAS may trust");
+  sub->add_option("--listen", a->listen, "Numeric IP:PORT")->capture_default_str();
+  sub->add_option("--tcb-status", a->tcb_status, "What the simulated Intel says about this platform")
+      ->capture_default_str();
+  sub->add_option("--advisory", a->advisories, "Advisory of the platform's TCB level (repeatable)");
+  sub->add_flag("--revoke-pck", a->revoke_pck, "The platform's certificate is on the revocation list");
+  sub->add_flag("--debug-qe", a->debug_qe, "The quoting enclave is a debug enclave");
+  sub->add_flag("--expired-collateral", a->expired_collateral, "All collateral is two months old");
+  sub = command(*group, "status", "Ask a running service what it is", "cloister las status 127.0.0.1:18766",
+                action, a, status);
+  sub->add_option("ADDRESS", a->address, "Numeric IP:PORT")->capture_default_str();
+  sub->add_flag("--json", a->json, "Print JSON");
+  sub = command(*group, "probe", "Get a quote from a running service and verify it",
+                "cloister las probe 127.0.0.1:18766 --trust-simulation LAS/simulation-root.pem", action, a,
+                probe);
+  sub->add_option("ADDRESS", a->address, "Numeric IP:PORT")->capture_default_str();
+  sub->add_option("--state", a->state, "Folder of the service");
+  sub->add_option("--trust-simulation", a->root, "Root certificate (default: the state folder's)");
+  sub->add_flag("--json", a->json, "Print JSON");
+}
+
+}  // namespace cloister::cli

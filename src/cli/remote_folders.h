@@ -1,0 +1,17 @@
+// Transfer servers as the tutorial's commands use them.
+#pragma once
+
+#include "cli/progress.h"
+#include "transfer/client.h"
+
+namespace cloister::cli {
+
+// `insecure`: any TLS certificate will do, because only ciphertext is moved.
+transfer::ClientOptions transfer_options(bool insecure);
+transfer::ClientOptions transfer_options(bool insecure, ProgressBar& bar);
+
+// Could something be uploaded there? Found out in seconds. Unavailable, Denied (its certificate), NotFound;
+// InvalidArgument and Unsupported for what is no remote.
+Result<void> check_remote(const std::string& remote, bool insecure);
+
+}  // namespace cloister::cli

@@ -1,0 +1,241 @@
+// `cloister volume du`, `fsck`, `compact` and `rekey`.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <set>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "cli/volume_key.h"
+#include "cli/volume_opening.h"
+#include "volume/care.h"
+
+namespace cloister::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using volume::Volume;
+using Number = unsigned long long;
+
+// --- du
+
+constexpr unsigned kMaxDepth = 4096;
+
+// A file with several names counts where it is met first.
+Result<uint64_t> bytes_below(Volume& volume, volume::InodeId inode, std::set<volume::InodeId>& met,
+                             unsigned depth) {
+  const volume::Attributes a = TRY(volume.attributes(inode));
+  if (a.links > 1 && a.type != volume::FileType::Directory && !met.insert(inode).second) return uint64_t{0};
+  uint64_t sum = a.allocated;
+  if (a.type != volume::FileType::Directory) return sum;
+  if (depth > kMaxDepth) return Error(Code::InvalidArgument, "directories are nested too deeply");
+  uint64_t cookie = 0;
+  do {
+    std::vector<volume::DirectoryEntry> entries;
+    cookie = TRY(volume.read_directory(inode, cookie, 256, entries));
+    for (const auto& entry : entries) sum += TRY(bytes_below(volume, entry.inode, met, depth + 1));
+  } while (cookie != 0);
+  return sum;
+}
+
+Result<void> disk_usage(const VolumeArguments& a) {
+  const OpenedVolume opened = TRY(open_volume(a, true));
+  Volume& volume = *opened.volume;
+  const volume::InodeId at = TRY(walk(volume, a.path));
+  std::set<volume::InodeId> met;
+  std::vector<volume::DirectoryEntry> entries;
+  const volume::Attributes here = TRY(volume.attributes(at));
+  if (here.type == volume::FileType::Directory) {
+    for (uint64_t cookie = 0;;) {
+      cookie = TRY(volume.read_directory(at, cookie, 256, entries));
+      if (cookie == 0) break;
+    }
+  }
+  std::sort(entries.begin(), entries.end(), [](const auto& x, const auto& y) { return x.name < y.name; });
+  uint64_t total = here.type == volume::FileType::Directory ? 0 : here.allocated;
+  for (const auto& entry : entries) {
+    const uint64_t size = TRY(bytes_below(volume, entry.inode, met, 0));
+    total += size;
+    std::printf("%12llu %s\n", static_cast<Number>(size), printable(entry.name).c_str());
+  }
+  std::printf("%12llu total\n", static_cast<Number>(total));
+  return {};
+}
+
+// --- objects that no file uses: left by a writer that died between making and committing them
+
+struct Unused {
+  std::vector<std::string> names;
+  uint64_t size = 0;
+};
+
+bool is_hex(std::string_view text, size_t size) {
+  return text.size() == size && text.find_first_not_of("0123456789abcdef") == text.npos;
+}
+
+// Only names that objects have: anything else in the folder is not ours.
+Unused unused_objects(const fs::path& folder, const std::vector<std::string>& used) {
+  Unused out;
+  std::error_code problem;
+  for (const auto& below : fs::directory_iterator(folder / "objects", problem)) {
+    const std::string part = below.path().filename().native();
+    if (!is_hex(part, 2) || !below.is_directory(problem)) continue;
+    for (const auto& file : fs::directory_iterator(below.path(), problem)) {
+      const std::string rest = file.path().filename().native();
+      const std::string name = std::string("objects/").append(part).append("/").append(rest);
+      if (!is_hex(rest, 30) || std::binary_search(used.begin(), used.end(), name)) continue;
+      out.names.push_back(name);
+      out.size += file.file_size(problem);
+    }
+  }
+  return out;
+}
+
+// --- fsck
+
+// The writer's lock keeps others from changing the volume meanwhile; without write permission nobody else of
+// ours can.
+Result<OpenedVolume> open_quiet(const VolumeArguments& a) {
+  Result<OpenedVolume> opened = open_volume(a, false);
+  if (!opened.ok() && opened.error().code() == Code::Denied) return open_volume(a, true);
+  return opened;
+}
+
+Result<void> check_volume(const VolumeArguments& a) {
+  const OpenedVolume opened = TRY(open_quiet(a));
+  std::printf("state: opens, tag %s\n", to_hex(opened.volume->tag()).c_str());
+  std::fflush(stdout);
+  TRY(opened.volume->verify_all());
+  const auto usage = opened.volume->usage();
+  std::printf("content: every byte verified, %llu bytes\n", static_cast<Number>(usage.data_size));
+  const volume::Survey seen = TRY(volume::survey(*opened.volume));
+  std::printf("structure: %llu files, %llu directories, %llu symbolic links\n",
+              static_cast<Number>(seen.files), static_cast<Number>(seen.directories),
+              static_cast<Number>(seen.symlinks));
+  const Number unused =
+      seen.blocks - std::min(seen.blocks, seen.used_blocks + 8) + seen.slots - seen.used_slots;
+  std::printf("space: %llu bytes in gaps of volume.fspf and objects\n", unused * 4096);
+  const Unused left = unused_objects(a.volume, seen.objects);
+  if (!left.names.empty()) {
+    std::printf("objects: %zu that no file uses, %llu bytes; `cloister volume compact` removes them\n",
+                left.names.size(), static_cast<Number>(left.size));
+  }
+  if (seen.unlinked != 0) {
+    std::printf("unlinked: %llu files that were open when the last writer ended; the next one removes them\n",
+                static_cast<Number>(seen.unlinked));
+  }
+  for (const std::string& text : seen.problems) std::printf("problem: %s\n", text.c_str());
+  if (seen.problems.empty()) {
+    std::puts("no faults");
+    return {};
+  }
+  return Error(Code::Malformed, std::to_string(seen.problems.size()) + " faults in the volume's structure",
+               "copy what is readable out with: cloister volume get");
+}
+
+// --- compact
+
+Result<void> compact_volume(const VolumeArguments& a) {
+  const OpenedVolume opened = TRY(open_volume(a, false));
+  const auto publish = [&](const volume::Tag& tag) { return hand_over(a, tag); };
+  const volume::Compacted done = TRY(volume::compact(*opened.volume, publish));
+  const volume::Survey seen = TRY(volume::survey(*opened.volume));
+  const Unused left = unused_objects(a.volume, seen.objects);
+  for (const std::string& name : left.names) TRY(opened.storage->remove(name));
+  const Number freed = done.freed + left.size;
+  std::fprintf(stderr, "%llu bytes freed, %llu blocks moved, %zu unused objects removed\n", freed,
+               static_cast<Number>(done.moved), left.names.size());
+  return {};
+}
+
+// --- rekey
+
+// What an earlier rekey left behind when it died; nothing else may stand there.
+Result<void> remove_partial(const fs::path& folder) {
+  std::error_code problem;
+  if (!fs::exists(fs::symlink_status(folder, problem))) return {};
+  for (const auto& item : fs::directory_iterator(folder, problem)) {
+    const std::string name = item.path().filename().native();
+    if (name != "volume.fspf" && name != "volume.lock" && name != "objects") {
+      return Error(Code::InvalidArgument, folder.native() + " is in the way");
+    }
+  }
+  if (!problem) fs::remove_all(folder, problem);
+  if (problem) return Error(Code::Denied, "cannot remove " + folder.native() + ": " + problem.message());
+  return {};
+}
+
+Result<void> take_name(const fs::path& partial, const fs::path& target) {
+  if (::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, target.c_str(), RENAME_NOREPLACE) != 0) {
+    return Error(Code::Denied, "cannot rename " + partial.native() + ": " + std::strerror(errno));
+  }
+  const fs::path parent = target.has_parent_path() ? target.parent_path() : fs::path(".");
+  const int fd = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = fd >= 0 && ::fsync(fd) == 0;
+  if (fd >= 0) ::close(fd);
+  if (!synced) return Error(Code::Unavailable, "cannot sync " + parent.native());
+  return {};
+}
+
+// The old volume is only read. The new one takes its name when it is complete, verified and its tag stored,
+// so a crash leaves the old volume and at most a folder NEW.partial that the next attempt removes.
+Result<void> rekey(const VolumeArguments& a, const std::string& new_key_file,
+                   const std::string& new_tag_file) {
+  std::string target = a.folder;
+  while (target.size() > 1 && target.back() == '/') target.pop_back();
+  std::error_code problem;
+  if (fs::exists(fs::symlink_status(target, problem))) {
+    return Error(Code::InvalidArgument, target + " exists", "name a folder that does not exist yet");
+  }
+  const OpenedVolume from = TRY(open_quiet(a));
+  VolumeArguments to;
+  to.key_file = new_key_file;
+  to.tag_file = new_tag_file;
+  to.volume = target + ".partial";
+  TRY(remove_partial(to.volume));
+  const volume::Key key = TRY(load_or_make_key(to));
+  {
+    const auto storage = TRY(volume::open_posix_storage(to.volume, true));
+    volume::CreateOptions options;
+    options.now = now();
+    const auto made = TRY(Volume::create(*storage, key, options));
+    TRY(volume::copy_volume(*from.volume, *made));
+    const volume::Tag tag = TRY(made->commit());
+    TRY(made->acknowledge(tag));
+    TRY(made->verify_all());
+    TRY(hand_over(to, tag));
+  }
+  return take_name(to.volume, target);
+}
+
+}  // namespace
+
+void add_volume_care_commands(CLI::App& group, const std::shared_ptr<VolumeArguments>& a, Action& action) {
+  auto* sub =
+      volume_subcommand(group, "du", "Bytes of data below a path, by entry",
+                        "cloister volume du vol dir --key-file vol.key --tag TAG", a, action, disk_usage);
+  sub->add_option("PATH", a->path, "Path in the volume");
+  add_opening_options(sub, *a);
+  sub = volume_subcommand(group, "fsck", "Verify every byte and the structure, and report",
+                          "cloister volume fsck vol --key-file vol.key --tag TAG", a, action, check_volume);
+  add_opening_options(sub, *a);
+  sub = volume_subcommand(group, "compact", "Give unused space back; prints new tags, the last one counts",
+                          "cloister volume compact vol --key-file vol.key --tag-file vol.tag", a, action,
+                          compact_volume);
+  add_opening_options(sub, *a);
+  const auto new_key = std::make_shared<std::string>();
+  const auto new_tag = std::make_shared<std::string>();
+  sub = volume_subcommand(
+      group, "rekey", "Encrypt anew, under a new key, into another folder; prints its tag",
+      "cloister volume rekey vol new --key-file vol.key --tag TAG --new-key-file new.key", a, action,
+      [new_key, new_tag](const VolumeArguments& arguments) { return rekey(arguments, *new_key, *new_tag); });
+  sub->add_option("NEW", a->folder, "Folder of the new volume; must not exist")->required();
+  sub->add_option("--new-key-file", *new_key, "File with the new key; made when it does not exist")
+      ->required();
+  sub->add_option("--new-tag-file", *new_tag, "Write the new volume's tag there");
+  add_opening_options(sub, *a);
+}
+
+}  // namespace cloister::cli

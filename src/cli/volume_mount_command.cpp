@@ -1,0 +1,211 @@
+// `cloister volume mount` and `unmount`. In the background a child serves the volume and the command returns
+// once it is mounted; what goes wrong before that is the command's own error and exit code.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "cli/volume_opening.h"
+#include "fuse/mount.h"
+
+namespace cloister::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct MountArguments {
+  VolumeArguments volume;
+  std::string mountpoint;
+  bool read_only = false, foreground = false, allow_other = false;
+  unsigned commit_every = 5;
+};
+
+// The mount changes its working folder, so what it uses later is made absolute first.
+Result<void> make_absolute(MountArguments& a) {
+  for (std::string* path : {&a.volume.volume, &a.mountpoint, &a.volume.tag_file}) {
+    std::error_code problem;
+    if (!path->empty()) *path = fs::absolute(*path, problem).lexically_normal().native();
+    if (problem) return Error(Code::NotFound, "the working folder is gone");
+    if (path->size() > 1 && path->back() == '/') path->pop_back();
+  }
+  if (!fs::is_directory(a.mountpoint)) {
+    return Error(Code::NotFound, "no folder to mount on: " + a.mountpoint, "make it with mkdir");
+  }
+  for (const std::string& path : {a.volume.tag_file, a.volume.volume}) {
+    if (!path.starts_with(a.mountpoint + "/")) continue;
+    return Error(Code::InvalidArgument, path + " would lie below the mount itself", "keep it elsewhere");
+  }
+  if (!a.foreground && !a.read_only && a.volume.tag_file.empty()) {
+    return Error(Code::InvalidArgument, "nobody would learn the volume's new tag",
+                 "give --tag-file FILE, or --foreground to have every tag printed, or --read-only");
+  }
+  return {};
+}
+
+Result<void> mount_here(const MountArguments& a, std::function<void()> ready) {
+  const OpenedVolume opened = TRY(open_volume(a.volume, a.read_only));
+  fuse::MountOptions options;
+  options.mountpoint = a.mountpoint;
+  options.volume_folder = a.volume.volume;
+  options.read_only = a.read_only;
+  options.allow_other = a.allow_other;
+  options.commit_every = a.commit_every;
+  options.publish = [&a](const volume::Tag& tag) { return hand_over(a.volume, tag); };
+  options.ready = std::move(ready);
+  options.log = [&a](std::string_view text) {
+    if (a.foreground) {
+      std::fprintf(stderr, "cloister: %.*s\n", static_cast<int>(text.size()), text.data());
+    } else {
+      ::syslog(LOG_DAEMON | LOG_ERR, "%.*s", static_cast<int>(text.size()), text.data());
+    }
+  };
+  return fuse::serve(*opened.volume, options);
+}
+
+// Tells the waiting parent that the volume is mounted, and lets go of its terminal and working folder.
+void become_daemon(int parent) {
+  ::openlog("cloister", LOG_PID, LOG_DAEMON);
+  (void)!::setsid();
+  (void)!::chdir("/");
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int fd = 0; fd <= 2; ++fd) ::dup2(null, fd);
+  if (null > 2) ::close(null);
+  const char done = 1;
+  (void)!::write(parent, &done, 1);
+  ::close(parent);
+}
+
+int mount_in_background(const MountArguments& a) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return report(Error(Code::Unavailable, "cannot make a pipe"));
+  const pid_t child = ::fork();
+  if (child < 0) return report(Error(Code::Unavailable, "cannot start another process"));
+  if (child == 0) {
+    ::close(ends[0]);
+    const Result<void> result = mount_here(a, [&] { become_daemon(ends[1]); });
+    return result.ok() ? static_cast<int>(kOk) : report(result.error());
+  }
+  ::close(ends[1]);
+  char done = 0;
+  const bool mounted = ::read(ends[0], &done, 1) == 1;
+  ::close(ends[0]);
+  if (mounted) return kOk;
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : static_cast<int>(kFailed);
+}
+
+int run_mount(MountArguments& a) {
+  const Result<void> prepared = make_absolute(a);
+  if (!prepared.ok()) return report(prepared.error());
+  if (!a.foreground) return mount_in_background(a);
+  const Result<void> result = mount_here(a, {});
+  return result.ok() ? static_cast<int>(kOk) : report(result.error());
+}
+
+// --- unmount
+
+// \040 and the like, as the kernel writes paths.
+std::string unescape(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 3 < text.size()) {
+      out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+      i += 3;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+// The folder of the volume mounted there: the last such line of mountinfo(5).
+Result<std::string> volume_mounted_on(const std::string& mountpoint) {
+  std::ifstream table("/proc/self/mountinfo");
+  std::string found;
+  for (std::string line; std::getline(table, line);) {
+    std::istringstream fields(line);
+    std::string skip, where, type, source;
+    fields >> skip >> skip >> skip >> skip >> where;
+    while (fields >> skip && skip != "-") {
+    }
+    fields >> type >> source;
+    if (type == "fuse.cloister" && unescape(where) == mountpoint) found = unescape(source);
+  }
+  if (found.empty()) return Error(Code::NotFound, "no volume is mounted on " + mountpoint);
+  return found;
+}
+
+// Returns when the last state is committed: umount(8) alone does not wait for that.
+Result<void> unmount(const std::string& named) {
+  std::error_code problem;
+  const std::string mountpoint = fs::canonical(named, problem).native();
+  if (problem) return Error(Code::NotFound, "no such folder: " + named);
+  const std::string folder = TRY(volume_mounted_on(mountpoint));
+  if (::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW) != 0) {
+    if (errno == EBUSY) {
+      return Error(Code::Unavailable, "files on " + mountpoint + " are in use",
+                   "end the programs that use them");
+    }
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::execlp("fusermount3", "fusermount3", "-u", "--", mountpoint.c_str(), nullptr);
+      ::_exit(127);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+      return Error(Code::Unavailable, "cannot unmount " + mountpoint);
+    }
+  }
+  constexpr int kWaits = 6000;
+  for (int i = 0; i < kWaits; ++i) {
+    const auto storage = TRY(volume::open_posix_storage(folder));
+    const Result<void> locked = storage->lock_for_writing("cloister volume unmount");
+    if (locked.ok() || locked.error().code() == Code::Denied) return {};
+    ::usleep(10'000);
+  }
+  return Error(Code::Unavailable, "the volume is unmounted but still being written");
+}
+
+}  // namespace
+
+void add_volume_mount_commands(CLI::App& group, const std::shared_ptr<VolumeArguments>& shared,
+                               Action& action) {
+  const auto a = std::make_shared<MountArguments>();
+  auto* sub = volume_subcommand(group, "mount", "Mount on a folder; every commit writes the new tag",
+                                "cloister volume mount vol /mnt --key-file vol.key --tag-file vol.tag",
+                                shared, action, {});
+  sub->add_option("MOUNTPOINT", a->mountpoint, "An existing folder")->required();
+  add_opening_options(sub, *shared);
+  sub->add_flag("--read-only", a->read_only, "Change nothing");
+  sub->add_flag("--foreground", a->foreground,
+                "Do not return before it is unmounted; print tags and failures");
+  sub->add_flag("--allow-other", a->allow_other, "Let other users in, too (their permissions are checked)");
+  sub->add_option("--commit-every", a->commit_every, "Seconds between commits without fsync; 0: none")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
+  sub->callback([a, shared, &action] {
+    action = [a, shared] {
+      a->volume = *shared;
+      return run_mount(*a);
+    };
+  });
+  auto* end = group.add_subcommand("unmount", "Unmount, and wait until everything is committed");
+  end->footer("Example: cloister volume unmount /mnt");
+  end->add_option("MOUNTPOINT", a->mountpoint, "Where it is mounted")->required();
+  end->callback([a, &action] {
+    action = [a] {
+      const Result<void> result = unmount(a->mountpoint);
+      return result.ok() ? static_cast<int>(kOk) : report(result.error());
+    };
+  });
+}
+
+}  // namespace cloister::cli

@@ -1,0 +1,174 @@
+#include "cli/volume_opening.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+
+#include "base/files.h"
+#include "cli/volume_key.h"
+#include "policy/session.h"
+
+namespace cloister::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using volume::Volume;
+
+constexpr const char* kKeyVariable = "CLOISTER_VOLUME_KEY";
+constexpr size_t kSessionLimit = 4u << 20;
+
+// The volume that --session and --session-volume name; the only one when there is one.
+Result<policy::Volume> session_volume(const VolumeArguments& a) {
+  const SecretBytes text = TRY(read_secret_file(a.session, kSessionLimit));
+  const policy::Session session = TRY(policy::parse_session(as_text(text.expose())));
+  if (a.session_volume.empty() && session.volumes.size() == 1) return session.volumes[0];
+  const policy::Volume* found = session.find_volume(a.session_volume);
+  if (found == nullptr) {
+    return Error(Code::InvalidArgument, "the session " + session.name + " does not say which volume",
+                 "give its name there as --session-volume NAME");
+  }
+  return *found;
+}
+
+Result<volume::Tag> parse_tag(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
+  const auto tag = array_from_hex<16>(text);
+  if (!tag.ok()) {
+    return Error(Code::InvalidArgument, "the tag is not 32 hex digits",
+                 "give --tag as `cloister volume create` or `add` printed it");
+  }
+  return *tag;
+}
+
+}  // namespace
+
+volume::Timestamp now() {
+  timespec time{};
+  clock_gettime(CLOCK_REALTIME, &time);
+  return {time.tv_sec, static_cast<uint32_t>(time.tv_nsec)};
+}
+
+Result<volume::Key> load_key(const VolumeArguments& a) {
+  if (!a.key_file.empty()) return load_volume_key(a.key_file);
+  if (!a.session.empty()) {
+    const policy::Volume named = TRY(session_volume(a));
+    if (named.key) return *named.key;
+    return Error(Code::InvalidArgument, "the session holds no key of volume " + named.name,
+                 "the service that runs the session made it; only attested programs get it");
+  }
+  const char* text = std::getenv(kKeyVariable);
+  if (text == nullptr) {
+    return Error(Code::InvalidArgument, "no volume key",
+                 "give --key-file FILE or --session FILE, or set CLOISTER_VOLUME_KEY");
+  }
+  return parse_volume_key(text);
+}
+
+Result<volume::Key> load_or_make_key(const VolumeArguments& a) {
+  if (a.key_file.empty() || fs::exists(a.key_file)) return load_key(a);
+  return make_volume_key(a.key_file);
+}
+
+Result<volume::Tag> wanted_tag(const VolumeArguments& a) {
+  if (!a.tag.empty()) return parse_tag(a.tag);
+  if (!a.tag_file.empty() && fs::exists(a.tag_file)) {
+    const Bytes text = TRY(read_file(a.tag_file, 256));
+    return parse_tag(as_text(text));
+  }
+  if (!a.session.empty()) {
+    const policy::Volume named = TRY(session_volume(a));
+    if (named.tag) return *named.tag;
+  }
+  return parse_tag("");
+}
+
+Result<OpenedVolume> open_volume(const VolumeArguments& a, bool read_only) {
+  const volume::Key key = TRY(load_key(a));
+  OpenedVolume out;
+  out.storage = TRY(volume::open_posix_storage(a.volume));
+  volume::OpenOptions options;
+  options.read_only = read_only;
+  options.owner = "cloister volume";
+  if (a.without_freshness) {
+    std::fputs("cloister: opening without a tag: an older state would not be noticed\n", stderr);
+    out.volume = TRY(Volume::open_newest_without_freshness(*out.storage, key, options));
+    return out;
+  }
+  const volume::Tag tag = TRY(wanted_tag(a));
+  out.volume = TRY(Volume::open(*out.storage, key, tag, options));
+  return out;
+}
+
+Result<void> hand_over(const VolumeArguments& a, const volume::Tag& tag) {
+  const std::string line = to_hex(tag) + "\n";
+  if (!a.tag_file.empty()) return write_private_file(a.tag_file, as_bytes(line));
+  if (std::fputs(line.c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
+    return Error(Code::Unavailable, "cannot write to standard output");
+  }
+  return {};
+}
+
+Result<void> commit_and_hand_over(const VolumeArguments& a, Volume& volume) {
+  const volume::Tag tag = TRY(volume.commit());
+  TRY(hand_over(a, tag));
+  return volume.acknowledge(tag);
+}
+
+Result<volume::InodeId> walk(Volume& volume, std::string_view path) {
+  volume::InodeId at = volume::kRootInode;
+  while (!path.empty()) {
+    const size_t slash = path.find('/');
+    const std::string_view name = path.substr(0, slash);
+    path = slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
+    if (!name.empty()) at = TRY(volume.lookup(at, name));
+  }
+  return at;
+}
+
+std::string printable(std::string_view name) {
+  std::string out;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f && c != '\\') {
+      out += c;
+      continue;
+    }
+    char escaped[8];
+    std::snprintf(escaped, sizeof(escaped), "\\x%02x", byte);
+    out += escaped;
+  }
+  return out;
+}
+
+CLI::App* volume_subcommand(CLI::App& group, const char* name, const char* what, const char* example,
+                            const std::shared_ptr<VolumeArguments>& a, Action& action,
+                            VolumeCommand function) {
+  auto* sub = group.add_subcommand(name, what);
+  sub->footer(std::string("Example: ") + example);
+  sub->add_option("VOLUME", a->volume, "Folder of the volume")->required();
+  auto* file = sub->add_option("--key-file", a->key_file,
+                               "File with the key, 64 hex digits (else $CLOISTER_VOLUME_KEY)");
+  auto* session =
+      sub->add_option("--session", a->session, "Session file that holds the key (and a first tag)");
+  session->excludes(file);
+  sub->add_option("--session-volume", a->session_volume, "The volume's name in the session")->needs(session);
+  sub->callback([a, &action, function = std::move(function)] {
+    action = [a, function] {
+      const auto result = function(*a);
+      return result.ok() ? static_cast<int>(kOk) : report(result.error());
+    };
+  });
+  return sub;
+}
+
+void add_opening_options(CLI::App* sub, VolumeArguments& a) {
+  auto* tag = sub->add_option("--tag", a.tag, "Tag of the state to open, 32 hex digits");
+  sub->add_option("--tag-file", a.tag_file,
+                  "File with the tag; commands that change the volume write the new tag there");
+  auto* flag =
+      sub->add_flag("--without-freshness", a.without_freshness, "Open the newest state found, however old");
+  tag->excludes(flag);
+}
+
+}  // namespace cloister::cli

@@ -1,0 +1,55 @@
+// What the volume commands share: where a volume's key and tag come from, and opening it.
+// Keys come from a file, a session or the environment, never from the command line.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cli/commands.h"
+#include "volume/posix_storage.h"
+#include "volume/volume.h"
+
+namespace cloister::cli {
+
+struct VolumeArguments {
+  std::string volume, key_file, session, session_volume, tag, tag_file, path, folder;
+  bool without_freshness = false;
+};
+
+struct OpenedVolume {
+  std::unique_ptr<volume::Storage> storage;
+  std::unique_ptr<volume::Volume> volume;
+};
+
+volume::Timestamp now();
+
+Result<volume::Key> load_key(const VolumeArguments& a);
+// A new volume's: the file's if it exists, else a fresh one written there.
+Result<volume::Key> load_or_make_key(const VolumeArguments& a);
+// --tag, else what --tag-file holds, else the session's.
+Result<volume::Tag> wanted_tag(const VolumeArguments& a);
+Result<OpenedVolume> open_volume(const VolumeArguments& a, bool read_only);
+
+// From here on the caller holds the tag: in --tag-file, durably, or as a line of standard output.
+Result<void> hand_over(const VolumeArguments& a, const volume::Tag& tag);
+// Commits, hands the tag over, and gives up the state before.
+Result<void> commit_and_hand_over(const VolumeArguments& a, volume::Volume& volume);
+
+// The inode of a path in the volume; "" and "/" are its root.
+Result<volume::InodeId> walk(volume::Volume& volume, std::string_view path);
+// Names may hold anything; control characters are shown as \xNN so that a listing cannot fake lines.
+std::string printable(std::string_view name);
+
+using VolumeCommand = std::function<Result<void>(const VolumeArguments&)>;
+// A subcommand with VOLUME and the options that name its key.
+CLI::App* volume_subcommand(CLI::App& group, const char* name, const char* what, const char* example,
+                            const std::shared_ptr<VolumeArguments>& a, Action& action,
+                            VolumeCommand function);
+// The options that name the state to open.
+void add_opening_options(CLI::App* sub, VolumeArguments& a);
+
+// volume_mount_command.cpp, volume_care_command.cpp
+void add_volume_mount_commands(CLI::App& group, const std::shared_ptr<VolumeArguments>& a, Action& action);
+void add_volume_care_commands(CLI::App& group, const std::shared_ptr<VolumeArguments>& a, Action& action);
+
+}  // namespace cloister::cli
