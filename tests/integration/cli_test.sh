@@ -1,22 +1,12 @@
 #!/usr/bin/env bash
 # The command line as a user meets it: real files, exit codes, texts. Usage: cli_test.sh CLOISTER_BINARY
 set -euo pipefail
+# shellcheck source=tests/support/expect.sh
+source "$(dirname "$(realpath "$0")")/../support/expect.sh"
 cloister=$(realpath "${1:?usage: cli_test.sh CLOISTER_BINARY}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-
-fail() {
-  echo "FAILED: $*" >&2
-  exit 1
-}
-expect() {  # wanted exit code, words of the output, command…
-  local want=$1 words=$2 code=0 out
-  shift 2
-  out=$("$@" 2>&1) || code=$?
-  [ "$code" -eq "$want" ] || fail "exit code $code in place of $want: $* => $out"
-  [[ $out == *"$words"* ]] || fail "output lacks '$words': $* => $out"
-}
 
 # A tree with everything that must survive the trip.
 mkdir -p 'IN/deep/a b/ü/ñ' IN/empty-folder

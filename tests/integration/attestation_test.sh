@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# `cloister attestation` and `collateral` as a user meets them: evidence of our own making, and outside vectors
+# when the test data is there. Usage: attestation_test.sh CLOISTER_BINARY MAKE_EVIDENCE_BINARY
+set -euo pipefail
+# shellcheck source=tests/support/expect.sh
+source "$(dirname "$(realpath "$0")")/../support/expect.sh"
+cloister=$(realpath "${1:?usage: attestation_test.sh CLOISTER_BINARY MAKE_EVIDENCE_BINARY}")
+make_evidence=$(realpath "${2:?usage: attestation_test.sh CLOISTER_BINARY MAKE_EVIDENCE_BINARY}")
+vectors=${CLOISTER_TESTDATA:-$(dirname "$(realpath "$0")")/../../../shared/testdata}/attestation
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+verify() { "$cloister" attestation verify "$@"; }
+inspect() { "$cloister" attestation inspect "$@"; }
+collateral() { "$cloister" collateral "$@"; }
+
+"$make_evidence" own
+at=(--time 2026-09-21T14:13:20Z)
+root=(--root own/sgx-root.pem)
+quote=(--quote own/quote3-sgx.bin --collateral own/collateral.json "${at[@]}")
+snp=(--snp-report own/snp-report3.bin --leaf own/snp-leaf.der --chain own/snp-chain.pem "${at[@]}")
+
+# A quote: verified under its root, refused under Intel's, at another time, for another report data.
+expect 0 '"status": "UpToDate"' verify "${quote[@]}" "${root[@]}" --json
+expect 0 '"own_root": true' verify "${quote[@]}" "${root[@]}" --json
+expect 0 'mrenclave              aa00' verify "${quote[@]}" "${root[@]}"
+expect 4 'root is not trusted' verify "${quote[@]}" --json
+expect 4 'expired' verify --quote own/quote3-sgx.bin --collateral own/collateral.json --time 2026-12-01T00:00:00Z "${root[@]}"
+zero=$(printf '%0128d' 0)
+expect 4 'report data' verify "${quote[@]}" "${root[@]}" --report-data "$zero"
+expect 0 'UpToDate' verify "${quote[@]}" "${root[@]}" --report-data "da${zero:2}"
+expect 4 'evaluation number' verify "${quote[@]}" "${root[@]}" --minimum-evaluation-number 18
+expect 4 'signature' verify --quote own/quote5-sgx.bin --collateral own/collateral.json "${at[@]}" "${root[@]}"
+
+# Missing lists fail closed and can be accepted only by saying so.
+sed -E 's/"(root_ca_crl|pck_crl)":"[0-9a-f]*"/"\1":""/g' own/collateral.json >no-crl.json
+without=(--quote own/quote3-sgx.bin --collateral no-crl.json "${at[@]}" "${root[@]}")
+expect 4 'revocation: a list is missing' verify "${without[@]}"
+expect 0 '"revocation_checked": false' verify "${without[@]}" --accept-missing-crls --json
+
+# An SNP report.
+amd=(--root own/snp-root.pem)
+expect 0 '"status": "ok"' verify "${snp[@]}" "${amd[@]}" --json
+expect 0 'no revocation list was checked' verify "${snp[@]}" "${amd[@]}"
+expect 0 '"revocation_checked": true' verify "${snp[@]}" "${amd[@]}" --crl own/snp-crl.der --json
+expect 4 'the ASK is revoked' verify "${snp[@]}" "${amd[@]}" --crl own/snp-crl-revoked.der
+expect 4 'root is not trusted' verify "${snp[@]}"
+head -c 1000 own/snp-report3.bin >short.bin
+expect 4 'reject' verify --snp-report short.bin --leaf own/snp-leaf.der --chain own/snp-chain.pem --json
+
+# Unusable input.
+expect 2 'either --quote or --snp-report' verify --json
+expect 2 'either --quote or --snp-report' verify "${quote[@]}" --snp-report own/snp-report3.bin
+expect 2 'needs --collateral' verify --quote own/quote3-sgx.bin
+expect 2 'needs --leaf and --chain' verify --snp-report own/snp-report3.bin
+expect 2 'absent' verify --quote absent --collateral own/collateral.json
+expect 2 'time' verify --quote own/quote3-sgx.bin --collateral own/collateral.json --time yesterday
+expect 2 'hex' verify "${quote[@]}" --report-data 00
+
+# Every structure is recognised and printed.
+declare -A shown=(
+  [quote3-sgx.bin]='"mrenclave": "aa00' [quote4-tdx.bin]='"body_type": "TD 1.0"' [quote5-sgx.bin]='"version": 5'
+  [quote5-tdx15.bin]='"mr_service_td"' [collateral.json]='"qe_identity_issuer_chain"' [pck.der]='"fmspc"'
+  [pck-chain.pem]='Intel SGX PCK Platform CA' [pck-crl.der]='"next_update"' [tcb-info.json]='"tcbLevels"'
+  [qe-identity.json]='"isvprodid"' [snp-report2.bin]='"raw"' [snp-report5.bin]='"launch_mitigations"'
+  [snp-leaf.der]='"sev_extensions"' [snp-crl-revoked.der]='"revoked_count": 1')
+for file in "${!shown[@]}"; do
+  expect 0 "${shown[$file]}" inspect "own/$file" --json
+  expect 0 'verified' inspect "own/$file"
+done
+expect 0 'body.mrenclave         aa00' inspect own/quote3-sgx.bin
+echo hello >hello.txt
+expect 2 'not a known structure' inspect hello.txt
+expect 2 'no kind of structure' inspect own/pck.der --as nonsense
+expect 2 '' inspect own/pck.der --as quote
+expect 2 'absent' inspect absent
+
+# Collateral that is kept: import, status, export, and what is refused.
+kept=(--folder kept "${root[@]}" "${at[@]}")
+expect 0 '' collateral status "${kept[@]}"
+expect 0 'sgx-tcb-' collateral import own/collateral.json "${kept[@]}"
+expect 0 '"state": "valid"' collateral status "${kept[@]}" --json
+expect 0 '' collateral export --quote own/quote3-sgx.bin "${kept[@]}" -o exported.json
+expect 0 'UpToDate' verify --quote own/quote3-sgx.bin --collateral exported.json "${at[@]}" "${root[@]}"
+expect 4 'expired' collateral status --folder kept "${root[@]}" --time 2026-12-01T00:00:00Z
+expect 5 'no collateral service' collateral export --fmspc 00606a000000 "${kept[@]}"
+expect 3 'not trusted' collateral import own/collateral.json --folder other "${at[@]}"
+expect 2 'needs --quote or --fmspc' collateral export "${kept[@]}"
+sed -i 's/"body": "7b22/"body": "7b23/' kept/sgx-tcb-*.json
+expect 4 'the stored file is not used' collateral status "${kept[@]}"
+
+# Every outside SNP report by AMD and a part of the quotes, through the binary.
+if [ ! -d "$vectors" ]; then
+  echo "outside vectors SKIPPED: no $vectors"
+  echo 'all checks of attestation passed'
+  exit 0
+fi
+python3 - "$cloister" "$vectors" <<'EOF'
+import json, pathlib, subprocess, sys
+binary, root = sys.argv[1], pathlib.Path(sys.argv[2])
+counts = {}
+
+def run(folder, arguments, expected):
+    time = expected.get("verification_time") or "2025-06-11T10:14:21Z"
+    done = subprocess.run([binary, "attestation", "verify", *arguments, "--time", time, "--json"],
+                          capture_output=True, text=True)
+    status = json.loads(done.stdout)["status"]
+    want = expected["expect"]
+    good = done.returncode == (4 if want == "reject" else 0)
+    if not good or (status == "reject") != (want == "reject") or want not in ("policy", status):
+        sys.exit(f"FAILED: {folder}: wanted {want}, got {done.returncode} {done.stdout}")
+    counts[folder.parent.name] = counts.get(folder.parent.name, 0) + 1
+
+for folder in sorted((root / "snp").iterdir()):
+    if (folder / "expected.json").exists():
+        run(folder, ["--snp-report", folder / "report.bin", "--leaf", folder / "leaf.der",
+                     "--chain", folder / "cert_chain.pem"], json.loads((folder / "expected.json").read_text()))
+for folder in sorted((root / "bundles").iterdir())[::4]:
+    expected = json.loads((folder / "expected.json").read_text())
+    arguments = ["--quote", folder / "quote.bin", "--collateral", folder / "collateral.json"]
+    if expected.get("root"):
+        arguments += ["--root", folder / expected["root"]]
+    if expected.get("crl_missing"):
+        arguments += ["--accept-missing-crls"]
+    run(folder, arguments, expected)
+    for name in ("quote.bin", "collateral.json"):
+        if subprocess.run([binary, "attestation", "inspect", folder / name], capture_output=True).returncode not in (0, 2):
+            sys.exit(f"FAILED: inspect {folder / name}")
+print(counts)
+EOF
+echo 'all checks of attestation passed'

@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# du, fsck, compact and rekey as a user meets them. Usage: volume_care_test.sh CLOISTER_BINARY
+set -euo pipefail
+# shellcheck source=tests/support/expect.sh
+source "$(dirname "$(realpath "$0")")/../support/expect.sh"
+cloister=$(realpath "${1:?usage: volume_care_test.sh CLOISTER_BINARY}")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+mkdir -p IN/a IN/b
+head -c 3000000 /dev/urandom >IN/a/large
+head -c 300000 /dev/urandom >IN/b/other
+truncate -s 50M IN/b/sparse
+echo text >IN/b/small
+ln -s small IN/b/link
+
+key=(--key-file key --tag-file tag)
+"$cloister" volume create vol "${key[@]}"
+"$cloister" volume add vol IN "${key[@]}" 2>/dev/null
+[ "$("$cloister" volume du vol "${key[@]}" | tail -1)" = '     3305482 total' ] ||
+  fail "du says $("$cloister" volume du vol "${key[@]}")"
+expect 0 'large' "$cloister" volume du vol a "${key[@]}"
+expect 1 'no such file' "$cloister" volume du vol nowhere "${key[@]}"
+expect 0 'no faults' "$cloister" volume fsck vol "${key[@]}"
+expect 0 '3 directories, 1 symbolic links' "$cloister" volume fsck vol "${key[@]}"
+
+# An object that a dead writer left behind is seen and removed; a foreign file is neither.
+mkdir -p vol/objects/ab
+head -c 8192 /dev/urandom >vol/objects/ab/0123456789abcdef0123456789abcd
+echo keep >vol/objects/ab/README
+expect 0 '1 that no file uses, 8192 bytes' "$cloister" volume fsck vol "${key[@]}"
+before=$(cat tag)
+expect 0 '1 unused objects removed' "$cloister" volume compact vol "${key[@]}"
+[ ! -e vol/objects/ab/0123456789abcdef0123456789abcd ] || fail 'the unused object is still there'
+[ -e vol/objects/ab/README ] || fail 'a foreign file was removed'
+[ "$before" != "$(cat tag)" ] || fail 'compact did not write the new tag'
+expect 0 'no faults' "$cloister" volume fsck vol "${key[@]}"
+"$cloister" volume get vol OUT "${key[@]}"
+diff -r --no-dereference IN OUT || fail 'the trees differ after compact'
+expect 3 'not fresh' "$cloister" volume fsck vol --key-file key --tag "$before"
+
+# Under a new key everything is there and the old key opens nothing.
+"$cloister" volume rekey vol new "${key[@]}" --new-key-file newkey --new-tag-file newtag
+[ "$(stat -c %a newkey)" = 600 ] || fail 'the new key file can be read by others'
+new=(--key-file newkey --tag-file newtag)
+expect 0 'no faults' "$cloister" volume fsck new "${new[@]}"
+"$cloister" volume get new OUT2 "${new[@]}"
+diff -r --no-dereference IN OUT2 || fail 'the trees differ after rekey'
+expect 3 'wrong volume key' "$cloister" volume verify new --key-file key --tag-file newtag
+expect 0 'verified' "$cloister" volume verify vol "${key[@]}"
+expect 2 'new exists' "$cloister" volume rekey vol new "${key[@]}" --new-key-file newkey
+mkdir third.partial && echo mine >third.partial/notes
+expect 2 'in the way' "$cloister" volume rekey vol third "${key[@]}" --new-key-file newkey
+[ -e third.partial/notes ] || fail 'rekey removed a foreign folder'
+
+# A killed rekey leaves the old volume and nothing by the new name, or the complete new one; it can be repeated.
+for delay in 0.005 0.02 0.05; do
+  "$cloister" volume rekey vol again "${key[@]}" --new-key-file newkey --new-tag-file againtag &
+  pid=$!
+  sleep "$delay"
+  kill -9 "$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || true
+  expect 0 'verified' "$cloister" volume verify vol "${key[@]}"
+  if [ ! -e again ]; then
+    "$cloister" volume rekey vol again "${key[@]}" --new-key-file newkey --new-tag-file againtag
+  fi
+  expect 0 'no faults' "$cloister" volume fsck again --key-file newkey --tag-file againtag
+  [ ! -e again.partial ] || fail 'a partial folder is left'
+  rm -rf again
+done
+
+# A killed compact leaves the state whose tag was stored last.
+for delay in 0.002 0.01 0.02; do
+  rm -rf crash && cp -r vol crash && cp tag crashtag
+  "$cloister" volume compact crash --key-file key --tag-file crashtag 2>/dev/null &
+  pid=$!
+  sleep "$delay"
+  kill -9 "$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || true
+  expect 0 'no faults' "$cloister" volume fsck crash --key-file key --tag-file crashtag
+done
+
+# Damage is reported as what it is.
+object=$(find vol/objects -type f -name '??????????????????????????????' | head -1)
+printf 'x' | dd of="$object" bs=1 seek=5000 conv=notrunc status=none
+expect 3 'Verification of file chunk' "$cloister" volume fsck vol "${key[@]}"
+
+# A key in a session, and in the environment.
+expect 0 'no faults' env CLOISTER_VOLUME_KEY="$(cat newkey)" "$cloister" volume fsck new --tag-file newtag
+cat >session.yml <<YAML
+name: care
+version: "0.3"
+services:
+  - name: app
+    image_name: app
+    mrenclaves: [$(printf '%064d' 1)]
+    command: app
+volumes:
+  - name: data
+    fspf_key: $(cat newkey)
+    fspf_tag: $(cat newtag)
+YAML
+expect 0 'no faults' "$cloister" volume fsck new --session session.yml
+expect 2 'which volume' "$cloister" volume fsck new --session session.yml --session-volume other
+for command in create add get ls cat verify tag du fsck compact rekey mount unmount; do
+  expect 0 'Example: ' "$cloister" volume "$command" --help
+done
+echo 'all checks of du, fsck, compact and rekey passed'

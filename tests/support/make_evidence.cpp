@@ -1,0 +1,110 @@
+// Writes evidence of our own making into a folder: an SGX quote with collateral under a simulated Intel, an
+// SNP report with certificates under a test AMD, TDX quotes that have the right layout (and no valid
+// signature), and each single structure. For tests through the binary where no outside vectors are there,
+// and for the corpus of the fuzz targets. Usage: make_evidence FOLDER
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include "attestation/quote.h"
+#include "attestation/sim_pki.h"
+#include "attestation/snp_test_support.h"
+#include "attestation/x509.h"
+#include "base/files.h"
+
+namespace {
+
+using namespace cloister;
+using namespace cloister::attestation;
+namespace fs = std::filesystem;
+
+constexpr int64_t kNow = 1790000000;  // 2026-09-21T14:13:20Z
+
+void write(const fs::path& path, ByteView bytes) {
+  std::ofstream out(path, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  CLOISTER_CHECK(out.good());
+}
+
+Bytes sgx_quote(const SimPki& pki, const sgx::SimPlatform& platform) {
+  sgx::Secs enclave{};
+  enclave.attributes.flags = sgx::kFlagInit | sgx::kFlagMode64;
+  enclave.attributes.xfrm = sgx::kXfrmLegacy;
+  enclave.mrenclave[0] = 0xaa;
+  enclave.mrsigner[31] = 0xbb;
+  enclave.isv_prod_id = 7;
+  enclave.isv_svn = 9;
+  ByteArray<64> data{};
+  data[0] = 0xda;
+  return pki.quote(platform.make_report(enclave, pki.target_info(), data)).value();
+}
+
+// The parts of a real quote v3 in the frame of v4 or v5, with another body.
+Bytes reframed(ByteView v3, uint16_t version, uint16_t body_type, size_t body_size) {
+  const Quote quote = parse_quote(v3).value();
+  Bytes header(v3.begin(), v3.begin() + 48);
+  store_le(header.data(), version);
+  store_le<uint32_t>(header.data() + 4, body_type == 1 ? 0 : 0x81);
+  ByteWriter inner;
+  inner.bytes(quote.qe_report).bytes(quote.qe_report_signature);
+  inner.le(static_cast<uint16_t>(quote.qe_auth_data.size())).bytes(quote.qe_auth_data);
+  inner.le(quote.certification_type).field(quote.certification_data);
+  ByteWriter auth;
+  auth.bytes(quote.signature).bytes(quote.attestation_key).le<uint16_t>(6).field(inner.view());
+  ByteWriter out;
+  out.bytes(header);
+  if (version == 5) out.le(body_type).le(static_cast<uint32_t>(body_size));
+  for (size_t i = 0; i < body_size; ++i) out.le(static_cast<uint8_t>(i));
+  return out.field(auth.view()).take();
+}
+
+void make_sgx(const fs::path& folder) {
+  const auto platform = sgx::SimPlatform::open(folder / "state").value();
+  const SimPki pki = SimPki::open(folder / "state" / "pki", platform).value();
+  const Bytes quote = sgx_quote(pki, platform);
+  const CollateralBundle bundle = pki.collateral(kNow).value();
+  fs::remove_all(folder / "state");
+  const Quote parsed = parse_quote(quote).value();
+  const auto chain = certificates_from_pem(as_text(parsed.certification_data)).value();
+  write(folder / "quote3-sgx.bin", quote);
+  write(folder / "quote4-tdx.bin", reframed(quote, 4, 2, 584));
+  write(folder / "quote5-sgx.bin", reframed(quote, 5, 1, 384));
+  write(folder / "quote5-tdx15.bin", reframed(quote, 5, 3, 648));
+  write(folder / "collateral.json", as_bytes(collateral_bundle_json(bundle)));
+  write(folder / "sgx-root.pem", as_bytes(pki.root_pem()));
+  write(folder / "pck-chain.pem", parsed.certification_data);
+  write(folder / "pck.der", chain.front().der());
+  write(folder / "pck-extension.der", chain.front().extension("1.2.840.113741.1.13.1").value());
+  write(folder / "pck-crl.der", bundle.pck_crl);
+  write(folder / "root-crl.der", bundle.root_ca_crl);
+  write(folder / "tcb-info.json", as_bytes(bundle.tcb_info));
+  write(folder / "qe-identity.json", as_bytes(bundle.qe_identity));
+}
+
+void make_snp(const fs::path& folder) {
+  const SnpTestPki pki;
+  const SnpLeafRequest leaf;
+  for (uint32_t version = 2; version <= 5; ++version) {
+    Bytes report = unsigned_snp_report(version, leaf);
+    pki.sign(report);
+    write(folder / ("snp-report" + std::to_string(version) + ".bin"), report);
+  }
+  write(folder / "snp-leaf.der", pki.leaf(leaf));
+  write(folder / "snp-chain.pem", as_bytes(pki.chain_pem()));
+  write(folder / "snp-crl.der", pki.crl(false));
+  write(folder / "snp-crl-revoked.der", pki.crl(true));
+  const Bytes ark = der_of(pki.ark);
+  write(folder / "snp-root.pem", as_bytes(crypto::pem_encode("CERTIFICATE", ark)));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: make_evidence FOLDER\n");
+    return 2;
+  }
+  std::filesystem::create_directories(argv[1]);
+  make_sgx(argv[1]);
+  make_snp(argv[1]);
+}

@@ -1,0 +1,48 @@
+// What every case prints with: one line per fact. The same binary runs natively and inside; the lines must be
+// equal, so nothing that depends on machine, time or address may be printed.
+#pragma once
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+// The call, its result, and errno by name when it failed.
+#define CALL(expression)                                                                         \
+  do {                                                                                           \
+    errno = 0;                                                                                   \
+    const long long result_ = (long long)(expression);                                           \
+    printf("%s = %lld %s\n", #expression, result_, result_ == -1 ? strerrorname_np(errno) : ""); \
+  } while (0)
+// Only whether it worked: for results that differ between machines.
+#define WORKS(expression)                                                             \
+  do {                                                                                \
+    errno = 0;                                                                        \
+    const long long result_ = (long long)(expression);                                \
+    printf("%s %s\n", #expression, result_ == -1 ? strerrorname_np(errno) : "works"); \
+  } while (0)
+#define FACT(expression) printf("%s: %lld\n", #expression, (long long)(expression))
+#define TEXT(expression) printf("%s: %s\n", #expression, (expression))
+
+// A new, empty working folder in /tmp.
+static inline void scratch(void) {
+  static char path[] = "/tmp/syscall-case-XXXXXX";
+  if (mkdtemp(path) == NULL || chdir(path) != 0) abort();
+}
+static inline void put_file(const char* name, const char* content) {
+  const int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  if (fd < 0 || write(fd, content, strlen(content)) != (ssize_t)strlen(content)) abort();
+  close(fd);
+}
+static inline int64_t now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Every case of this folder runs natively, then in an enclave; what it prints and its exit code must be equal.
+# Usage: syscalls_test.sh CLOISTER_BINARY patched|trapped [CASE…]
+set -euo pipefail
+cloister=$(realpath "${1:?usage: syscalls_test.sh CLOISTER_BINARY patched|trapped [CASE…]}")
+way=${2:-patched}
+options=()
+[ "$way" = patched ] || options=(--no-patch)
+here=$(dirname "$(realpath "$0")")
+work=$(mktemp -d)
+trap 'rm -rf "$work" /tmp/syscall-case-*' EXIT
+cd "$work"
+export CLOISTER_CONFIG=$work/config CLOISTER_SIM_STATE=$work/sim CLOISTER_LOG=error LC_ALL=C.UTF-8 TZ=UTC
+
+names=()
+list=
+for source in "$here"/*.c; do
+  name=$(basename "$source" .c)
+  [ "$name" = cases_main ] && continue
+  names+=("$name")
+  list+="CASE($name) "
+done
+printf '%s\n' "${names[@]}" |
+  xargs -P 2 -I NAME gcc -O1 -w -D_GNU_SOURCE -Dmain=case_NAME -c "$here/NAME.c" -o NAME.o
+gcc -O1 "-DCASES=$list" "$here/cases_main.c" ./*.o -o cases -pthread -lrt
+[ $# -gt 2 ] && names=("${@:3}")
+"$cloister" build --program ./cases:/cases --heap 128M --threads 12 -o cases.enclave >/dev/null
+
+failures=0
+for name in "${names[@]}"; do
+  native=0 inside=0
+  timeout 30 ./cases "$name" >native.out 2>native.err </dev/null || native=$?
+  timeout 60 "$cloister" run "${options[@]}" cases.enclave "$name" >inside.out 2>inside.err </dev/null || inside=$?
+  if [ "$native" -ne "$inside" ] || ! cmp -s native.out inside.out; then
+    echo "FAILED: $name ($way): exit code $inside in place of $native" >&2
+    diff native.out inside.out | head -20 >&2 || true
+    head -3 inside.err >&2
+    failures=$((failures + 1))
+  fi
+done
+[ $failures -eq 0 ] || exit 1
+echo "syscalls: ${#names[@]} cases equal ($way)"

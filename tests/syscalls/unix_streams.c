@@ -1,0 +1,152 @@
+#include <poll.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include "facts.h"
+// AF_UNIX streams: pairs, names, backlog, shutdown, peeking, SCM_RIGHTS, credentials, options, timeouts.
+static struct sockaddr_un name_of(const char* text) {
+  struct sockaddr_un a = {AF_UNIX};
+  strcpy(a.sun_path, text);
+  return a;
+}
+static int send_fd(int s, int fd) {
+  char c = 'F', control[CMSG_SPACE(sizeof(int))] = {0};
+  struct iovec v = {&c, 1};
+  struct msghdr m = {
+      .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  struct cmsghdr* h = CMSG_FIRSTHDR(&m);
+  h->cmsg_level = SOL_SOCKET;
+  h->cmsg_type = SCM_RIGHTS;
+  h->cmsg_len = CMSG_LEN(sizeof(int));
+  memcpy(CMSG_DATA(h), &fd, sizeof fd);
+  return sendmsg(s, &m, 0);
+}
+static int receive_fd(int s) {
+  char c, control[256];
+  struct iovec v = {&c, 1};
+  struct msghdr m = {
+      .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  int fd = -1;
+  CALL(recvmsg(s, &m, MSG_CMSG_CLOEXEC));
+  for (struct cmsghdr* h = CMSG_FIRSTHDR(&m); h != NULL; h = CMSG_NXTHDR(&m, h)) {
+    if (h->cmsg_type == SCM_RIGHTS) memcpy(&fd, CMSG_DATA(h), sizeof fd);
+    if (h->cmsg_type == SCM_CREDENTIALS) FACT(((struct ucred*)CMSG_DATA(h))->pid == getpid());
+  }
+  return fd;
+}
+static void* client(void* unused) {
+  usleep(20000);
+  int s = socket(AF_UNIX, SOCK_STREAM, 0);
+  struct sockaddr_un a = name_of("socket");
+  connect(s, (struct sockaddr*)&a, sizeof a);
+  send(s, "hello", 5, 0);
+  close(s);
+  return unused;
+}
+static char b[100];
+static struct sockaddr_un a, from;
+static socklen_t n;
+
+static void pairs(void) {
+  int p[2], q[2];
+  CALL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p));
+  CALL(socketpair(AF_INET, SOCK_STREAM, 0, q));
+  CALL(socketpair(AF_UNIX, 77, 0, q));
+  CALL(send(p[0], "abcdef", 6, 0));
+  CALL(recv(p[1], b, 3, MSG_PEEK));
+  CALL(recv(p[1], b, 2, 0));
+  CALL(recv(p[1], b, 50, MSG_DONTWAIT));
+  CALL(recv(p[1], b, 50, MSG_DONTWAIT));
+  CALL(write(p[1], "xy", 2));
+  CALL(read(p[0], b, 1));
+  int on = 1;
+  CALL(setsockopt(p[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on));
+  int file = open("f", O_RDWR | O_CREAT, 0600);
+  write(file, "in the file", 11);
+  CALL(send_fd(p[0], file));
+  CALL(close(file));
+  int got = receive_fd(p[1]);
+  FACT(got);
+  CALL(fcntl(got, F_GETFD));
+  CALL(pread(got, b, 11, 0));
+  CALL(shutdown(p[0], SHUT_WR));
+  CALL(recv(p[1], b, 10, 0));
+  CALL(send(p[0], "x", 1, MSG_NOSIGNAL));
+  CALL(send(p[1], "z", 1, 0));
+  struct ucred u;
+  n = sizeof u;
+  CALL(getsockopt(p[0], SOL_SOCKET, SO_PEERCRED, &u, &n));
+  FACT(u.pid == getpid());
+  CALL(close(p[1]));
+  struct pollfd f = {p[0], POLLIN | POLLOUT | POLLRDHUP, 0};
+  CALL(poll(&f, 1, 0));
+  FACT(f.revents);
+  a = name_of("socket");
+  CALL(connect(p[0], (struct sockaddr*)&a, sizeof a));
+}
+
+static void names(void) {
+  int l = socket(AF_UNIX, SOCK_STREAM, 0), c = socket(AF_UNIX, SOCK_STREAM, 0);
+  CALL(connect(c, (struct sockaddr*)&a, sizeof a));
+  CALL(listen(l, 5));
+  CALL(bind(l, (struct sockaddr*)&a, sizeof a));
+  CALL(bind(c, (struct sockaddr*)&a, sizeof a));
+  CALL(connect(c, (struct sockaddr*)&a, sizeof a));
+  CALL(accept(l, NULL, NULL));
+  CALL(listen(l, 5));
+  struct stat st;
+  CALL(stat("socket", &st));
+  FACT(S_ISSOCK(st.st_mode));
+  n = sizeof from;
+  CALL(getsockname(l, (struct sockaddr*)&from, &n));
+  FACT(n);
+  TEXT(from.sun_path);
+  CALL(fcntl(l, F_SETFL, O_NONBLOCK));
+  CALL(accept(l, NULL, NULL));
+  CALL(fcntl(l, F_SETFL, 0));
+  pthread_t t;
+  pthread_create(&t, NULL, client, NULL);
+  n = sizeof from;
+  int s = accept4(l, (struct sockaddr*)&from, &n, SOCK_CLOEXEC);
+  FACT(s > 0);
+  FACT(n);
+  CALL(recv(s, b, 5, MSG_WAITALL));
+  CALL(recv(s, b, 5, 0));
+  pthread_join(t, NULL);
+  struct timeval tv = {0, 20000};
+  CALL(setsockopt(l, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv));
+  CALL(accept(l, NULL, NULL));
+  int type = 0;
+  n = sizeof type;
+  CALL(getsockopt(l, SOL_SOCKET, SO_TYPE, &type, &n));
+  FACT(type);
+  CALL(getsockopt(l, SOL_SOCKET, SO_ACCEPTCONN, &type, &n));
+  FACT(type);
+  CALL(getsockopt(l, SOL_SOCKET, SO_DOMAIN, &type, &n));
+  FACT(type);
+  CALL(getsockopt(0, SOL_SOCKET, SO_TYPE, &type, &n));
+  CALL(close(l));
+  CALL(connect(c, (struct sockaddr*)&a, sizeof a));
+  CALL(unlink("socket"));
+  struct sockaddr_un abstract = {AF_UNIX, "\0abstract name of this test"};
+  socklen_t size = offsetof(struct sockaddr_un, sun_path) + 28;
+  l = socket(AF_UNIX, SOCK_STREAM, 0);
+  CALL(bind(l, (struct sockaddr*)&abstract, size));
+  CALL(listen(l, 1));
+  CALL(connect(c, (struct sockaddr*)&abstract, size));
+  n = sizeof from;
+  CALL(getpeername(c, (struct sockaddr*)&from, &n));
+  FACT(n);
+  TEXT(from.sun_path + 1);
+  CALL(socket(AF_UNIX, 99, 0));
+  CALL(socket(AF_UNIX, SOCK_STREAM, 99));
+  CALL(socket(999, SOCK_STREAM, 0));
+}
+
+int main(void) {
+  scratch();
+  pairs();
+  names();
+  return 0;
+}
