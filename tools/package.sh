@@ -5,5 +5,5 @@ build=${1:?usage: tools/package.sh BUILD_DIR}
 version=$(sed -n 's/^project(cloister VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
 out=build/cloister-$version-linux-x86_64.tar.gz
 tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$build" -czf "$out" \
-  bin/cloister
+  bin/cloister bin/encryptedpush bin/decrypt lib/cloister/kernel.elf lib/cloister/agent.elf
 echo "$out"
