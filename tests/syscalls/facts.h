@@ -31,9 +31,11 @@
 #define FACT(expression) printf("%s: %lld\n", #expression, (long long)(expression))
 #define TEXT(expression) printf("%s: %s\n", #expression, (expression))
 
-// A new, empty working folder in /tmp.
+// A new, empty working folder in $TMPDIR or /tmp.
 static inline void scratch(void) {
-  static char path[] = "/tmp/syscall-case-XXXXXX";
+  static char path[256];
+  const char* parent = getenv("TMPDIR");
+  snprintf(path, sizeof(path), "%s/syscall-case-XXXXXX", parent != NULL ? parent : "/tmp");
   if (mkdtemp(path) == NULL || chdir(path) != 0) abort();
 }
 static inline void put_file(const char* name, const char* content) {

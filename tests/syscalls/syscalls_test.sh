@@ -8,7 +8,7 @@ options=()
 [ "$way" = patched ] || options=(--no-patch)
 here=$(dirname "$(realpath "$0")")
 work=$(mktemp -d)
-trap 'rm -rf "$work" /tmp/syscall-case-*' EXIT
+trap 'rm -rf "$work"' EXIT
 cd "$work"
 export CLOISTER_CONFIG=$work/config CLOISTER_SIM_STATE=$work/sim CLOISTER_LOG=error LC_ALL=C.UTF-8 TZ=UTC
 
@@ -26,12 +26,18 @@ gcc -O1 "-DCASES=$list" "$here/cases_main.c" ./*.o -o cases -pthread -lrt
 [ $# -gt 2 ] && names=("${@:3}")
 "$cloister" build --program ./cases:/cases --heap 128M --threads 12 -o cases.enclave >/dev/null
 
+# A case that fails equally on both sides has tested nothing. Only this one ends otherwise, by exit_group.
+expected_exit() { [ "$1" = threads_futex ] && echo 7 || echo 0; }
+
 failures=0
 for name in "${names[@]}"; do
   native=0 inside=0
-  timeout 30 ./cases "$name" >native.out 2>native.err </dev/null || native=$?
+  TMPDIR=$work timeout 30 ./cases "$name" >native.out 2>native.err </dev/null || native=$?
   timeout 60 "$cloister" run "${options[@]}" cases.enclave "$name" >inside.out 2>inside.err </dev/null || inside=$?
-  if [ "$native" -ne "$inside" ] || ! cmp -s native.out inside.out; then
+  if [ "$native" -ne "$(expected_exit "$name")" ]; then
+    echo "FAILED: $name: exit code $native natively" >&2
+    failures=$((failures + 1))
+  elif [ "$native" -ne "$inside" ] || ! cmp -s native.out inside.out; then
     echo "FAILED: $name ($way): exit code $inside in place of $native" >&2
     diff native.out inside.out | head -20 >&2 || true
     head -3 inside.err >&2

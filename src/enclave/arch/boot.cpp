@@ -128,8 +128,9 @@ SysResult<void> start_configured(ByteView blob, std::string& why) {
 }
 
 void finish_process(Process& process) {
-  memory_write_back_all();
   if (process.parent != nullptr) return finish_child(process);
+  memory_write_back_all();
+  memory_forget_files();
   process_close_files(process);
   if (process.is_agent) {
     // The agent's end is the end of everything; after the program it is the normal one.

@@ -4,53 +4,28 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
+#include <utility>
+#include <vector>
 
 #include "crypto/random.h"
 #include "enclave/arch/host.h"
 #include "enclave/arch/log.h"
+#include "enclave/arch/wait.h"
+#include "enclave/memory/space.h"
 
 namespace cloister::enclave {
+
+Space* g_space;
+
 namespace {
 
 constexpr uint64_t kLazyStep = 128 << 10;            // committed around a touched address
-constexpr uint64_t kDirtyStep = 16 << 10;            // of a shared mapping, found written at once
 constexpr uint64_t kHugeStep = 2 << 20;              // the same in areas of kHugeArea and more
 constexpr uint64_t kHugeArea = uint64_t{256} << 20;  // anonymous areas of this size are lazy
 constexpr uint64_t kMmapTop = 0xDF0000000;
 constexpr uint64_t kMmapSpread = uint64_t{1} << 32;  // of random placement
 constexpr uint64_t kMmapBottom = 0x1000000;
 constexpr uint64_t kMaxAreas = 65530;  // as Linux's vm.max_map_count
-
-struct Area {
-  uint64_t end = 0;
-  uint32_t protection = 0;
-  bool committed = false;
-  bool lazy = false;
-  bool file = false;
-  bool agent = false;
-  int32_t owner = 0;
-  bool dirty = false;  // shared: written since the last write-back, so its pages are writable
-  std::string name;
-  uint64_t file_offset = 0;
-  Ref<File> shared;
-};
-
-using Areas = std::map<uint64_t, Area>;
-
-struct Space {
-  Areas areas;
-  uint64_t heap_limit = 0, heap_used = 0;
-  uint64_t top = kMmapTop;
-  struct Break {
-    uint64_t start = 0, end = 0;
-  };
-  std::map<int32_t, Break> breaks;  // by owner
-  uint64_t begin = 0, end = 0;
-  bool said = false;
-  uint32_t shared_maps = 0;  // not 0: there may be shared mappings of files
-};
-Space* g_space;
 
 constexpr uint64_t round_down(uint64_t value, uint64_t step) { return value & ~(step - 1); }
 constexpr uint64_t round_up(uint64_t value, uint64_t step) { return (value + step - 1) & ~(step - 1); }
@@ -60,52 +35,11 @@ bool range_ok(uint64_t address, uint64_t size) {
          address < g_space->end && size <= g_space->end - address;
 }
 
-// What the pages are protected with: the first write to a clean shared area has to be seen.
-uint32_t page_protection(const Area& area) {
-  return area.shared && !area.dirty ? area.protection & ~kProtWrite : area.protection;
-}
-
 bool counts(const Area& area) { return !area.file && !area.agent; }
 
-// The entry that contains `address`, or end().
-Areas::iterator find(uint64_t address) {
-  auto it = g_space->areas.upper_bound(address);
-  if (it == g_space->areas.begin()) return g_space->areas.end();
-  --it;
-  return address < it->second.end ? it : g_space->areas.end();
-}
-
-// Makes `address` a border between areas.
-void split(uint64_t address) {
-  auto it = find(address);
-  if (it == g_space->areas.end() || it->first == address) return;
-  Area right = it->second;
-  right.file_offset += address - it->first;
-  it->second.end = address;
-  g_space->areas.emplace(address, std::move(right));
-}
-
-bool same(const Areas::value_type& left, const Areas::value_type& right) {
-  const Area& a = left.second;
-  const Area& b = right.second;
-  return a.end == right.first && a.protection == b.protection && a.committed == b.committed &&
-         a.lazy == b.lazy && a.file == b.file && a.agent == b.agent && a.owner == b.owner &&
-         a.name == b.name && a.shared.get() == b.shared.get() && a.dirty == b.dirty &&
-         (a.name.empty() || !a.file || b.file_offset == a.file_offset + (right.first - left.first));
-}
-
-void merge_around(uint64_t begin, uint64_t end) {
-  auto it = g_space->areas.lower_bound(begin);
-  if (it != g_space->areas.begin()) --it;
-  while (it != g_space->areas.end() && it->first <= end) {
-    auto next = std::next(it);
-    if (next != g_space->areas.end() && same(*it, *next)) {
-      it->second.end = next->second.end;
-      g_space->areas.erase(next);
-    } else {
-      it = next;
-    }
-  }
+// A file's pages are filled through writable ones and protected afterwards.
+uint32_t commit_protection(const Area& area) {
+  return area.source ? kProtRead | kProtWrite : area.protection;
 }
 
 SysResult<void> commit(uint64_t begin, uint64_t end, Area& area) {
@@ -119,7 +53,7 @@ SysResult<void> commit(uint64_t begin, uint64_t end, Area& area) {
     }
     return Errno::NoMemory;
   }
-  if (!host::memory_commit(begin, size, page_protection(area)).ok()) return Errno::NoMemory;
+  if (!host::memory_commit(begin, size, commit_protection(area)).ok()) return Errno::NoMemory;
   if (counts(area)) g_space->heap_used += size;
   area.committed = true;
   return {};
@@ -136,63 +70,36 @@ void drop_pages(uint64_t begin, uint64_t end) {
   }
 }
 
-// The content of a dirty area goes to its file, as far as the file reaches.
-SysResult<void> write_back(uint64_t begin, Area& area) {
-  constexpr size_t kPiece = 64 << 10;
-  File& file = *area.shared;
-  const uint64_t file_size = TRY(file.stat()).size;
-  if ((area.protection & kProtRead) == 0 && !host::memory_protect(begin, area.end - begin, kProtRead).ok())
-    return Errno::Io;
-  Bytes buffer(std::min<uint64_t>(kPiece, area.end - begin));
-  for (uint64_t at = begin; at < area.end; at += buffer.size()) {
-    const uint64_t offset = area.file_offset + (at - begin);
-    if (offset >= file_size) break;
-    const size_t size = std::min<uint64_t>({buffer.size(), area.end - at, file_size - offset});
-    std::memcpy(buffer.data(), reinterpret_cast<void*>(at), size);
-    for (size_t done = 0; done < size;) {
-      const size_t count =
-          TRY(file.inode()->write(offset + done, ByteView(buffer).subspan(done, size - done)));
-      if (count == 0) return Errno::NoSpace;
-      done += count;
-    }
-  }
-  area.dirty = false;
-  return host::memory_protect(begin, area.end - begin, page_protection(area));
-}
-
-SysResult<void> write_back_range(uint64_t begin, uint64_t end) {
-  SysResult<void> result;
-  if (g_space->shared_maps == 0) return result;
-  split(begin);
-  split(end);
-  for (auto it = g_space->areas.lower_bound(begin); it != g_space->areas.end() && it->first < end; ++it) {
-    if (!it->second.dirty) continue;
-    if (auto done = write_back(it->first, it->second); !done.ok()) result = std::move(done);
-  }
-  return result;
-}
-
-bool maps(const Area& area, Inode& inode) {
-  if (!area.shared || area.shared->inode() == nullptr) return false;
-  Inode& other = *area.shared->inode();
-  if (&other == &inode) return true;
-  if (other.file_system() != inode.file_system()) return false;
-  const auto a = other.stat(), b = inode.stat();
-  return a.ok() && b.ok() && a->inode == b->inode;
-}
-
-void remove(uint64_t begin, uint64_t end) {
-  split(begin);
-  split(end);
+[[nodiscard]] Released remove(uint64_t begin, uint64_t end) {
   static_cast<void>(write_back_range(begin, end));  // munmap(2) has no error for this
+  split_areas(begin);
+  split_areas(end);
   drop_pages(begin, end);
-  g_space->areas.erase(g_space->areas.lower_bound(begin), g_space->areas.lower_bound(end));
+  Released files;
+  auto it = g_space->areas.lower_bound(begin);
+  while (it != g_space->areas.end() && it->first < end) {
+    Area& area = it->second;
+    if (area.shared) g_space->shared_bytes -= area.end - it->first;
+    if (area.dirty) g_space->dirty_bytes -= area.end - it->first;
+    if (area.source) files.push_back(std::move(area.source));
+    it = g_space->areas.erase(it);
+  }
+  return files;
+}
+
+bool same(const Areas::value_type& left, const Areas::value_type& right) {
+  const Area& a = left.second;
+  const Area& b = right.second;
+  return a.end == right.first && a.protection == b.protection && a.committed == b.committed &&
+         a.lazy == b.lazy && a.file == b.file && a.agent == b.agent && a.owner == b.owner &&
+         a.name == b.name && a.shared == b.shared && a.dirty == b.dirty && a.source.get() == b.source.get() &&
+         (a.name.empty() || !a.file || b.file_offset == a.file_offset + (right.first - left.first));
 }
 
 bool free_range(uint64_t begin, uint64_t end) {
   auto it = g_space->areas.lower_bound(begin);
   if (it != g_space->areas.end() && it->first < end) return false;
-  return find(begin) == g_space->areas.end();
+  return find_area(begin) == g_space->areas.end();
 }
 
 // The highest gap of `size` bytes below `top`; 0: none.
@@ -211,7 +118,7 @@ uint64_t find_gap(uint64_t size) {
 // Every area of [begin, end) exists without a hole.
 bool covered(uint64_t begin, uint64_t end) {
   for (uint64_t at = begin; at < end;) {
-    auto it = find(at);
+    auto it = find_area(at);
     if (it == g_space->areas.end()) return false;
     at = it->second.end;
   }
@@ -219,6 +126,36 @@ bool covered(uint64_t begin, uint64_t end) {
 }
 
 }  // namespace
+
+Areas::iterator find_area(uint64_t address) {
+  auto it = g_space->areas.upper_bound(address);
+  if (it == g_space->areas.begin()) return g_space->areas.end();
+  --it;
+  return address < it->second.end ? it : g_space->areas.end();
+}
+
+void split_areas(uint64_t address) {
+  auto it = find_area(address);
+  if (it == g_space->areas.end() || it->first == address) return;
+  Area right = it->second;
+  right.file_offset += address - it->first;
+  it->second.end = address;
+  g_space->areas.emplace(address, std::move(right));
+}
+
+void merge_areas(uint64_t begin, uint64_t end) {
+  auto it = g_space->areas.lower_bound(begin);
+  if (it != g_space->areas.begin()) --it;
+  while (it != g_space->areas.end() && it->first <= end) {
+    auto next = std::next(it);
+    if (next != g_space->areas.end() && same(*it, *next)) {
+      it->second.end = next->second.end;
+      g_space->areas.erase(next);
+    } else {
+      it = next;
+    }
+  }
+}
 
 void memory_init(const sgx::BootInfo& boot, uint64_t heap_limit) {
   g_space = new Space;
@@ -233,11 +170,12 @@ void memory_init(const sgx::BootInfo& boot, uint64_t heap_limit) {
 SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& info, bool fixed,
                                bool no_replace) {
   if (size == 0 || size > g_space->end) return Errno::NoMemory;
+  Released replaced;
   if (fixed || no_replace) {
     if (address % kPage != 0) return Errno::Invalid;
     if (!range_ok(address, size)) return Errno::NoMemory;
     if (no_replace && !free_range(address, address + size)) return Errno::Exists;
-    remove(address, address + size);
+    replaced = remove(address, address + size);
   } else {
     address = round_down(address, kPage);
     const bool hint = address != 0 && range_ok(address, size) && free_range(address, address + size);
@@ -255,20 +193,31 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
   area.name = std::string(info.name);
   area.file_offset = info.file_offset;
   area.shared = info.shared;
-  if (info.shared) {
-    ++g_space->shared_maps;
-    area.dirty = true;  // being filled; memory_mark_clean when that is done
+  area.source = info.source;
+  // A file's content cannot come later, when a touch or mprotect would ask for it.
+  if (info.source || (info.protection != 0 && !area.lazy)) TRY(commit(address, address + size, area));
+  if (info.source) {
+    if (auto filled = fill_from_file(*info.source, info.file_offset, address, size); !filled.ok()) {
+      if (!host::memory_release(address, size).ok()) end_enclave(70, "the host cannot release memory");
+      return filled.error();
+    }
+    const uint32_t protection = page_protection(area);
+    if (protection != commit_protection(area) && !host::memory_protect(address, size, protection).ok())
+      end_enclave(70, "the host cannot protect memory");
   }
-  if (info.protection != 0 && !area.lazy) TRY(commit(address, address + size, area));
+  if (area.shared) {
+    g_space->shared_bytes += size;
+    warn_of_second_mapping(area, address);
+  }
   g_space->areas.emplace(address, std::move(area));
-  merge_around(address, address + size);
+  merge_areas(address, address + size);
   return address;
 }
 
 SysResult<void> memory_unmap(uint64_t address, uint64_t size) {
   size = round_up(size, kPage);
   if (!range_ok(address, size)) return Errno::Invalid;
-  remove(address, address + size);
+  const Released files = remove(address, address + size);
   return {};
 }
 
@@ -278,10 +227,11 @@ SysResult<void> memory_protect(uint64_t address, uint64_t size, uint32_t protect
   size = round_up(size, kPage);
   if (!range_ok(address, size) || !covered(address, address + size)) return Errno::NoMemory;
   const uint64_t end = address + size;
-  split(address);
-  split(end);
+  split_areas(address);
+  split_areas(end);
   for (auto it = g_space->areas.lower_bound(address); it != g_space->areas.end() && it->first < end; ++it) {
     Area& area = it->second;
+    if (area.shared && (protection & kProtWrite) != 0 && !area.source->writable()) return Errno::Access;
     if (area.committed) {
       const bool changes = area.protection != protection;
       area.protection = protection;
@@ -293,7 +243,7 @@ SysResult<void> memory_protect(uint64_t address, uint64_t size, uint32_t protect
       if (protection != 0 && !area.lazy) TRY(commit(it->first, area.end, area));
     }
   }
-  merge_around(address, end);
+  merge_areas(address, end);
   return {};
 }
 
@@ -303,8 +253,8 @@ SysResult<void> memory_discard(uint64_t address, uint64_t size) {
   size = round_up(size, kPage);
   if (!range_ok(address, size) || !covered(address, address + size)) return Errno::NoMemory;
   const uint64_t end = address + size;
-  split(address);
-  split(end);
+  split_areas(address);
+  split_areas(end);
   for (auto it = g_space->areas.lower_bound(address); it != g_space->areas.end() && it->first < end; ++it) {
     Area& area = it->second;
     if (area.file || !area.committed) continue;
@@ -315,49 +265,8 @@ SysResult<void> memory_discard(uint64_t address, uint64_t size) {
     // What was accessible stays so: the next touch brings a zero page.
     area.lazy = true;
   }
-  merge_around(address, end);
+  merge_areas(address, end);
   return {};
-}
-
-SysResult<void> memory_write_back(uint64_t address, uint64_t size) {
-  TRY(write_back_range(address, address + size));
-  merge_around(address, address + size);
-  return {};
-}
-
-void memory_write_back_all() { static_cast<void>(write_back_range(g_space->begin, g_space->end)); }
-
-void memory_mark_clean(uint64_t address, uint64_t size) {
-  for (auto it = g_space->areas.lower_bound(address);
-       it != g_space->areas.end() && it->first < address + size; ++it) {
-    Area& area = it->second;
-    area.dirty = false;
-    if (area.committed && !host::memory_protect(it->first, area.end - it->first, page_protection(area)).ok())
-      end_enclave(70, "the host cannot protect memory");
-  }
-}
-
-void memory_before_file_read(Inode& inode) {
-  if (g_space->shared_maps == 0) return;
-  for (auto& [begin, area] : g_space->areas) {
-    if (area.dirty && maps(area, inode)) static_cast<void>(write_back(begin, area));
-  }
-}
-
-void memory_file_written(Inode& inode, uint64_t offset, ByteView data) {
-  if (g_space->shared_maps == 0) return;
-  for (auto& [begin, area] : g_space->areas) {
-    if (!area.committed || !maps(area, inode)) continue;
-    const uint64_t from = std::max(offset, area.file_offset);
-    const uint64_t to = std::min(offset + data.size(), area.file_offset + (area.end - begin));
-    if (from >= to) continue;
-    const bool closed = (page_protection(area) & kProtWrite) == 0;
-    if (closed && !host::memory_protect(begin, area.end - begin, kProtRead | kProtWrite).ok()) continue;
-    std::memcpy(reinterpret_cast<void*>(begin + (from - area.file_offset)), data.data() + (from - offset),
-                to - from);
-    if (closed && !host::memory_protect(begin, area.end - begin, page_protection(area)).ok())
-      end_enclave(70, "the host cannot protect memory");
-  }
 }
 
 bool memory_mapped(uint64_t address, uint64_t size) {
@@ -377,11 +286,13 @@ SysResult<uint64_t> move_area(uint64_t address, uint64_t old_size, uint64_t new_
   info.name = from.name;
   info.file_offset = from.file_offset;
   info.shared = from.shared;
+  info.source = from.source;
   const uint32_t protection = from.protection;
   const uint64_t to = TRY(memory_map(target, new_size, info, fixed));
-  const uint64_t bytes = std::min(old_size, new_size);
+  // What a shared one has stored came to the new place through the file.
+  const uint64_t bytes = from.shared ? 0 : std::min(old_size, new_size);
   for (uint64_t at = address; at < address + bytes;) {
-    auto it = find(at);
+    auto it = find_area(at);
     const uint64_t part_end = std::min(it->second.end, address + bytes);
     if (it->second.committed) {
       if (from.lazy) {
@@ -420,7 +331,7 @@ SysResult<uint64_t> memory_remap(uint64_t address, uint64_t old_size, uint64_t n
     if (new_size < old_size) TRY(memory_unmap(address + new_size, old_size - new_size));
     return address;
   } else {
-    auto last = find(address + old_size - kPage);
+    auto last = find_area(address + old_size - kPage);
     const uint64_t grow = new_size - old_size;
     const bool room = last->second.end == address + old_size && range_ok(address, new_size) &&
                       free_range(address + old_size, address + new_size);
@@ -435,12 +346,13 @@ SysResult<uint64_t> memory_remap(uint64_t address, uint64_t old_size, uint64_t n
       info.name = name;
       info.file_offset = last->second.file_offset + (address + old_size - last->first);
       info.shared = last->second.shared;
+      info.source = last->second.source;
       TRY(memory_map(address + old_size, grow, info, true));
       return address;
     }
     if ((flags & kMayMove) == 0) return Errno::NoMemory;
   }
-  const Area from = find(address)->second;
+  const Area from = find_area(address)->second;
   return move_area(address, old_size, new_size, from, fixed ? new_address : 0, fixed);
 }
 
@@ -468,20 +380,12 @@ uint64_t memory_break(int32_t owner, uint64_t address) {
 }
 
 bool memory_handle_fault(uint64_t address, bool write, bool execute) {
-  auto it = find(address);
+  auto it = find_area(address);
   if (it == g_space->areas.end()) return false;
   Area& area = it->second;
   const uint32_t needed = execute ? kProtExecute : write ? kProtWrite : kProtRead;
   if ((area.protection & needed) == 0) return false;
-  if (area.committed && write && area.shared && !area.dirty) {
-    const uint64_t begin = std::max(it->first, round_down(address, kDirtyStep));
-    const uint64_t end = std::min(area.end, round_down(address, kDirtyStep) + kDirtyStep);
-    split(begin);
-    split(end);
-    Area& part = find(begin)->second;
-    part.dirty = true;
-    return host::memory_protect(begin, end - begin, part.protection).ok();
-  }
+  if (area.committed && write && area.shared && !area.dirty) return make_dirty(address);
   if (area.committed) {
     // Another thread was faster; but a fault that keeps coming is the program's.
     return true;
@@ -489,25 +393,38 @@ bool memory_handle_fault(uint64_t address, bool write, bool execute) {
   const uint64_t step = area.end - it->first >= kHugeArea ? kHugeStep : kLazyStep;
   const uint64_t begin = std::max(it->first, round_down(address, step));
   const uint64_t end = std::min(area.end, round_down(address, step) + step);
-  split(begin);
-  split(end);
-  Area& part = find(begin)->second;
+  split_areas(begin);
+  split_areas(end);
+  Area& part = find_area(begin)->second;
   const bool ok = commit(begin, end, part).ok();
-  merge_around(begin, end);
+  merge_areas(begin, end);
   return ok;
 }
 
 void memory_clear(int32_t owner) {
-  for (auto it = g_space->areas.begin(); it != g_space->areas.end();) {
-    const uint64_t begin = it->first, end = it->second.end;
-    ++it;
-    if (find(begin)->second.owner == owner) remove(begin, end);
+  std::vector<std::pair<uint64_t, uint64_t>> ranges;
+  for (const auto& [begin, area] : g_space->areas) {
+    if (area.owner == owner) ranges.emplace_back(begin, area.end);
+  }
+  Released files;
+  for (const auto& [begin, end] : ranges) {
+    for (Ref<File>& file : remove(begin, end)) files.push_back(std::move(file));
   }
   g_space->breaks.erase(owner);
 }
 
+void memory_forget_files() {
+  Released files;
+  for (auto& [begin, area] : g_space->areas) {
+    if (!area.source) continue;
+    area.shared = area.dirty = false;
+    files.push_back(std::move(area.source));
+  }
+  g_space->shared_bytes = g_space->dirty_bytes = 0;
+}
+
 int32_t memory_owner(uint64_t address) {
-  const auto it = find(address);
+  const auto it = find_area(address);
   return it == g_space->areas.end() ? 0 : it->second.owner;
 }
 

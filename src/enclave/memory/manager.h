@@ -28,7 +28,8 @@ struct AreaInfo {
   int32_t owner = 0;      // Process::memory_owner: whose end or execve releases it
   std::string_view name;  // for /proc/self/maps
   uint64_t file_offset = 0;
-  Ref<File> shared;  // MAP_SHARED of this file: what is written here goes back to it
+  Ref<File> source;     // the mapping starts with this file's bytes from file_offset
+  bool shared = false;  // MAP_SHARED of `source`: what is written here goes back to it
 };
 
 void memory_init(const sgx::BootInfo& boot, uint64_t heap_limit);
@@ -45,13 +46,15 @@ SysResult<void> memory_discard(uint64_t address, uint64_t size);
 bool memory_mapped(uint64_t address, uint64_t size);  // every page belongs to an area
 
 // Shared mappings of files. There is no page cache that two addresses could show, so every mapping has pages
-// of its own: written ones are found by write protection and go back at msync, munmap, exit and before the
-// file is read; what is written to the file by other ways is copied into its mappings.
+// of its own: written ones are found by write protection and go back at msync, fsync, munmap, exit and before
+// the file is read; what is written to the file by other ways is copied into its mappings.
 SysResult<void> memory_write_back(uint64_t address, uint64_t size);  // msync(2)
+SysResult<void> memory_sync_files(uint64_t address, uint64_t size);  // and then durable: MS_SYNC
+SysResult<void> memory_write_back_file(Inode& inode);                // what any mapping has stored
 void memory_write_back_all();
-void memory_mark_clean(uint64_t address, uint64_t size);  // filled from the file
-void memory_before_file_read(Inode& inode);
 void memory_file_written(Inode& inode, uint64_t offset, ByteView data);
+// The end of everything: mappings let go of their files, which close.
+void memory_forget_files();
 
 // A program break, one for each owner. memory_set_break_start after loading; address 0 asks.
 void memory_set_break_start(int32_t owner, uint64_t address);

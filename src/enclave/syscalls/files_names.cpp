@@ -4,6 +4,7 @@
 
 #include "enclave/arch/thread.h"
 #include "enclave/arch/user_copy.h"
+#include "enclave/memory/manager.h"
 #include "enclave/process.h"
 #include "enclave/syscalls/file_calls.h"
 #include "enclave/syscalls/syscalls.h"
@@ -198,6 +199,7 @@ SysResult<void> zero_fill(File& file, uint64_t begin, uint64_t end) {
 SysResult<int64_t> sync_file(SyscallArgs& args) {
   const Ref<File> file = TRY(process_of(args).files.get(args.i32(0)));
   if (file->inode() == nullptr) return Errno::Invalid;
+  TRY(memory_write_back_file(*file->inode()));
   TRY(file->inode()->sync());
   return 0;
 }
@@ -335,6 +337,7 @@ SysResult<int64_t> sys_fdatasync(SyscallArgs& args) { return sync_file(args); }
 SysResult<int64_t> sys_syncfs(SyscallArgs& args) { return sync_file(args); }
 SysResult<int64_t> sys_sync_file_range(SyscallArgs& args) { return sync_file(args); }
 SysResult<int64_t> sys_sync(SyscallArgs&) {
+  memory_write_back_all();
   static_cast<void>(vfs_sync());  // sync(2) reports nothing
   return 0;
 }

@@ -23,17 +23,6 @@ constexpr uint64_t kProtMask = kProtRead | kProtWrite | kProtExecute;
 
 constexpr uint64_t round_up(uint64_t size) { return (size + kPage - 1) & ~(kPage - 1); }
 
-// The file's bytes into fresh, writable pages; behind its end they stay zero.
-SysResult<void> fill_from(File& file, uint64_t offset, uint64_t address, uint64_t size) {
-  for (uint64_t done = 0; done < size;) {
-    const size_t count =
-        TRY(file.inode()->read(offset + done, {reinterpret_cast<uint8_t*>(address + done), size - done}));
-    if (count == 0) return {};
-    done += count;
-  }
-  return {};
-}
-
 SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, bool fixed, bool no_replace) {
   const uint64_t offset = args.a[5];
   if (offset % kPage != 0 || offset > (uint64_t{1} << 62)) return Errno::Invalid;
@@ -48,20 +37,12 @@ SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, boo
   info.lazy = false;
   info.name = name;
   info.file_offset = offset;
-  if (shared) {
-    info.shared = file;
-    memory_before_file_read(*file->inode());
-  }
-  if (protection == 0) return static_cast<int64_t>(TRY(memory_map(args.a[0], size, info, fixed, no_replace)));
+  info.shared = shared;
+  info.source = file;
   info.protection = kProtRead | kProtWrite;
   const uint64_t address = TRY(memory_map(args.a[0], size, info, fixed, no_replace));
-  if (auto filled = fill_from(*file, offset, address, size); !filled.ok()) {
-    (void)memory_unmap(address, size);
-    return filled.error();
-  }
   // What is shared may be written back, so it stays as it is, and its system calls trap.
   if ((protection & kProtExecute) != 0 && !shared) patch_code(file->inode(), address, offset, size);
-  if (shared) memory_mark_clean(address, size);
   if (protection != info.protection) TRY(memory_protect(address, size, protection));
   return static_cast<int64_t>(address);
 }
@@ -133,6 +114,7 @@ SysResult<int64_t> sys_msync(SyscallArgs& args) {
   if (args.a[1] > boot_info().user_end || !memory_mapped(args.a[0], round_up(args.a[1])))
     return Errno::NoMemory;
   TRY(memory_write_back(args.a[0], round_up(args.a[1])));
+  if ((flags & kSync) != 0) TRY(memory_sync_files(args.a[0], round_up(args.a[1])));
   return 0;
 }
 

@@ -70,7 +70,7 @@ SysResult<size_t> InodeFile::write(ByteView data) {
 }
 
 SysResult<size_t> InodeFile::pread_kernel(uint64_t offset, MutableByteView out) {
-  memory_before_file_read(*inode_);
+  TRY(memory_write_back_file(*inode_));
   return inode_->read(offset, out);
 }
 
