@@ -26,8 +26,8 @@ enum class LeaveReason : uint64_t {
 };
 
 inline constexpr size_t kArenaSize = (size_t{1} << 20) + (size_t{64} << 10);
-inline constexpr size_t kTextSize = 2048;  // names, addresses and other short inputs
-inline constexpr uint32_t kMaxPollItems = 4096;
+inline constexpr size_t kTextSize = 2048;         // names, addresses and other short inputs
+inline constexpr uint32_t kMaxPollItems = 65536;  // as many as there are descriptors
 inline constexpr uint32_t kConsoleInput =
     UINT32_MAX;  // pseudo socket for SocketPoll: readable standard input
 

@@ -1,5 +1,5 @@
 // Process: what its threads share. The hidden agent, the program, and what the program starts by vfork and
-// execve (posix_spawn): all of them share one address space (docs/adr/0007).
+// execve (posix_spawn): all of them share one address space (docs/adr/0008).
 #pragma once
 
 #include <cstdint>

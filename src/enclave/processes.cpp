@@ -22,6 +22,12 @@ Process* find_below(Process& root, int32_t pid) {
   return nullptr;
 }
 
+// Looked up again after every wait: a signal handler of the parent's may have reaped it.
+bool still_borrowing(const Process& parent, int32_t pid) {
+  return std::any_of(parent.children.begin(), parent.children.end(),
+                     [&](const Process* child) { return child->pid == pid && child->borrowing; });
+}
+
 std::unique_ptr<Process> make_child(Process& parent) {
   auto child = std::make_unique<Process>();
   child->pid = next_thread_id();
@@ -58,7 +64,8 @@ Process* find_process(int32_t pid) {
   return root == nullptr ? nullptr : find_below(*root, pid);
 }
 
-SysResult<int64_t> borrow_memory(Thread& thread, const UserFrame& frame, uint64_t fs_base) {
+SysResult<int64_t> borrow_memory(Thread& thread, const UserFrame& frame, uint64_t fs_base,
+                                 const std::function<void(Thread&)>& prepare) {
   Process& parent = *thread.process;
   drop_unwanted(parent);
   auto made = make_child(parent);
@@ -70,14 +77,14 @@ SysResult<int64_t> borrow_memory(Thread& thread, const UserFrame& frame, uint64_
     child.files.close_all();
     return result.error();
   }
-  started->name = thread.name;
+  prepare(*started);
   started->alternate_stack = thread.alternate_stack;
   started->alternate_stack_size = thread.alternate_stack_size;
   started->alternate_stack_flags = thread.alternate_stack_flags;
   parent.children.push_back(made.release());
   const int32_t pid = child.pid;
   // The child may not be interrupted by us, so not by our signals either (vfork(2)).
-  while (child.borrowing) parent.child_changed.wait(kNoDeadline, false);
+  while (still_borrowing(parent, pid)) parent.child_changed.wait(kNoDeadline, false);
   drop_unwanted(parent);
   return pid;
 }
@@ -88,33 +95,39 @@ void stop_borrowing(Process& process) {
   process.parent->child_changed.wake_all();
 }
 
+SignalInfo end_info(const Process& child) {
+  const uint32_t signal = child.exit_status & 0x7f;
+  SignalInfo info;
+  info.signal = kSigChild;
+  info.code = signal != 0 ? 2 : 1;  // CLD_KILLED, CLD_EXITED
+  info.pid = child.pid;
+  info.uid = child.user.real;
+  info.value = signal != 0 ? signal : child.exit_status >> 8 & 0xff;
+  return info;
+}
+
 void finish_child(Process& process) {
-  Process& parent = *process.parent;
   process.timers = nullptr;
   process_close_files(process);
   if (process.memory_owner == process.pid) {
     patches_cleared(process.pid);
     memory_clear(process.pid);
   }
-  // Orphans get the program as their parent.
+  // Closing and releasing may have waited: who is the parent now is known only here.
+  Process& parent = *process.parent;
+  // Orphans get the program as their parent, which may be waiting for any child.
   Process* root = user_process();
   for (Process* child : process.children) {
     child->parent = root;
     root->children.push_back(child);
   }
+  if (!process.children.empty()) root->child_changed.wake_all();
   process.children.clear();
   process.finished = true;
   const SignalAction& action = parent.signals.actions[kSigChild - 1];
   process.unwanted = action.handler == kIgnore || (action.flags & kNoChildWait) != 0;
   stop_borrowing(process);
-  const uint32_t signal = process.exit_status & 0x7f;
-  SignalInfo info;
-  info.signal = kSigChild;
-  info.code = signal != 0 ? 2 : 1;  // CLD_KILLED, CLD_EXITED
-  info.pid = process.pid;
-  info.uid = process.user.real;
-  info.value = signal != 0 ? signal : process.exit_status >> 8 & 0xff;
-  send_signal(parent, info);
+  send_signal(parent, end_info(process));
   parent.child_changed.wake_all();
 }
 

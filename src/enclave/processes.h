@@ -1,5 +1,7 @@
-// Processes that the program starts: vfork or posix_spawn, then execve (docs/adr/0007). Kernel lock held.
+// Processes that the program starts: vfork or posix_spawn, then execve (docs/adr/0008). Kernel lock held.
 #pragma once
+
+#include <functional>
 
 #include "enclave/arch/frame.h"
 #include "enclave/process.h"
@@ -18,9 +20,13 @@ void for_each_process(Process& root, Visit visit) {
 
 // A child that runs `frame` in the caller's memory. Returns, in the parent, when the child has another
 // program or has ended. Errors: Again (no thread left).
-SysResult<int64_t> borrow_memory(Thread& thread, const UserFrame& frame, uint64_t fs_base);
+// `prepare` gets the child's thread before it runs.
+SysResult<int64_t> borrow_memory(Thread& thread, const UserFrame& frame, uint64_t fs_base,
+                                 const std::function<void(Thread&)>& prepare);
 // The child has a program of its own (execve): its parent goes on.
 void stop_borrowing(Process& process);
+// What SIGCHLD and waitid(2) say about a child that has ended.
+SignalInfo end_info(const Process& child);
 // The last thread of a child is about to leave.
 void finish_child(Process& process);
 

@@ -91,6 +91,10 @@ static void vforks(void) {
   }
   waitpid(pid, &status, 0);
   FACT(WEXITSTATUS(status));
+  scratch();
+  put_file("script", "#!/cases children\n");
+  CALL(chmod("script", 0644));
+  CALL(execl("script", "script", NULL));
 }
 
 static void signals(void) {

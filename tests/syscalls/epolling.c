@@ -86,6 +86,18 @@ static void counters_and_nesting(void) {
   CALL(epoll_pwait2(3, out, 8, &zero, NULL));
 }
 
+// However a chain of epolls is built, its length is limited.
+static void chains(void) {
+  int chain[10];
+  for (int i = 0; i < 10; ++i) chain[i] = epoll_create1(0);
+  e.events = EPOLLIN;
+  for (int i = 0; i + 1 < 10; ++i) CALL(epoll_ctl(chain[i], EPOLL_CTL_ADD, chain[i + 1], &e));
+  for (int i = 0; i < 10; ++i) close(chain[i]);
+  for (int i = 0; i < 10; ++i) chain[i] = epoll_create1(0);
+  for (int i = 0; i + 1 < 10; ++i) CALL(epoll_ctl(chain[i + 1], EPOLL_CTL_ADD, chain[i], &e));
+  for (int i = 0; i < 10; ++i) close(chain[i]);
+}
+
 static void sockets(void) {
   int s[2];
   socketpair(AF_UNIX, SOCK_STREAM, 0, s);
@@ -106,6 +118,7 @@ static void sockets(void) {
 int main(void) {
   levels_and_edges();
   counters_and_nesting();
+  chains();
   sockets();
   return 0;
 }

@@ -40,6 +40,14 @@ int main(void) {
   s.it_value.tv_nsec = 1000000000;
   CALL(timerfd_settime(3, 0, &s, NULL));
   CALL(timerfd_settime(0, 0, &old, NULL));
+  // An interval that never comes again.
+  struct itimerspec endless = {{INT64_MAX / 2, 0}, {0, 1}};
+  CALL(timerfd_settime(3, 0, &endless, NULL));
+  CALL(read(3, &v, 8));
+  FACT(v);
+  CALL(timerfd_gettime(3, &old));
+  FACT(old.it_value.tv_sec > 1000000);
+  CALL(timerfd_settime(3, 0, &s, NULL));
   CALL(timerfd_create(CLOCK_REALTIME, 0));
   struct itimerspec a = {{0, 0}, {1, 0}};
   CALL(timerfd_settime(5, TFD_TIMER_ABSTIME, &a, NULL));

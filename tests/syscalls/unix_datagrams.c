@@ -47,5 +47,10 @@ int main(void) {
   FACT(in[0].msg_len * 10 + in[1].msg_len);
   CALL(close(p[0]));
   CALL(recv(p[1], buffer, 4, 0));
+  // Empty messages take room, too.
+  CALL(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, p));
+  int sent = 0;
+  while (sent < 100000 && send(p[0], "", 0, 0) == 0) ++sent;
+  FACT(sent > 5 && sent < 100000 && errno == EAGAIN);
   return 0;
 }

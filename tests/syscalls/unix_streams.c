@@ -144,9 +144,23 @@ static void names(void) {
   CALL(socket(999, SOCK_STREAM, 0));
 }
 
+static void empty_writes(void) {
+  int s[2];
+  char b[4];
+  socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s);
+  CALL(write(s[0], "", 0));
+  CALL(send(s[0], "", 0, 0));
+  CALL(read(s[1], b, 4));
+  CALL(write(s[0], "x", 1));
+  CALL(read(s[1], b, 4));
+  close(s[0]);
+  close(s[1]);
+}
+
 int main(void) {
   scratch();
   pairs();
+  empty_writes();
   names();
   return 0;
 }

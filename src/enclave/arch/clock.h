@@ -31,5 +31,10 @@ inline uint64_t deadline_after(uint64_t ns) {
   const uint64_t now = monotonic_ns();
   return ns >= UINT64_MAX - now ? UINT64_MAX : now + ns;
 }
+// The first of `beat`, `beat` + `interval`, … after `now`; saturates below "never". `beat` <= `now`.
+inline uint64_t next_beat(uint64_t beat, uint64_t interval, uint64_t now) {
+  const uint64_t last = beat + (now - beat) / interval * interval;
+  return interval >= UINT64_MAX - last ? UINT64_MAX - 1 : last + interval;
+}
 
 }  // namespace cloister::enclave

@@ -13,11 +13,15 @@ namespace {
 std::vector<Timer*> g_running;
 uint64_t g_rings = kNoDeadline;  // when the host was asked to ring
 
+// The host's clock may be ahead of ours, so that its ring comes a little before the deadline: it is asked
+// again.
+constexpr uint64_t kEarly = kSecond / 1000;
+
 void ask_host() {
   uint64_t next = kNoDeadline;
   for (const Timer* timer : g_running) next = std::min(next, timer->deadline());
   const uint64_t now = monotonic_ns();
-  if (next == kNoDeadline || (next >= g_rings && g_rings > now)) return;
+  if (next == kNoDeadline || (next >= g_rings && g_rings > deadline_after(kEarly))) return;
   g_rings = next;
   host::alarm(current().index, next > now ? next - now : 1);
 }
@@ -39,8 +43,6 @@ void Timer::stop() {
   std::erase(g_running, this);
 }
 
-bool timers_running() { return !g_running.empty(); }
-
 void run_timers() {
   if (g_running.empty()) return;
   const uint64_t now = monotonic_ns();
@@ -55,7 +57,7 @@ void run_timers() {
       timer->stop();
     } else {
       times += (now - timer->deadline_) / timer->interval_;
-      timer->deadline_ += times * timer->interval_;
+      timer->deadline_ = next_beat(timer->deadline_, timer->interval_, now);
     }
     timer->expired(times);
   }

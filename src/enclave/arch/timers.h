@@ -27,7 +27,6 @@ class Timer {
   uint64_t deadline_ = 0, interval_ = 0;
 };
 
-bool timers_running();
 void run_timers();  // those that are due
 
 }  // namespace cloister::enclave

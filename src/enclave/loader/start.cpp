@@ -85,6 +85,14 @@ std::string find_command(Process& process, const std::string& name,
   return join_path(process.cwd, name);
 }
 
+// execve(2): only a file with an execute bit, and only a regular one.
+SysResult<void> check_executable(File& file) {
+  constexpr uint32_t kAnyExecute = 0111;
+  const Stat stat = TRY(file.stat());
+  if ((stat.mode & kTypeMask) != kTypeFile || (stat.mode & kAnyExecute) == 0) return Errno::Access;
+  return {};
+}
+
 // What a path comes to after its `#!` lines: the ELF file and its arguments.
 struct Command {
   Ref<File> file;
@@ -93,7 +101,8 @@ struct Command {
 };
 
 SysResult<Command> resolve_scripts(Process& process, const std::string& path,
-                                   std::span<const std::string> arguments, std::string& why) {
+                                   std::span<const std::string> arguments, bool need_execute,
+                                   std::string& why) {
   Command command{nullptr, path, {arguments.begin(), arguments.end()}};
   for (int depth = 0; depth < kMaxScripts; ++depth) {
     auto file = open_path(process, command.path, 0, 0);
@@ -102,6 +111,7 @@ SysResult<Command> resolve_scripts(Process& process, const std::string& path,
       return file.error();
     }
     command.file = std::move(file).value();
+    if (need_execute) TRY(check_executable(*command.file));
     FileSource source(command.file);
     const std::string line = TRY(script_line(source));
     if (line.empty()) return command;
@@ -152,16 +162,8 @@ SysResult<UserEntry> load_command(Process& process, const Command& command,
 SysResult<UserEntry> load_path(Process& process, const std::string& path,
                                std::span<const std::string> arguments,
                                std::span<const std::string> environment, std::string& why) {
-  const Command command = TRY(resolve_scripts(process, path, arguments, why));
+  const Command command = TRY(resolve_scripts(process, path, arguments, false, why));
   return load_command(process, command, environment, why);
-}
-
-// execve(2): only a file with an execute bit, and only a regular one.
-SysResult<void> check_executable(Command& command) {
-  constexpr uint32_t kAnyExecute = 0111;
-  const Stat stat = TRY(command.file->stat());
-  if ((stat.mode & kTypeMask) != kTypeFile || (stat.mode & kAnyExecute) == 0) return Errno::Access;
-  return {};
 }
 
 }  // namespace
@@ -191,15 +193,14 @@ SysResult<UserEntry> replace_program(Process& process, const std::string& path,
                                      std::span<const std::string> arguments,
                                      std::span<const std::string> environment) {
   std::string why;
-  Command command = TRY(resolve_scripts(process, path, arguments, why));
-  TRY(check_executable(command));
+  const Command command = TRY(resolve_scripts(process, path, arguments, true, why));
   {
     FileSource source(command.file);
     TRY(check_program(image_of(process, source, command, environment), why));
   }
+  TRY(end_other_threads());
   if (process.memory_owner != process.pid) return load_beside_parent(process, command, environment);
   // From here on there is no program to return to.
-  TRY(end_other_threads());
   patches_cleared(process.memory_owner);
   memory_clear(process.memory_owner);
   auto entry = load_command(process, command, environment, why);

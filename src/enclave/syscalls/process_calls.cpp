@@ -217,6 +217,10 @@ constexpr uint64_t kVfork = 0x4000, kVm = 0x100, kFs = 0x200, kFiles = 0x400, kS
                    kThread = 0x10000, kSetTls = 0x80000, kParentSetTid = 0x100000, kChildClearTid = 0x200000,
                    kChildSetTid = 0x1000000;
 constexpr uint64_t kThreadFlags = kVm | kFs | kFiles | kSighand | kThread;
+constexpr uint64_t kSemaphores = 0x40000, kDetached = 0x400000, kClearHandlers = 0x100000000;
+constexpr uint64_t kTidFlags = kSetTls | kParentSetTid | kChildClearTid | kChildSetTid;
+constexpr uint64_t kThreadKnown = kThreadFlags | kTidFlags | kSemaphores | kDetached;
+constexpr uint64_t kBorrowKnown = kVm | kVfork | kTidFlags | kDetached | kClearHandlers;
 
 void say_no_fork() {
   static bool said = false;
@@ -230,13 +234,16 @@ struct CloneArgs {
   uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
 };
 
-SysResult<int64_t> clone_thread(SyscallArgs& args, const CloneArgs& wanted) {
+SysResult<int64_t> clone_any(SyscallArgs& args, const CloneArgs& wanted) {
   const bool is_thread = (wanted.flags & kThreadFlags) == kThreadFlags;
   const bool borrows = (wanted.flags & (kVm | kVfork)) == (kVm | kVfork) && (wanted.flags & kThread) == 0;
   if (!is_thread && !borrows) {
     say_no_fork();
     return Errno::NoSys;
   }
+  // A child that shares descriptors or the working folder, a pidfd, namespaces: not known here, so not taken
+  // for something else.
+  if ((wanted.flags & ~(is_thread ? kThreadKnown : kBorrowKnown)) != 0) return Errno::Invalid;
   UserFrame frame = args.frame;
   frame.rax = 0;
   frame.rcx = frame.rip;
@@ -245,22 +252,27 @@ SysResult<int64_t> clone_thread(SyscallArgs& args, const CloneArgs& wanted) {
   frame.original_rax = ~uint64_t{0};
   if (wanted.stack != 0) frame.rsp = wanted.stack + wanted.stack_size;
   const uint64_t fs = (wanted.flags & kSetTls) != 0 ? wanted.tls : args.thread.fs_base;
-  if (borrows) return borrow_memory(args.thread, frame, fs);
-  // The new thread cannot run before this call ends: it needs the kernel lock for its first entry.
+  // The new thread cannot run before this call waits or ends: it needs the kernel lock for its first entry.
+  const auto prepare = [&](Thread& thread) {
+    thread.name = args.thread.name;
+    if ((wanted.flags & kParentSetTid) != 0) (void)store_user(wanted.parent_tid, thread.tid);
+    if ((wanted.flags & kChildSetTid) != 0) (void)store_user(wanted.child_tid, thread.tid);
+    if ((wanted.flags & kChildClearTid) != 0) thread.clear_child_tid = wanted.child_tid;
+  };
+  if (borrows) return borrow_memory(args.thread, frame, fs, prepare);
   Thread* thread = TRY(start_thread(*args.thread.process, frame, fs));
-  thread->name = args.thread.name;
-  if ((wanted.flags & kParentSetTid) != 0) (void)store_user(wanted.parent_tid, thread->tid);
-  if ((wanted.flags & kChildSetTid) != 0) (void)store_user(wanted.child_tid, thread->tid);
-  if ((wanted.flags & kChildClearTid) != 0) thread->clear_child_tid = wanted.child_tid;
+  prepare(*thread);
   return thread->tid;
 }
 
 }  // namespace
 
 SysResult<int64_t> sys_clone(SyscallArgs& args) {
-  return clone_thread(args, {args.a[0] & ~uint64_t{0xff}, 0, args.a[3], args.a[2], args.a[0] & 0xff,
-                             args.a[1], 0, args.a[4]});
+  return clone_any(args, {args.a[0] & ~uint64_t{0xff}, 0, args.a[3], args.a[2], args.a[0] & 0xff, args.a[1],
+                          0, args.a[4]});
 }
+
+SysResult<int64_t> sys_vfork(SyscallArgs& args) { return clone_any(args, {.flags = kVm | kVfork}); }
 
 SysResult<int64_t> sys_fork(SyscallArgs&) {
   say_no_fork();
@@ -269,7 +281,7 @@ SysResult<int64_t> sys_fork(SyscallArgs&) {
 
 SysResult<int64_t> sys_clone3(SyscallArgs& args) {
   if (args.a[1] < sizeof(CloneArgs) || args.a[1] > kPage) return Errno::Invalid;
-  return clone_thread(args, TRY(load_user<CloneArgs>(args.a[0])));
+  return clone_any(args, TRY(load_user<CloneArgs>(args.a[0])));
 }
 
 SysResult<int64_t> sys_exit(SyscallArgs& args) {

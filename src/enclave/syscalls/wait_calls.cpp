@@ -47,16 +47,6 @@ void reap(Process& parent, Process* child) {
 
 }  // namespace
 
-SysResult<int64_t> sys_vfork(SyscallArgs& args) {
-  UserFrame frame = args.frame;
-  frame.rax = 0;
-  frame.rcx = frame.rip;
-  frame.r11 = frame.rflags;
-  frame.full_restore = 1;
-  frame.original_rax = ~uint64_t{0};
-  return borrow_memory(args.thread, frame, args.thread.fs_base);
-}
-
 SysResult<int64_t> sys_wait4(SyscallArgs& args) {
   Process& self = *args.thread.process;
   const uint32_t options = args.u32(2);
@@ -88,14 +78,7 @@ SysResult<int64_t> sys_waitid(SyscallArgs& args) {
   Process* child = TRY(wait_for(self, kind == kAll ? kAny : kind == kPid ? id : 0, group, options));
   uint8_t out[128] = {};
   if (child != nullptr) {
-    const uint32_t signal = child->exit_status & 0x7f;
-    SignalInfo info;
-    info.signal = kSigChild;
-    info.code = signal != 0 ? 2 : 1;  // CLD_KILLED, CLD_EXITED
-    info.pid = child->pid;
-    info.uid = child->user.real;
-    info.value = signal != 0 ? signal : child->exit_status >> 8 & 0xff;
-    store_signal_info(out, info);
+    store_signal_info(out, end_info(*child));
     if ((options & kLeave) == 0) reap(self, child);
   }
   if (args.a[2] != 0) TRY(copy_to_user(args.a[2], out, sizeof(out)));

@@ -12,7 +12,7 @@ constexpr uint16_t kAlways = kPollError | kPollHangup;
 // The bits of poll(2) that the kernel knows; EPOLLRDNORM and EPOLLWRNORM follow IN and OUT.
 constexpr uint32_t kKnown = kPollIn | kPollUrgent | kPollOut | kPollReadHangup;
 constexpr uint32_t kReadNormal = 0x40, kWriteNormal = 0x100;
-constexpr int kMaxDepth = 5;
+constexpr int kMaxLevels = 5;  // of one epoll in another, as Linux
 
 uint16_t to_poll(uint32_t events) {
   auto bits = static_cast<uint16_t>(events & kKnown);
@@ -43,7 +43,9 @@ SysResult<void> Epoll::control(int32_t operation, int32_t fd, const Ref<File>& f
   switch (operation) {
     case kAdd:
       if (there) return Errno::Exists;
-      if (const auto* other = file->epoll(); other != nullptr && other->contains(*this, 0))
+      if (const auto* other = file->epoll();
+          other != nullptr &&
+          (other->contains(*this) || levels_of_watchers() + 1 + other->levels_below() > kMaxLevels))
         return Errno::Loop;
       items_[key].event = event;
       file->add_watcher(*this);
@@ -65,12 +67,21 @@ SysResult<void> Epoll::control(int32_t operation, int32_t fd, const Ref<File>& f
   return {};
 }
 
-bool Epoll::contains(const Epoll& other, int depth) const {
-  if (&other == this || depth > kMaxDepth) return true;
+// Both go down at most kMaxLevels.
+bool Epoll::contains(const Epoll& other) const {
+  if (&other == this) return true;
   return std::any_of(items_.begin(), items_.end(), [&](const auto& item) {
     const Epoll* inner = item.first.second->epoll();
-    return inner != nullptr && inner->contains(other, depth + 1);
+    return inner != nullptr && inner->contains(other);
   });
+}
+
+int Epoll::levels_below() const {
+  int levels = 0;
+  for (const auto& [key, item] : items_) {
+    if (const Epoll* inner = key.second->epoll()) levels = std::max(levels, inner->levels_below());
+  }
+  return levels + 1;
 }
 
 void Epoll::file_edge() {

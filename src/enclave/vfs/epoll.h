@@ -52,7 +52,9 @@ class Epoll final : public File, private FileWatcher {
   void file_edge() override;
   void file_gone(File& file) override;
   void clear();
-  bool contains(const Epoll& other, int depth) const;
+  int levels_above() const override { return levels_of_watchers(); }
+  int levels_below() const;
+  bool contains(const Epoll& other) const;
   static uint16_t wanted(const Key& key, const Item& item, uint16_t& hidden);
   std::vector<Watch> watches(std::vector<Key>& keys);
   size_t harvest(const std::vector<Watch>& watches, const std::vector<Key>& keys, EpollEvent* out,

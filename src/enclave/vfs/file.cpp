@@ -33,6 +33,12 @@ SysResult<void> File::unnamed() {
   return closed();
 }
 
+int File::levels_of_watchers() const {
+  int levels = 0;
+  for (const FileWatcher* watcher : watchers_) levels = std::max(levels, watcher->levels_above() + 1);
+  return levels;
+}
+
 void File::remove_watcher(FileWatcher& watcher) {
   const auto found = std::find(watchers_.begin(), watchers_.end(), &watcher);
   if (found != watchers_.end()) watchers_.erase(found);

@@ -155,6 +155,7 @@ class FileWatcher {
   virtual ~FileWatcher() = default;
   virtual void file_edge() = 0;
   virtual void file_gone(File& file) = 0;
+  virtual int levels_above() const = 0;  // watchers of the watcher
 };
 
 struct Edges {
@@ -215,6 +216,7 @@ class File : public Counted {
   void named() { ++descriptors_; }
   SysResult<void> unnamed();
   void add_watcher(FileWatcher& watcher) { watchers_.push_back(&watcher); }
+  int levels_of_watchers() const;
   void remove_watcher(FileWatcher& watcher);
 
  protected:

@@ -21,8 +21,7 @@ TimerSetting TimerFile::get() {
   const uint64_t now = monotonic_ns();
   uint64_t left = 0;
   if (next_ != kNoDeadline) {
-    uint64_t next = next_;
-    if (interval_ != 0 && now >= next) next += ((now - next) / interval_ + 1) * interval_;
+    const uint64_t next = interval_ != 0 && now >= next_ ? next_beat(next_, interval_, now) : next_;
     left = next > now ? next - now : 0;
   }
   return {to_timespec(interval_), to_timespec(left)};
@@ -54,7 +53,7 @@ SysResult<size_t> TimerFile::read(MutableByteView out) {
     if (non_blocking()) return Errno::Again;
     if (changed_.wait(next_) == WaitEnd::Interrupted) return kInterruptedRestartable;
   }
-  next_ = interval_ == 0 ? kNoDeadline : next_ + count * interval_;
+  next_ = interval_ == 0 ? kNoDeadline : next_beat(next_, interval_, next_ + (count - 1) * interval_);
   std::memcpy(out.data(), &count, sizeof(count));
   return sizeof(count);
 }

@@ -169,10 +169,10 @@ SysResult<void> UnixSocket::connect(Process& process, ByteView address) {
   }
   if (was_connected_) return Errno::IsConnected;
   if (listening_) return Errno::Invalid;
+  const Ref<UnixSocket> kept(target);  // it may be closed while we wait
   while (target->pending_.size() > target->backlog_) {
     if (!target->listening_) return Errno::ConnectionRefused;
     if (non_blocking()) return Errno::Again;
-    const Ref<UnixSocket> kept(target);  // it may be closed while we wait
     const WaitEnd end = target->changed_.wait(send_deadline());
     if (end == WaitEnd::Interrupted) return kInterruptedRestartable;
     if (end == WaitEnd::TimedOut) return Errno::Again;
@@ -237,11 +237,12 @@ SysResult<size_t> UnixSocket::send_stream(ByteView data, uint32_t flags, SentFil
       if ((flags & kMessageNoSignal) == 0) raise_signal(kSigPipe);
       return Errno::Pipe;
     }
+    if (is_stream() && data.empty()) return size_t{0};  // an empty message would look like the end
     const size_t room = kCapacity - std::min(kCapacity, peer_->queued_);
     const size_t part = is_stream()                    ? std::min(room, data.size() - done)
                         : peer_->has_room(data.size()) ? data.size()
                                                        : 0;
-    if (part > 0 || data.empty()) {
+    if (part > 0 || (data.empty() && peer_->has_room(0))) {
       peer_->enqueue(data.subspan(done, part), name_, std::move(files));
       done += part;
       if (done == data.size()) return done;

@@ -44,13 +44,16 @@ class UnixSocket final : public Socket {
   bool is_stream() const { return type() == kSocketStream; }
   bool connection_oriented() const { return type() != kSocketDatagram; }
   bool ended() const { return read_shut_ || (was_connected_ && peer_ == nullptr); }
-  bool has_room(size_t size) const { return queued_ == 0 || queued_ + size <= kCapacity; }
+  bool has_room(size_t size) const {
+    return queue_.size() < kMostMessages && (queued_ == 0 || queued_ + size <= kCapacity);
+  }
   void changed();
   void enqueue(ByteView data, ByteView from, SentFiles files);
   size_t take(MutableByteView out, bool peek, Incoming& incoming);
   SysResult<size_t> send_stream(ByteView data, uint32_t flags, SentFiles files);
 
-  static constexpr size_t kCapacity = 212992;  // net.core.wmem_default
+  static constexpr size_t kCapacity = 212992;   // net.core.wmem_default
+  static constexpr size_t kMostMessages = 512;  // empty ones count, too (net.unix.max_dgram_qlen)
   std::deque<Message> queue_;
   size_t queued_ = 0;
   WaitQueue changed_;           // of this socket: messages, connections, its end
