@@ -1,5 +1,5 @@
-// Process: what its threads share. The hidden agent, the program, and what the program starts by vfork and
-// execve (posix_spawn): all of them share one address space (docs/adr/0008).
+// Process: what its threads share. The hidden agent, the program, and what the program starts by vfork,
+// posix_spawn or fork: all of them share one address space (docs/adr/0008, 0009).
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "enclave/arch/signal.h"
+#include "enclave/memory/turns.h"
 #include "enclave/vfs/file.h"
 
 namespace cloister::enclave {
@@ -37,10 +38,11 @@ struct Process {
   std::vector<std::string> arguments;  // for /proc/self/cmdline
   // Processes that the program started.
   Process* parent = nullptr;
-  std::vector<Process*> children;      // running, or not waited for yet
-  int32_t memory_owner = kProgramPid;  // AreaInfo::owner: the parent's until execve
-  bool borrowing = false;              // in its parent's program: the parent's thread waits (vfork)
-  bool unwanted = false;               // nobody will wait for it
+  std::vector<Process*> children;  // running, or not waited for yet
+  Ref<Memory> memory;              // the parent's while borrowing
+  bool borrowing = false;          // in its parent's program: the parent's thread waits (vfork)
+  bool executed = false;           // has called execve
+  bool unwanted = false;           // nobody will wait for it
   WaitQueue child_changed;
 
   bool finished = false;  // its files are closed and its volumes committed

@@ -44,8 +44,6 @@ std::unique_ptr<Process> make_child(Process& parent) {
   child->priority = parent.priority;
   child->executable = parent.executable;
   child->arguments = parent.arguments;
-  child->memory_owner = parent.memory_owner;
-  child->borrowing = true;
   return child;
 }
 
@@ -57,6 +55,24 @@ void drop_unwanted(Process& parent) {
   });
 }
 
+// Its first thread, which goes on where `thread` is. Errors: Again (no thread left).
+SysResult<int32_t> start_child(Thread& thread, std::unique_ptr<Process> child, const UserFrame& frame,
+                               uint64_t fs_base, const std::function<void(Thread&)>& prepare) {
+  drop_unwanted(*thread.process);
+  auto started = start_thread(*child, frame, fs_base);
+  if (!started.ok()) {
+    child->files.close_all();
+    return started.error();
+  }
+  prepare(*started.value());
+  started.value()->alternate_stack = thread.alternate_stack;
+  started.value()->alternate_stack_size = thread.alternate_stack_size;
+  started.value()->alternate_stack_flags = thread.alternate_stack_flags;
+  const int32_t pid = child->pid;
+  thread.process->children.push_back(child.release());
+  return pid;
+}
+
 }  // namespace
 
 Process* find_process(int32_t pid) {
@@ -64,25 +80,25 @@ Process* find_process(int32_t pid) {
   return root == nullptr ? nullptr : find_below(*root, pid);
 }
 
+SysResult<int64_t> fork_process(Thread& thread, const UserFrame& frame, uint64_t fs_base,
+                                const std::function<void(Thread&)>& prepare) {
+  Process& parent = *thread.process;
+  if (parent.is_agent || parent.borrowing) return Errno::NoSys;
+  auto made = make_child(parent);
+  made->memory = TRY(memory_fork(*parent.memory));
+  const Ref<Memory> memory = made->memory;
+  auto started = start_child(thread, std::move(made), frame, fs_base, prepare);
+  if (!started.ok()) memory_leave(*memory);
+  return TRY(std::move(started));
+}
+
 SysResult<int64_t> borrow_memory(Thread& thread, const UserFrame& frame, uint64_t fs_base,
                                  const std::function<void(Thread&)>& prepare) {
   Process& parent = *thread.process;
-  drop_unwanted(parent);
   auto made = make_child(parent);
-  Process& child = *made;
-  Thread* started = nullptr;
-  if (auto result = start_thread(child, frame, fs_base); result.ok()) {
-    started = result.value();
-  } else {
-    child.files.close_all();
-    return result.error();
-  }
-  prepare(*started);
-  started->alternate_stack = thread.alternate_stack;
-  started->alternate_stack_size = thread.alternate_stack_size;
-  started->alternate_stack_flags = thread.alternate_stack_flags;
-  parent.children.push_back(made.release());
-  const int32_t pid = child.pid;
+  made->memory = parent.memory;
+  made->borrowing = true;
+  const int32_t pid = TRY(start_child(thread, std::move(made), frame, fs_base, prepare));
   // The child may not be interrupted by us, so not by our signals either (vfork(2)).
   while (still_borrowing(parent, pid)) parent.child_changed.wait(kNoDeadline, false);
   drop_unwanted(parent);
@@ -109,10 +125,7 @@ SignalInfo end_info(const Process& child) {
 void finish_child(Process& process) {
   process.timers = nullptr;
   process_close_files(process);
-  if (process.memory_owner == process.pid) {
-    patches_cleared(process.pid);
-    memory_clear(process.pid);
-  }
+  if (!process.borrowing) memory_leave(*process.memory);
   // Closing and releasing may have waited: who is the parent now is known only here.
   Process& parent = *process.parent;
   // Orphans get the program as their parent, which may be waiting for any child.

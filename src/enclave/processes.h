@@ -1,4 +1,4 @@
-// Processes that the program starts: vfork or posix_spawn, then execve (docs/adr/0008). Kernel lock held.
+// Processes that the program starts: by fork, vfork or posix_spawn (docs/adr/0008, 0009). Kernel lock held.
 #pragma once
 
 #include <functional>
@@ -18,9 +18,12 @@ void for_each_process(Process& root, Visit visit) {
   for (size_t i = 0; i < root.children.size(); ++i) for_each_process(*root.children[i], visit);
 }
 
+// A child that runs `frame` in a copy of the caller's memory (fork). Errors: Again (no thread left),
+// NoMemory, NoSys (the caller itself borrows its memory). `prepare` gets the child's thread before it runs.
+SysResult<int64_t> fork_process(Thread& thread, const UserFrame& frame, uint64_t fs_base,
+                                const std::function<void(Thread&)>& prepare);
 // A child that runs `frame` in the caller's memory. Returns, in the parent, when the child has another
 // program or has ended. Errors: Again (no thread left).
-// `prepare` gets the child's thread before it runs.
 SysResult<int64_t> borrow_memory(Thread& thread, const UserFrame& frame, uint64_t fs_base,
                                  const std::function<void(Thread&)>& prepare);
 // The child has a program of its own (execve): its parent goes on.

@@ -17,6 +17,7 @@
 #include "enclave/arch/log_level.h"
 #include "enclave/arch/thread.h"
 #include "enclave/arch/vector_state.h"
+#include "enclave/arch/user_copy.h"
 #include "enclave/loader/start.h"
 #include "enclave/memory/manager.h"
 #include "enclave/process.h"
@@ -75,11 +76,12 @@ void boot_program(ThreadBlock& block, uint32_t index, UserFrame& frame) {
   auto* process = new Process;
   process->pid = attested() ? kAgentPid : kProgramPid;
   process->is_agent = attested();
-  process->memory_owner = process->pid;
+  process->memory = make_ref<Memory>(process->pid);
   (attested() ? g_state->agent : g_state->user) = process;
   Thread& thread = bind_boot_thread(block, index, *process);
   thread.frame = &frame;
   kernel_lock();
+  turn_take();
   if (auto ready = vfs_init(g_state->manifest); !ready.ok()) {
     end_enclave(3, "the image's root volume is not the measured one");
   }
@@ -108,6 +110,7 @@ SysResult<void> start_configured(ByteView blob, std::string& why) {
     return Errno::Invalid;
   }
   auto process = std::make_unique<Process>();
+  process->memory = make_ref<Memory>(process->pid);
   const UserEntry entry = TRY(start_from_config(*process, config.value(), why));
   UserFrame frame{};
   frame.rip = entry.rip;
@@ -185,5 +188,8 @@ void kernel_first_entry(ThreadBlock* block, uint64_t host_block, UserFrame* fram
   set_fs_base(block->initial_fs);
   // start_thread's caller finishes its description of this thread before it releases the lock.
   kernel_lock();
+  turn_take();
+  Thread& thread = current();
+  if (thread.set_child_tid != 0) (void)store_user(thread.set_child_tid, thread.tid);
   kernel_unlock();
 }

@@ -17,6 +17,7 @@
 #include "enclave/arch/wait.h"
 #include "enclave/loader/patcher.h"
 #include "enclave/memory/manager.h"
+#include "enclave/memory/turns.h"
 #include "enclave/process.h"
 #include "enclave/syscalls/signal_delivery.h"
 #include "enclave/syscalls/syscalls.h"
@@ -165,6 +166,7 @@ void page_not_accepted() { panic("memory", 0, "the host added a page that is not
 
 void kernel_exit_work(UserFrame* frame) {
   kernel_lock();
+  turn_offer();
   Thread& thread = current();
   thread.frame = frame;
   frame->rip = unpatched_rip(frame->rip);

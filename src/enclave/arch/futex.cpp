@@ -4,6 +4,7 @@
 #include "enclave/arch/entry.h"
 #include "enclave/arch/thread.h"
 #include "enclave/arch/user_copy.h"
+#include "enclave/memory/manager.h"
 #include "enclave/syscalls/syscalls.h"
 
 namespace cloister::enclave {
@@ -25,7 +26,13 @@ constexpr uint32_t kPrivateFlag = 128, kRealtimeFlag = 256;
 
 WaitQueue g_buckets[kBuckets];
 
-WaitQueue& bucket(uint64_t address) { return g_buckets[(address >> 2) * 0x9e3779b97f4a7c15 >> 57]; }
+// A word's place: memories that take turns have different words at one address, unless they share it.
+uint64_t key_of(uint64_t address) {
+  static_assert(sgx::kUserEnd <= uint64_t{1} << 36);
+  return address | uint64_t{memory_word_owner(address)} << 36;
+}
+
+WaitQueue& bucket(uint64_t key) { return g_buckets[(key >> 2) * 0x9e3779b97f4a7c15 >> 57]; }
 
 bool word_ok(uint64_t address) { return address % 4 == 0 && user_range_ok(address, 4); }
 
@@ -59,9 +66,9 @@ SysResult<int64_t> futex_wait(uint64_t address, uint32_t expected, uint64_t dead
   if (bitset == 0) return Errno::Invalid;
   if (TRY(load_user<uint32_t>(address)) != expected) return Errno::Again;
   WaitNode node;
-  node.key = address;
+  node.key = key_of(address);
   node.mask = bitset;
-  bucket(address).enter(node);
+  bucket(node.key).enter(node);
   WaitNode* const nodes[] = {&node};
   const WaitEnd end = wait_any(nodes, 1, deadline);
   WaitQueue::leave(node);
@@ -71,7 +78,8 @@ SysResult<int64_t> futex_wait(uint64_t address, uint32_t expected, uint64_t dead
   return deadline == kNoDeadline ? kInterruptedRestartable : Errno::Interrupted;
 }
 
-int move_waiters(uint64_t from, uint64_t to, int wake_count, int move_count) {
+int move_waiters(uint64_t from_address, uint64_t to_address, int wake_count, int move_count) {
+  const uint64_t from = key_of(from_address), to = key_of(to_address);
   int touched = 0;
   for (WaitNode* node = bucket(from).first(); node != nullptr;) {
     WaitNode* next = node->next;
@@ -156,9 +164,10 @@ void release_robust(uint64_t address, int32_t tid) {
 
 int futex_wake(uint64_t address, int count, uint32_t bitset) {
   int woken = 0;
-  for (WaitNode* node = bucket(address).first(); node != nullptr && woken < count;) {
+  const uint64_t key = key_of(address);
+  for (WaitNode* node = bucket(key).first(); node != nullptr && woken < count;) {
     WaitNode* next = node->next;
-    if (node->key == address && (node->mask & bitset) != 0) {
+    if (node->key == key && (node->mask & bitset) != 0) {
       WaitQueue::wake_node(*node);
       ++woken;
     }

@@ -10,6 +10,7 @@
 #include "enclave/arch/thread.h"
 #include "enclave/arch/thread_block.h"
 #include "enclave/arch/wait.h"
+#include "enclave/memory/turns.h"
 
 namespace cloister::enclave {
 namespace {
@@ -81,6 +82,16 @@ void kernel_unlock() {
   if (sleeper != nullptr) host::unpark(index, false);
 }
 
+void wait_begins() {
+  turn_give();
+  kernel_unlock();
+}
+
+void wait_ends() {
+  kernel_lock();
+  turn_take();
+}
+
 bool kernel_lock_held() { return __atomic_load_n(&g_lock.owner, __ATOMIC_RELAXED) == this_block()->thread; }
 
 void WaitQueue::enter(WaitNode& node) {
@@ -139,9 +150,9 @@ WaitEnd wait_any(WaitNode* const* nodes, uint32_t count, uint64_t deadline_ns, b
       left = deadline_ns - now;
     }
     self.parked = true;
-    kernel_unlock();
+    wait_begins();
     host::park(left);
-    kernel_lock();
+    wait_ends();
     self.parked = false;
   }
 }

@@ -138,6 +138,7 @@ void end_current_thread() {
   bool last = true;
   for_each_thread(process, [&](Thread&) { return last = false; });
   if (last) finish_process(process);
+  turn_give();
   kernel_unlock();
   leave_for_good(static_cast<uint64_t>(boundary::LeaveReason::ThreadEnd), STATE_IDLE);
 }

@@ -23,7 +23,7 @@ struct Thread {
   UserFrame* frame = nullptr;  // the program's registers; valid inside a system call or exception
 
   uint64_t fs_base = 0;
-  uint64_t clear_child_tid = 0;
+  uint64_t clear_child_tid = 0, set_child_tid = 0;
   uint64_t robust_list = 0;
   uint64_t signal_mask = 0;
   uint64_t saved_mask = 0;  // to be restored after the next handler (sigsuspend, ppoll, pselect)

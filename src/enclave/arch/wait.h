@@ -11,17 +11,20 @@ namespace cloister::enclave {
 
 struct Thread;
 
-// Taken and released by entry code and by BlockingSection; other code only asserts.
+// Taken and released by entry code; other code only asserts.
 void kernel_lock();
 void kernel_unlock();
+// The same around a host call that may block: others may use the lock, and the program's addresses (turns.h).
+void wait_begins();
+void wait_ends();
 bool kernel_lock_held();  // by the calling thread
 
 // Releases the kernel lock around a host call that may block. Anything read before it may have changed after
 // it.
 class BlockingSection {
  public:
-  BlockingSection() { kernel_unlock(); }
-  ~BlockingSection() { kernel_lock(); }
+  BlockingSection() { wait_begins(); }
+  ~BlockingSection() { wait_ends(); }
   BlockingSection(const BlockingSection&) = delete;
   BlockingSection& operator=(const BlockingSection&) = delete;
 };

@@ -281,6 +281,13 @@ uint64_t patches_end(uint64_t begin, uint64_t end) {
   return last;
 }
 
+void patches_inherited(int32_t from, int32_t to) {
+  if (g_patches == nullptr) return;
+  for (Batch& batch : g_patches->batches) {
+    if (batch.owner == from) batch.owner = to;
+  }
+}
+
 void patches_cleared(int32_t owner) {
   if (g_patches == nullptr) return;
   std::erase_if(g_patches->batches, [&](const Batch& batch) {

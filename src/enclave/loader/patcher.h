@@ -31,6 +31,9 @@ void patches_unmapped(uint64_t address, uint64_t size);
 // starts behind them.
 uint64_t patches_end(uint64_t begin, uint64_t end);
 
+// The code of `from` is from now on that of `to`.
+void patches_inherited(int32_t from, int32_t to);
+
 // All memory of this owner (AreaInfo::owner) is about to be released.
 void patches_cleared(int32_t owner);
 

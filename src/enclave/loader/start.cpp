@@ -138,7 +138,7 @@ ProgramImage image_of(Process& process, FileSource& source, const Command& comma
   image.arguments = command.arguments;
   image.environment = environment;
   image.stack_size = manifest().stack_size;
-  image.owner = process.memory_owner;
+  image.owner = process.memory->id;
   image.open_interpreter = [&process](const std::string& name) -> SysResult<std::unique_ptr<ProgramSource>> {
     return std::unique_ptr<ProgramSource>(std::make_unique<FileSource>(TRY(open_path(process, name, 0, 0))));
   };
@@ -170,16 +170,20 @@ SysResult<UserEntry> load_path(Process& process, const std::string& path,
 
 namespace {
 
-// After vfork: the parent's program stays where it is, so one with fixed addresses may find them taken.
+// After vfork or fork: the parent's program stays where it is, so one with fixed addresses may find them taken.
 SysResult<UserEntry> load_beside_parent(Process& process, const Command& command,
                                         std::span<const std::string> environment) {
   std::string why;
-  const int32_t parents = std::exchange(process.memory_owner, process.pid);
+  const Ref<Memory> old = process.memory;
+  process.memory = make_ref<Memory>(next_thread_id());
   auto entry = load_command(process, command, environment, why);
-  if (entry.ok()) return entry;
-  patches_cleared(process.pid);
-  memory_clear(process.pid);
-  process.memory_owner = parents;
+  const Ref<Memory> fresh = std::exchange(process.memory, old);
+  if (entry.ok()) {
+    memory_exchange(process.memory, fresh);
+    if (!process.borrowing) memory_leave(*old);
+    return entry;
+  }
+  memory_leave(*fresh);
   if (entry.error() != Errno::Exists) return entry;
   log(LogLevel::Warning,
       "{}: its fixed addresses are in use by another program of this enclave: link it with -pie",
@@ -199,10 +203,10 @@ SysResult<UserEntry> replace_program(Process& process, const std::string& path,
     TRY(check_program(image_of(process, source, command, environment), why));
   }
   TRY(end_other_threads());
-  if (process.memory_owner != process.pid) return load_beside_parent(process, command, environment);
+  if (process.borrowing || memory_has_relatives(*process.memory)) return load_beside_parent(process, command, environment);
   // From here on there is no program to return to.
-  patches_cleared(process.memory_owner);
-  memory_clear(process.memory_owner);
+  patches_cleared(process.memory->id);
+  memory_clear(process.memory->id);
   auto entry = load_command(process, command, environment, why);
   if (entry.ok()) return entry;
   log(LogLevel::Error, "{}", why);
@@ -241,7 +245,7 @@ SysResult<UserEntry> start_agent(Process& process, std::string& why) {
   image.program = &source;
   image.path = "agent";
   image.agent = true;
-  image.owner = process.memory_owner;
+  image.owner = process.memory->id;
   image.arguments = arguments;
   image.stack_size = 1 << 20;
   process.executable = "/agent";  // absolute: a C library takes its folder from there

@@ -35,8 +35,6 @@ bool range_ok(uint64_t address, uint64_t size) {
          address < g_space->end && size <= g_space->end - address;
 }
 
-bool counts(const Area& area) { return !area.file && !area.agent; }
-
 // A file's pages are filled through writable ones and protected afterwards.
 uint32_t commit_protection(const Area& area) {
   return area.source ? kProtRead | kProtWrite : area.protection;
@@ -62,7 +60,7 @@ SysResult<void> commit(uint64_t begin, uint64_t end, Area& area) {
 // Takes the pages of [begin, end) away; the range lies in whole areas.
 void drop_pages(uint64_t begin, uint64_t end) {
   for (auto it = g_space->areas.lower_bound(begin); it != g_space->areas.end() && it->first < end; ++it) {
-    if (!it->second.committed) continue;
+    if (!it->second.committed || also_of_relative(it->first, it->second)) continue;
     const uint64_t size = it->second.end - it->first;
     if (!host::memory_release(it->first, size).ok()) end_enclave(70, "the host cannot release memory");
     if (counts(it->second)) g_space->heap_used -= size;
@@ -74,12 +72,13 @@ void drop_pages(uint64_t begin, uint64_t end) {
   static_cast<void>(write_back_range(begin, end));  // munmap(2) has no error for this
   split_areas(begin);
   split_areas(end);
+  split_at_absent_borders(begin, end);
   drop_pages(begin, end);
   Released files;
   auto it = g_space->areas.lower_bound(begin);
   while (it != g_space->areas.end() && it->first < end) {
     Area& area = it->second;
-    if (area.shared) g_space->shared_bytes -= area.end - it->first;
+    if (goes_to_file(area)) g_space->shared_bytes -= area.end - it->first;
     if (area.dirty) g_space->dirty_bytes -= area.end - it->first;
     if (area.source) files.push_back(std::move(area.source));
     it = g_space->areas.erase(it);
@@ -92,27 +91,36 @@ bool same(const Areas::value_type& left, const Areas::value_type& right) {
   const Area& b = right.second;
   return a.end == right.first && a.protection == b.protection && a.committed == b.committed &&
          a.lazy == b.lazy && a.file == b.file && a.agent == b.agent && a.owner == b.owner &&
-         a.name == b.name && a.shared == b.shared && a.dirty == b.dirty && a.source.get() == b.source.get() &&
+         a.name == b.name && a.shared == b.shared && a.dirty == b.dirty && a.common == b.common &&
+         a.source.get() == b.source.get() &&
          (a.name.empty() || !a.file || b.file_offset == a.file_offset + (right.first - left.first));
 }
 
 bool free_range(uint64_t begin, uint64_t end) {
   auto it = g_space->areas.lower_bound(begin);
   if (it != g_space->areas.end() && it->first < end) return false;
-  return find_area(begin) == g_space->areas.end();
+  return find_area(begin) == g_space->areas.end() && absent_area_in(begin, end) == 0;
 }
 
-// The highest gap of `size` bytes below `top`; 0: none.
-uint64_t find_gap(uint64_t size) {
-  uint64_t ceiling = g_space->top;
+// The highest gap of `size` bytes of the present areas below `ceiling`; 0: none.
+uint64_t find_present_gap(uint64_t ceiling, uint64_t size) {
   auto it = g_space->areas.lower_bound(ceiling);
-  for (;;) {
-    if (it == g_space->areas.begin()) break;
+  while (it != g_space->areas.begin()) {
     --it;
     if (it->second.end <= ceiling && ceiling - it->second.end >= size) return ceiling - size;
     ceiling = std::min(ceiling, it->first);
   }
   return ceiling >= kMmapBottom + size ? ceiling - size : 0;
+}
+
+uint64_t find_gap(uint64_t size) {
+  uint64_t ceiling = g_space->top;
+  for (;;) {
+    const uint64_t gap = find_present_gap(ceiling, size);
+    const uint64_t absent = gap == 0 ? 0 : absent_area_in(gap, gap + size);
+    if (absent == 0) return gap;
+    ceiling = absent;
+  }
 }
 
 // Every area of [begin, end) exists without a hole.
@@ -126,6 +134,8 @@ bool covered(uint64_t begin, uint64_t end) {
 }
 
 }  // namespace
+
+bool counts(const Area& area) { return !area.file && !area.agent; }
 
 Areas::iterator find_area(uint64_t address) {
   auto it = g_space->areas.upper_bound(address);
@@ -176,6 +186,7 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
     if (!range_ok(address, size)) return Errno::NoMemory;
     if (no_replace && !free_range(address, address + size)) return Errno::Exists;
     replaced = remove(address, address + size);
+    TRY(take_from_absent(info.owner, address, address + size));
   } else {
     address = round_down(address, kPage);
     const bool hint = address != 0 && range_ok(address, size) && free_range(address, address + size);
@@ -205,7 +216,7 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
     if (protection != commit_protection(area) && !host::memory_protect(address, size, protection).ok())
       end_enclave(70, "the host cannot protect memory");
   }
-  if (area.shared) {
+  if (goes_to_file(area)) {
     g_space->shared_bytes += size;
     warn_of_second_mapping(area, address);
   }
@@ -227,11 +238,13 @@ SysResult<void> memory_protect(uint64_t address, uint64_t size, uint32_t protect
   size = round_up(size, kPage);
   if (!range_ok(address, size) || !covered(address, address + size)) return Errno::NoMemory;
   const uint64_t end = address + size;
+  if ((protection & kProtWrite) != 0) TRY(make_own(address, end));
   split_areas(address);
   split_areas(end);
   for (auto it = g_space->areas.lower_bound(address); it != g_space->areas.end() && it->first < end; ++it) {
     Area& area = it->second;
-    if (area.shared && (protection & kProtWrite) != 0 && !area.source->writable()) return Errno::Access;
+    if (goes_to_file(area) && (protection & kProtWrite) != 0 && !area.source->writable())
+      return Errno::Access;
     if (area.committed) {
       const bool changes = area.protection != protection;
       area.protection = protection;
@@ -253,11 +266,12 @@ SysResult<void> memory_discard(uint64_t address, uint64_t size) {
   size = round_up(size, kPage);
   if (!range_ok(address, size) || !covered(address, address + size)) return Errno::NoMemory;
   const uint64_t end = address + size;
+  TRY(make_own(address, end));
   split_areas(address);
   split_areas(end);
   for (auto it = g_space->areas.lower_bound(address); it != g_space->areas.end() && it->first < end; ++it) {
     Area& area = it->second;
-    if (area.file || !area.committed) continue;
+    if (area.file || area.shared || !area.committed) continue;
     const uint64_t bytes = area.end - it->first;
     if (!host::memory_release(it->first, bytes).ok()) return Errno::NoMemory;
     area.committed = false;
@@ -290,7 +304,7 @@ SysResult<uint64_t> move_area(uint64_t address, uint64_t old_size, uint64_t new_
   const uint32_t protection = from.protection;
   const uint64_t to = TRY(memory_map(target, new_size, info, fixed));
   // What a shared one has stored came to the new place through the file.
-  const uint64_t bytes = from.shared ? 0 : std::min(old_size, new_size);
+  const uint64_t bytes = goes_to_file(from) ? 0 : std::min(old_size, new_size);
   for (uint64_t at = address; at < address + bytes;) {
     auto it = find_area(at);
     const uint64_t part_end = std::min(it->second.end, address + bytes);
@@ -385,7 +399,7 @@ bool memory_handle_fault(uint64_t address, bool write, bool execute) {
   Area& area = it->second;
   const uint32_t needed = execute ? kProtExecute : write ? kProtWrite : kProtRead;
   if ((area.protection & needed) == 0) return false;
-  if (area.committed && write && area.shared && !area.dirty) return make_dirty(address);
+  if (area.committed && write && goes_to_file(area) && !area.dirty) return make_dirty(address);
   if (area.committed) {
     // Another thread was faster; but a fault that keeps coming is the program's.
     return true;
@@ -426,6 +440,11 @@ void memory_forget_files() {
 int32_t memory_owner(uint64_t address) {
   const auto it = find_area(address);
   return it == g_space->areas.end() ? 0 : it->second.owner;
+}
+
+uint32_t memory_word_owner(uint64_t address) {
+  const auto it = find_area(address);
+  return it == g_space->areas.end() || it->second.shared ? 0 : static_cast<uint32_t>(it->second.owner);
 }
 
 uint64_t memory_heap_used() { return g_space->heap_used; }

@@ -25,11 +25,11 @@ struct AreaInfo {
   bool lazy = false;      // pages appear when touched
   bool file = false;      // not counted as heap
   bool agent = false;     // the agent's: not counted as heap
-  int32_t owner = 0;      // Process::memory_owner: whose end or execve releases it
+  int32_t owner = 0;      // Memory::id: whose end or execve releases it
   std::string_view name;  // for /proc/self/maps
   uint64_t file_offset = 0;
   Ref<File> source;     // the mapping starts with this file's bytes from file_offset
-  bool shared = false;  // MAP_SHARED of `source`: what is written here goes back to it
+  bool shared = false;  // MAP_SHARED: what is written goes back to `source`, and forked processes share it
 };
 
 void memory_init(const sgx::BootInfo& boot, uint64_t heap_limit);
@@ -66,6 +66,8 @@ bool memory_handle_fault(uint64_t address, bool write, bool execute);
 // The owner's program is gone (execve, exit): everything that it had mapped is released.
 void memory_clear(int32_t owner);
 int32_t memory_owner(uint64_t address);  // 0: nobody's
+// Whose word there is, for futexes; 0: of all that map it, or nobody's.
+uint32_t memory_word_owner(uint64_t address);
 
 uint64_t memory_heap_used();    // bytes
 uint64_t memory_heap_limit();   // bytes

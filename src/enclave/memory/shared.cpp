@@ -22,7 +22,7 @@ void protect_or_end(uint64_t begin, uint64_t end, uint32_t protection) {
 }
 
 bool maps(const Area& area, Inode& inode) {
-  if (!area.shared || area.source->inode() == nullptr) return false;
+  if (!goes_to_file(area) || area.source->inode() == nullptr) return false;
   Inode& other = *area.source->inode();
   if (&other == &inode) return true;
   if (other.file_system() != inode.file_system()) return false;
@@ -35,7 +35,7 @@ bool shown_twice(const Area& area, uint64_t begin) {
   const uint64_t end = area.file_offset + (area.end - begin);
   return std::any_of(g_space->areas.begin(), g_space->areas.end(), [&](const Areas::value_type& entry) {
     const Area& other = entry.second;
-    return &other != &area && other.shared && other.file_offset < end &&
+    return &other != &area && goes_to_file(other) && other.file_offset < end &&
            other.file_offset + (other.end - entry.first) > area.file_offset &&
            maps(other, *area.source->inode());
   });
@@ -191,7 +191,8 @@ SysResult<void> memory_sync_files(uint64_t address, uint64_t size) {
   for (auto it = g_space->areas.lower_bound(address);
        it != g_space->areas.end() && it->first < address + size; ++it) {
     const Ref<File>& file = it->second.source;
-    if (it->second.shared && (files.empty() || files.back().get() != file.get())) files.push_back(file);
+    if (goes_to_file(it->second) && (files.empty() || files.back().get() != file.get()))
+      files.push_back(file);
   }
   for (const Ref<File>& file : files) TRY(file->inode()->sync());
   return {};

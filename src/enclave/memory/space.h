@@ -18,8 +18,10 @@ struct Area {
   bool file = false;
   bool agent = false;
   int32_t owner = 0;
-  bool shared = false;  // MAP_SHARED of `source`
-  bool dirty = false;   // shared: written since the last write-back, so its pages are writable
+  bool shared = false;  // MAP_SHARED, of `source` or anonymous
+  bool dirty = false;   // shared with a file: written since the last write-back, so its pages are writable
+  bool common =
+      false;  // not shared, but the same pages as in every relative that maps them: nobody writes them
   std::string name;
   uint64_t file_offset = 0;
   Ref<File> source;  // the mapped file, if it is one
@@ -45,9 +47,10 @@ extern Space* g_space;
 // only where no iterator into the areas is in use.
 using Released = std::vector<Ref<File>>;
 
-// What the pages are protected with: the first write to a clean shared area has to be seen.
+inline bool goes_to_file(const Area& area) { return area.shared && area.source; }
+// What the pages are protected with: the first write to a clean area that goes to a file has to be seen.
 inline uint32_t page_protection(const Area& area) {
-  return area.shared && !area.dirty ? area.protection & ~kProtWrite : area.protection;
+  return goes_to_file(area) && !area.dirty ? area.protection & ~kProtWrite : area.protection;
 }
 
 // The area that contains `address`, or end().
@@ -62,5 +65,19 @@ bool make_dirty(uint64_t address);  // the first write to a clean piece
 // The file's bytes into writable pages that are still zero.
 SysResult<void> fill_from_file(File& file, uint64_t offset, uint64_t address, uint64_t size);
 void warn_of_second_mapping(const Area& area, uint64_t begin);
+
+// turns.cpp: what absent memories ask of the present ones.
+//
+// An absent memory maps something in [begin, end): the begin of the last such area, otherwise 0.
+uint64_t absent_area_in(uint64_t begin, uint64_t end);
+// [begin, end), where nothing is mapped now, gets a new mapping. Errors: NoMemory, an absent memory needs it.
+SysResult<void> take_from_absent(int32_t owner, uint64_t begin, uint64_t end);
+// The present areas of the range stop being common. Errors: NoMemory.
+SysResult<void> make_own(uint64_t begin, uint64_t end);
+// An absent relative has the same pages there; `area` does not reach over one of its borders.
+bool also_of_relative(uint64_t begin, const Area& area);
+void split_at_absent_borders(uint64_t begin, uint64_t end);
+
+bool counts(const Area& area);  // as heap
 
 }  // namespace cloister::enclave

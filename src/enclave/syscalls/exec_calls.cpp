@@ -60,6 +60,7 @@ SysResult<int64_t> sys_execve(SyscallArgs& args) {
     if (close.ok() && close.value()) (void)process.files.close(fd);
   }
   process.timers = nullptr;
+  process.executed = true;
   process.signals.reset_for_exec();
   stop_borrowing(process);
   reset_thread(args.thread, process.executable);

@@ -9,6 +9,8 @@
 #include "enclave/arch/user_copy.h"
 #include "enclave/loader/patcher.h"
 #include "enclave/memory/manager.h"
+#include "enclave/memory/space.h"
+#include "enclave/memory/turns.h"
 #include "enclave/process.h"
 #include "enclave/syscalls/syscalls.h"
 #include "enclave/vfs/vfs.h"
@@ -28,8 +30,7 @@ SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, boo
   if (offset % kPage != 0 || offset > (uint64_t{1} << 62)) return Errno::Invalid;
   const Ref<File> file = TRY(args.thread.process->files.get(args.i32(4)));
   if (!file->readable()) return Errno::Access;
-  const bool shared = (args.a[3] & kMapType) != kPrivate;
-  if (shared && (info.protection & kProtWrite) != 0 && !file->writable()) return Errno::Access;
+  if (info.shared && (info.protection & kProtWrite) != 0 && !file->writable()) return Errno::Access;
   if (file->inode() == nullptr || (TRY(file->stat()).mode & kTypeMask) == kTypeFolder) return Errno::NoDevice;
   const std::string name = file->path();
   const uint32_t protection = info.protection;
@@ -37,12 +38,11 @@ SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, boo
   info.lazy = false;
   info.name = name;
   info.file_offset = offset;
-  info.shared = shared;
   info.source = file;
   info.protection = kProtRead | kProtWrite;
   const uint64_t address = TRY(memory_map(args.a[0], size, info, fixed, no_replace));
   // What is shared may be written back, so it stays as it is, and its system calls trap.
-  if ((protection & kProtExecute) != 0 && !shared) patch_code(file->inode(), address, offset, size);
+  if ((protection & kProtExecute) != 0 && !info.shared) patch_code(file->inode(), address, offset, size);
   if (protection != info.protection) TRY(memory_protect(address, size, protection));
   return static_cast<int64_t>(address);
 }
@@ -60,8 +60,9 @@ SysResult<int64_t> sys_mmap(SyscallArgs& args) {
   AreaInfo info;
   info.protection = args.u32(2);
   info.agent = args.thread.process->is_agent;
-  info.owner = args.thread.process->memory_owner;
+  info.owner = args.thread.process->memory->id;
   info.lazy = (flags & (kNoReserve | kStack)) != 0;
+  info.shared = type != kPrivate;
   const bool fixed = (flags & kFixed) != 0;
   const bool no_replace = (flags & kFixedNoReplace) != 0;
   if ((flags & kAnonymous) == 0) return map_file(args, size, info, fixed && !no_replace, no_replace);
@@ -71,7 +72,8 @@ SysResult<int64_t> sys_mmap(SyscallArgs& args) {
 SysResult<int64_t> sys_munmap(SyscallArgs& args) {
   if (args.a[0] % kPage != 0 || args.a[1] == 0 || args.a[1] > boot_info().user_end) return Errno::Invalid;
   TRY(memory_unmap(args.a[0], args.a[1]));
-  patches_unmapped(args.a[0], args.a[1]);
+  // A relative may still run the code that these belong to.
+  if (absent_area_in(args.a[0], args.a[0] + args.a[1]) == 0) patches_unmapped(args.a[0], args.a[1]);
   return 0;
 }
 
@@ -85,7 +87,7 @@ SysResult<int64_t> sys_mprotect(SyscallArgs& args) {
 // The break belongs to the program. The agent gets none and uses mmap.
 SysResult<int64_t> sys_brk(SyscallArgs& args) {
   if (args.thread.process->is_agent) return 0;
-  return static_cast<int64_t>(memory_break(args.thread.process->memory_owner, args.a[0]));
+  return static_cast<int64_t>(memory_break(args.thread.process->memory->id, args.a[0]));
 }
 
 SysResult<int64_t> sys_mremap(SyscallArgs& args) {

@@ -220,15 +220,8 @@ constexpr uint64_t kThreadFlags = kVm | kFs | kFiles | kSighand | kThread;
 constexpr uint64_t kSemaphores = 0x40000, kDetached = 0x400000, kClearHandlers = 0x100000000;
 constexpr uint64_t kTidFlags = kSetTls | kParentSetTid | kChildClearTid | kChildSetTid;
 constexpr uint64_t kThreadKnown = kThreadFlags | kTidFlags | kSemaphores | kDetached;
+constexpr uint64_t kForkKnown = kTidFlags | kDetached | kClearHandlers;
 constexpr uint64_t kBorrowKnown = kVm | kVfork | kTidFlags | kDetached | kClearHandlers;
-
-void say_no_fork() {
-  static bool said = false;
-  if (said) return;
-  said = true;
-  log(LogLevel::Warning,
-      "fork is not served: an enclave's memory cannot be copied (vfork and posix_spawn are)");
-}
 
 struct CloneArgs {
   uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
@@ -237,13 +230,10 @@ struct CloneArgs {
 SysResult<int64_t> clone_any(SyscallArgs& args, const CloneArgs& wanted) {
   const bool is_thread = (wanted.flags & kThreadFlags) == kThreadFlags;
   const bool borrows = (wanted.flags & (kVm | kVfork)) == (kVm | kVfork) && (wanted.flags & kThread) == 0;
-  if (!is_thread && !borrows) {
-    say_no_fork();
-    return Errno::NoSys;
-  }
-  // A child that shares descriptors or the working folder, a pidfd, namespaces: not known here, so not taken
-  // for something else.
-  if ((wanted.flags & ~(is_thread ? kThreadKnown : kBorrowKnown)) != 0) return Errno::Invalid;
+  // A child that shares memory and runs, descriptors or the working folder, a pidfd, namespaces: not known
+  // here, so not taken for something else.
+  const uint64_t known = is_thread ? kThreadKnown : borrows ? kBorrowKnown : kForkKnown;
+  if ((wanted.flags & ~known) != 0) return Errno::Invalid;
   UserFrame frame = args.frame;
   frame.rax = 0;
   frame.rcx = frame.rip;
@@ -256,10 +246,11 @@ SysResult<int64_t> clone_any(SyscallArgs& args, const CloneArgs& wanted) {
   const auto prepare = [&](Thread& thread) {
     thread.name = args.thread.name;
     if ((wanted.flags & kParentSetTid) != 0) (void)store_user(wanted.parent_tid, thread.tid);
-    if ((wanted.flags & kChildSetTid) != 0) (void)store_user(wanted.child_tid, thread.tid);
+    if ((wanted.flags & kChildSetTid) != 0) thread.set_child_tid = wanted.child_tid;
     if ((wanted.flags & kChildClearTid) != 0) thread.clear_child_tid = wanted.child_tid;
   };
   if (borrows) return borrow_memory(args.thread, frame, fs, prepare);
+  if (!is_thread) return fork_process(args.thread, frame, fs, prepare);
   Thread* thread = TRY(start_thread(*args.thread.process, frame, fs));
   prepare(*thread);
   return thread->tid;
@@ -274,10 +265,7 @@ SysResult<int64_t> sys_clone(SyscallArgs& args) {
 
 SysResult<int64_t> sys_vfork(SyscallArgs& args) { return clone_any(args, {.flags = kVm | kVfork}); }
 
-SysResult<int64_t> sys_fork(SyscallArgs&) {
-  say_no_fork();
-  return Errno::NoSys;
-}
+SysResult<int64_t> sys_fork(SyscallArgs& args) { return clone_any(args, {}); }
 
 SysResult<int64_t> sys_clone3(SyscallArgs& args) {
   if (args.a[1] < sizeof(CloneArgs) || args.a[1] > kPage) return Errno::Invalid;

@@ -43,9 +43,9 @@ SysResult<void> ask_host(HostItems& host, std::vector<Watch>& watches, uint64_t 
   const auto size = static_cast<uint32_t>(host.items.size());
   if (sleep) {
     self.parked = true;
-    kernel_unlock();
+    wait_begins();
     count = host::socket_poll(host.items.data(), size, left);
-    kernel_lock();
+    wait_ends();
     self.parked = false;
   } else {
     count = host::socket_poll(host.items.data(), size, 0);
@@ -146,9 +146,9 @@ SysResult<void> wait_for_host(uint32_t handle, uint16_t events, uint64_t deadlin
     }
     host::PollItem item{handle, events, 0};
     self.parked = true;
-    kernel_unlock();
+    wait_begins();
     const auto count = host::socket_poll(&item, 1, left);
-    kernel_lock();
+    wait_ends();
     self.parked = false;
     if (!count.ok() && count.error() != Errno::Interrupted) return count.error();
     if (count.ok() && count.value() != 0) return {};
