@@ -87,6 +87,12 @@ if has redis redis-server redis-benchmark redis-cli; then
     redis-benchmark -p "$port" -n 3000 -c 20 -q -t set,get,incr,lpush,mset >bench.log 2>&1 || fail 'redis: benchmark'
     redis-benchmark -p "$port" -n 20000 -c 20 -P 16 -q -t set,get >>bench.log 2>&1 || fail 'redis: pipelined benchmark'
     [ "$(redis-cli -p "$port" dbsize)" -ge 4 ] || fail 'redis: keys are missing'
+    # A forked process writes the keys as they were, while the server goes on.
+    redis-cli -p "$port" bgsave >bench.log
+    [ "$(redis-cli -p "$port" set after bgsave)" = OK ] || fail 'redis: set during bgsave'
+    for _ in $(seq 100); do redis-cli -p "$port" info persistence | grep -q 'rdb_bgsave_in_progress:0' && break; sleep 0.1; done
+    redis-cli -p "$port" info persistence >bench.log
+    grep -q 'rdb_last_bgsave_status:ok' bench.log && grep -q 'rdb_saves:1' bench.log || fail "redis: bgsave: $(cat bench.log)"
     ends_with 0
   fi
   stop
@@ -117,24 +123,28 @@ if has nginx nginx curl; then
   mkdir -p nginx-root nginx-conf
   head -c 10240 /dev/urandom >nginx-root/page
   port=$(free_port)
-  cat >nginx-conf/nginx.conf <<CONF
-daemon off; master_process off; error_log stderr; pid /tmp/nginx.pid;
+  cat >nginx.conf <<CONF
+daemon off; WORKERS error_log stderr; pid /tmp/nginx.pid;
 events { worker_connections 256; }
 http { access_log off; client_body_temp_path /tmp/a; proxy_temp_path /tmp/b; fastcgi_temp_path /tmp/c; uwsgi_temp_path /tmp/d; scgi_temp_path /tmp/e;
   server { listen 127.0.0.1:$port; root /site; } }
 CONF
   printf 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >nginx-conf/passwd
   printf 'root:x:0:\nnogroup:x:65534:\n' >nginx-conf/group
-  build --program "$(command -v nginx)":/usr/sbin/nginx --copy nginx-root:/site --copy nginx-conf/nginx.conf:/etc/nginx.conf \
+  sed '1s/WORKERS/master_process off;/' nginx.conf >nginx-conf/single.conf
+  sed '1s/WORKERS/worker_processes 2;/' nginx.conf >nginx-conf/workers.conf
+  build --program "$(command -v nginx)":/usr/sbin/nginx --copy nginx-root:/site --copy nginx-conf:/etc/nginx \
     --copy nginx-conf/passwd:/etc/passwd --copy nginx-conf/group:/etc/group --heap 128M --threads 8 -o nginx.enclave
-  if start "$port" nginx.enclave -c /etc/nginx.conf -e stderr -p /tmp; then
-    for i in $(seq 200); do echo "url = http://127.0.0.1:$port/page"; echo "output = page.$((i % 4))"; done >urls
-    curl -sS -f --no-progress-meter --parallel --parallel-max 8 -K urls || fail 'nginx: a request failed'
-    cmp -s page.2 nginx-root/page || fail 'nginx: other content'
-    [ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/none")" = 404 ] || fail 'nginx: no 404'
-    ends_with 0
-  fi
-  stop
+  for mode in single workers; do
+    if start "$port" nginx.enclave -c /etc/nginx/$mode.conf -e stderr -p /tmp; then
+      for i in $(seq 200); do echo "url = http://127.0.0.1:$port/page"; echo "output = page.$((i % 4))"; done >urls
+      curl -sS -f --no-progress-meter --parallel --parallel-max 8 -K urls || fail 'nginx: a request failed'
+      cmp -s page.2 nginx-root/page || fail 'nginx: other content'
+      [ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/none")" = 404 ] || fail 'nginx: no 404'
+      ends_with 0
+    fi
+    stop
+  done
 fi
 
 if has tls openssl curl; then

@@ -170,25 +170,44 @@ SysResult<UserEntry> load_path(Process& process, const std::string& path,
 
 namespace {
 
-// After vfork or fork: the parent's program stays where it is, so one with fixed addresses may find them taken.
-SysResult<UserEntry> load_beside_parent(Process& process, const Command& command,
-                                        std::span<const std::string> environment) {
+// One with fixed addresses that are in use: it takes turns with the program that has them.
+SysResult<UserEntry> load_in_turns(Process& process, const Command& command,
+                                   std::span<const std::string> environment) {
   std::string why;
   const Ref<Memory> old = process.memory;
-  process.memory = make_ref<Memory>(next_thread_id());
+  const Ref<Memory> fresh = memory_join(*old);
+  const auto change_to = [&](const Ref<Memory>& memory) {
+    turn_give();
+    process.memory = memory;
+    turn_take();
+  };
+  change_to(fresh);
   auto entry = load_command(process, command, environment, why);
-  const Ref<Memory> fresh = std::exchange(process.memory, old);
-  if (entry.ok()) {
-    memory_exchange(process.memory, fresh);
-    if (!process.borrowing) memory_leave(*old);
-    return entry;
-  }
-  memory_leave(*fresh);
-  if (entry.error() != Errno::Exists) return entry;
+  if (!entry.ok()) change_to(old);
+  if (!entry.ok() || !process.borrowing) memory_leave(entry.ok() ? *old : *fresh);
+  if (entry.ok() || entry.error() != Errno::Exists) return entry;
   log(LogLevel::Warning,
       "{}: its fixed addresses are in use by another program of this enclave: link it with -pie",
       command.path);
   return Errno::NoMemory;
+}
+
+// After vfork or fork: the other program stays where it is.
+SysResult<UserEntry> load_beside(Process& process, const Command& command,
+                                 std::span<const std::string> environment) {
+  std::string why;
+  const Ref<Memory> old = process.memory;
+  const auto fresh = make_ref<Memory>(next_thread_id());
+  process.memory = fresh;
+  auto entry = load_command(process, command, environment, why);
+  process.memory = old;
+  if (!entry.ok()) {
+    memory_leave(*fresh);
+    return entry.error() == Errno::Exists ? load_in_turns(process, command, environment) : std::move(entry);
+  }
+  memory_exchange(process.memory, fresh);
+  if (!process.borrowing) memory_leave(*old);
+  return entry;
 }
 
 }  // namespace
@@ -203,7 +222,8 @@ SysResult<UserEntry> replace_program(Process& process, const std::string& path,
     TRY(check_program(image_of(process, source, command, environment), why));
   }
   TRY(end_other_threads());
-  if (process.borrowing || memory_has_relatives(*process.memory)) return load_beside_parent(process, command, environment);
+  if (process.borrowing || memory_has_relatives(*process.memory))
+    return load_beside(process, command, environment);
   // From here on there is no program to return to.
   patches_cleared(process.memory->id);
   memory_clear(process.memory->id);

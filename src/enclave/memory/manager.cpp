@@ -96,10 +96,14 @@ bool same(const Areas::value_type& left, const Areas::value_type& right) {
          (a.name.empty() || !a.file || b.file_offset == a.file_offset + (right.first - left.first));
 }
 
-bool free_range(uint64_t begin, uint64_t end) {
+bool free_of_present(uint64_t begin, uint64_t end) {
   auto it = g_space->areas.lower_bound(begin);
   if (it != g_space->areas.end() && it->first < end) return false;
-  return find_area(begin) == g_space->areas.end() && absent_area_in(begin, end) == 0;
+  return find_area(begin) == g_space->areas.end();
+}
+
+bool free_range(uint64_t begin, uint64_t end) {
+  return free_of_present(begin, end) && absent_area_in(begin, end) == 0;
 }
 
 // The highest gap of `size` bytes of the present areas below `ceiling`; 0: none.
@@ -111,6 +115,11 @@ uint64_t find_present_gap(uint64_t ceiling, uint64_t size) {
     ceiling = std::min(ceiling, it->first);
   }
   return ceiling >= kMmapBottom + size ? ceiling - size : 0;
+}
+
+// Makes room where only absent relatives are in the way.
+bool claim(int32_t owner, uint64_t begin, uint64_t end) {
+  return free_of_present(begin, end) && take_from_absent(owner, begin, end).ok();
 }
 
 uint64_t find_gap(uint64_t size) {
@@ -184,7 +193,7 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
   if (fixed || no_replace) {
     if (address % kPage != 0) return Errno::Invalid;
     if (!range_ok(address, size)) return Errno::NoMemory;
-    if (no_replace && !free_range(address, address + size)) return Errno::Exists;
+    if (no_replace && !claim(info.owner, address, address + size)) return Errno::Exists;
     replaced = remove(address, address + size);
     TRY(take_from_absent(info.owner, address, address + size));
   } else {
@@ -348,7 +357,7 @@ SysResult<uint64_t> memory_remap(uint64_t address, uint64_t old_size, uint64_t n
     auto last = find_area(address + old_size - kPage);
     const uint64_t grow = new_size - old_size;
     const bool room = last->second.end == address + old_size && range_ok(address, new_size) &&
-                      free_range(address + old_size, address + new_size);
+                      claim(last->second.owner, address + old_size, address + new_size);
     if (room) {
       AreaInfo info;
       info.protection = last->second.protection;
@@ -380,7 +389,7 @@ uint64_t memory_break(int32_t owner, uint64_t address) {
   const uint64_t old_top = round_up(space.end, kPage);
   const uint64_t new_top = round_up(address, kPage);
   if (new_top > old_top) {
-    if (!free_range(old_top, new_top)) return space.end;
+    if (!claim(owner, old_top, new_top)) return space.end;
     AreaInfo info;
     info.protection = kProtRead | kProtWrite;
     info.name = "[heap]";

@@ -398,6 +398,15 @@ SysResult<Ref<Memory>> memory_fork(Memory& present) {
   return child;
 }
 
+Ref<Memory> memory_join(Memory& present) {
+  const auto fresh = make_ref<Memory>(next_thread_id());
+  fresh->relative = std::make_unique<Relative>();
+  fresh->relative->family = Ref<Family>(&found_family(present));
+  fresh->relative->family->members.push_back(fresh.get());
+  g_absent.push_back(fresh.get());
+  return fresh;
+}
+
 void memory_exchange(Ref<Memory>& from, Ref<Memory> to) {
   ++to->running;
   --from->running;
@@ -425,22 +434,35 @@ void leave_to_relatives(Family& family, Memory& present, Released& files) {
   wake_first(family);
 }
 
+// What it has in its places is released, unless others have it, too.
+void leave_absent(const Family& family, const Memory& memory, Relative& relative, Released& files) {
+  for (const Stretch& stretch : stretches(family)) {
+    const Area* area = area_at(relative.areas, stretch.begin);
+    if (area == nullptr || !area->committed || kept_of(relative, stretch) != nullptr) continue;
+    if (others_map(family, memory, stretch.begin)) continue;
+    must(host::memory_release(stretch.begin, stretch.end - stretch.begin));
+    if (counts(*area)) g_space->heap_used -= stretch.end - stretch.begin;
+  }
+  for (auto& [begin, area] : relative.areas) files.push_back(std::move(area.source));
+}
+
 }  // namespace
 
 void memory_leave(Memory& memory) {
   Released files;
-  const std::unique_ptr<Relative> relative = std::move(memory.relative);
-  if (!relative) {
+  if (!memory.relative) {
     patches_cleared(memory.id);
     return memory_clear(memory.id);
   }
+  Relative* relative = memory.relative.get();
   const Ref<Family> family = relative->family;
+  if (family->present != &memory) leave_absent(*family, memory, *relative, files);
   std::erase(family->members, &memory);
   std::erase(g_absent, &memory);
-  for (auto& [begin, area] : relative->areas) files.push_back(std::move(area.source));
   if (family->present == &memory && !family->members.empty()) leave_to_relatives(*family, memory, files);
   if (family->members.empty()) patches_cleared(memory.id);
   if (relative->store != 0) must(memory_unmap(relative->store, relative->store_size));
+  const std::unique_ptr<Relative> dropped = std::move(memory.relative);
   memory_clear(memory.id);
 }
 

@@ -37,6 +37,8 @@ void turn_offer();
 bool memory_has_relatives(const Memory& memory);
 // The same content once more. `present` is present. Errors: NoMemory.
 SysResult<Ref<Memory>> memory_fork(Memory& present);
+// An empty memory that may want addresses of `present`, and is absent. Its owner number is new.
+Ref<Memory> memory_join(Memory& present);
 // The calling thread leaves `from`, which the rest of its process leaves, too, for `to`, where nothing is
 // mapped yet or everything is its own.
 void memory_exchange(Ref<Memory>& from, Ref<Memory> to);

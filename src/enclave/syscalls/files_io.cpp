@@ -36,7 +36,7 @@ enum class Direction : bool { Read, Write };
 // One contiguous user range. `offset` kCurrentPosition: the file's own.
 SysResult<uint64_t> transfer(File& file, Direction direction, uint64_t offset, uint64_t address,
                              uint64_t size) {
-  if (!user_range_ok(address, size)) return Errno::Fault;
+  if (size != 0 && !user_range_ok(address, size)) return Errno::Fault;
   Buffer buffer(size);
   uint64_t done = 0;
   do {

@@ -207,7 +207,7 @@ SysResult<int64_t> sys_flock(SyscallArgs& args) {
 
 SysResult<int64_t> sys_ioctl(SyscallArgs& args) {
   constexpr uint64_t kNonBlocking = 0x5421 /* FIONBIO */, kCloseOnExec = 0x5451 /* FIOCLEX */,
-                     kNoCloseOnExec = 0x5450 /* FIONCLEX */;
+                     kNoCloseOnExec = 0x5450 /* FIONCLEX */, kAsync = 0x5452 /* FIOASYNC */;
   FdTable& files = args.thread.process->files;
   const Ref<File> file = TRY(files.get(args.i32(0)));
   const uint64_t request = args.u32(1);
@@ -218,6 +218,11 @@ SysResult<int64_t> sys_ioctl(SyscallArgs& args) {
   }
   if (request == kCloseOnExec || request == kNoCloseOnExec) {
     TRY(files.set_close_on_exec(args.i32(0), request == kCloseOnExec));
+    return 0;
+  }
+  if (request == kAsync && file->inode() == nullptr) {
+    // SIGIO is a hint that comes besides what poll says; servers ask for it and do not count on it.
+    TRY(load_user<int32_t>(args.a[2]));
     return 0;
   }
   return file->ioctl(request, args.a[2]);

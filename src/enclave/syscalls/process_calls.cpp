@@ -153,7 +153,7 @@ SysResult<int64_t> sys_getcpu(SyscallArgs& args) {
 SysResult<int64_t> sys_getrandom(SyscallArgs& args) {
   if ((args.a[2] & ~uint64_t{7}) != 0) return Errno::Invalid;
   const uint64_t size = std::min<uint64_t>(args.a[1], 32 << 20);
-  if (!user_range_ok(args.a[0], size)) return Errno::Fault;
+  if (size != 0 && !user_range_ok(args.a[0], size)) return Errno::Fault;
   uint8_t part[1024];
   for (uint64_t done = 0; done < size;) {
     const uint64_t count = std::min<uint64_t>(sizeof(part), size - done);

@@ -119,7 +119,7 @@ SysResult<int64_t> sys_sendto(SyscallArgs& args) {
 }
 SysResult<int64_t> sys_recvfrom(SyscallArgs& args) {
   const Ref<File> file = TRY(socket_of(args, 0));
-  if (!user_range_ok(args.a[1], std::min<uint64_t>(args.a[2], kMaxMessage))) return Errno::Fault;
+  if (args.a[2] != 0 && !user_range_ok(args.a[1], std::min<uint64_t>(args.a[2], kMaxMessage))) return Errno::Fault;
   Bytes data(std::min<uint64_t>(args.a[2], kMaxMessage));
   Incoming incoming;
   const size_t count = TRY(file->socket()->receive(data, args.u32(3), incoming));
