@@ -303,7 +303,7 @@ Result<Verdict> verify_quote(ByteView bytes, const TrustedCollateral& collateral
                              const VerifyOptions& options) {
   const Quote quote = TRY(parse_quote(bytes));
   const crypto::Digest key = attestor_key(quote);
-  std::shared_ptr<const Attestor> known = collateral.attestors->find(key);
+  std::shared_ptr<const Attestor> known = collateral.attestors.find(key);
   std::shared_ptr<Attestor> fresh;
   if (!known) known = fresh = std::make_shared<Attestor>(TRY(check_platform(quote, collateral)));
   const Attestor& platform = *known;
@@ -314,7 +314,6 @@ Result<Verdict> verify_quote(ByteView bytes, const TrustedCollateral& collateral
   if (fresh) fresh->attestation_key = TRY(check_attestation_key(quote, platform.chain.leaf().key()));
   if (!platform.attestation_key->verify(quote.signed_part, quote.signature))
     return refused("quote signature");
-  if (fresh) collateral.attestors->keep(key, fresh);
   const Outcome qe = TRY(check_qe_identity(quote, collateral.qe_identity));
   Outcome total = TRY(evaluate_all(quote, platform, collateral.tcb_info, qe));
   v.tee = quote.tee;
@@ -334,6 +333,7 @@ Result<Verdict> verify_quote(ByteView bytes, const TrustedCollateral& collateral
   if (expected_report_data && !equal_constant_time(*expected_report_data, v.report_data)) {
     return Error(Code::Denied, "report data: the quote was made for something else");
   }
+  if (fresh) collateral.attestors.keep(key, std::move(fresh));
   return v;
 }
 
