@@ -1,6 +1,6 @@
 // File system calls as the kernel sends them, each a few lines over volume::Volume.
 //
-// open, create and flush are answered with "not implemented", which the kernel takes as "never ask again":
+// open, create and flush are answered with ENOSYS, which the kernel takes as "never ask again":
 // opening and closing then cost nothing (FileSystem says why nobody needs to know). Data that the kernel has
 // not written back yet exists only there, so lseek for data and holes is left to it as well: asked here, it
 // would be told of holes where it holds data.
