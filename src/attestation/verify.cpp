@@ -63,16 +63,11 @@ Result<bool> check_revocation(const Chain& chain, const TrustedCollateral& colla
 }
 
 Result<int64_t> check_time(const Chain& chain, const TrustedCollateral& collateral, int64_t now) {
-  int64_t earliest = INT64_MAX;
-  const auto check = [&](const Window& window) -> Result<void> {
-    if (now < window.from) return refused("time: " + window.what + " is not valid yet");
-    if (now > window.to) return refused("time: " + window.what + " has expired");
-    earliest = std::min(earliest, window.to);
-    return {};
-  };
-  for (const Window& window : collateral.windows) TRY(check(window));
-  for (const Certificate& certificate : chain.certificates) TRY(check(certificate.window()));
-  return earliest;
+  const int64_t collateral_end = TRY(check_windows(collateral.windows, now));
+  std::vector<Window> own;
+  for (const Certificate& certificate : chain.certificates) own.push_back(certificate.window());
+  const int64_t chain_end = TRY(check_windows(own, now));
+  return std::min(collateral_end, chain_end);
 }
 
 Result<void> check_cross(const Quote& quote, const Attestor& platform, const TrustedCollateral& collateral,
