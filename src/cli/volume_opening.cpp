@@ -42,6 +42,12 @@ Result<volume::Tag> parse_tag(std::string_view text) {
   return *tag;
 }
 
+// What cannot be looked at may: reading it says why.
+bool may_exist(const fs::path& path) {
+  std::error_code error;
+  return fs::status(path, error).type() != fs::file_type::not_found;
+}
+
 }  // namespace
 
 volume::Timestamp now() {
@@ -71,13 +77,13 @@ Result<volume::Key> load_key(const VolumeArguments& a) {
 }
 
 Result<volume::Key> load_or_make_key(const VolumeArguments& a) {
-  if (a.key_file.empty() || fs::exists(a.key_file)) return load_key(a);
+  if (a.key_file.empty() || may_exist(a.key_file)) return load_key(a);
   return make_volume_key(a.key_file);
 }
 
 Result<volume::Tag> wanted_tag(const VolumeArguments& a) {
   if (!a.tag.empty()) return parse_tag(a.tag);
-  if (!a.tag_file.empty() && fs::exists(a.tag_file)) {
+  if (!a.tag_file.empty() && may_exist(a.tag_file)) {
     const Bytes text = TRY(read_file(a.tag_file, 256));
     return parse_tag(as_text(text));
   }

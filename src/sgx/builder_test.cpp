@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "sgx/elf.h"
 #include "sgx/root_plan.h"
+#include "sgx/sim_platform.h"
 
 namespace cloister::sgx {
 namespace {
@@ -113,11 +114,17 @@ TEST_F(Builder, SaysThatAPathMayNotBeEntered) {
   const auto added = plan.add_host_path((closed / "file").string());
   options_.root = closed / "root";
   const auto built = build_image(options_, folder_ / "image");
+  const auto key = SigningKey::load_or_create(closed / "key.pem");
+  const auto measured = measure_folder(closed / "image");
+  const auto machine = SimPlatform::open(closed / "machine");
   ASSERT_EQ(root ? ::seteuid(0) : 0, 0);
   ::chmod(closed.c_str(), 0700);
   ASSERT_FALSE(added.ok());
   EXPECT_EQ(added.error().code(), Code::Denied);
   EXPECT_FALSE(built.ok());
+  EXPECT_FALSE(key.ok());
+  EXPECT_FALSE(measured.ok());
+  EXPECT_FALSE(machine.ok());
 }
 
 TEST_F(Builder, SaysThatALinkLoopsInsteadOfThatNothingIsThere) {
