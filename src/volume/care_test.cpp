@@ -251,7 +251,10 @@ TEST(VolumeCompact, KeepsThePublishedStateWhenItDiesWhileManyObjectsShrink) {
     start = (*created)->commit().value();
     ASSERT_TRUE((*created)->acknowledge(start).ok());
   }
-  const auto files = grown.snapshot();
+  auto files = grown.snapshot();
+  for (auto& [name, bytes] : files) {
+    if (name != kMainName) bytes = {};  // no chunk is left in them: copying them only costs time
+  }
   // Dies at operation `fail_at`, 0: never. Returns how many operations were done at each publication.
   const auto live = [&](uint64_t fail_at) {
     MemoryStorage memory;
@@ -278,7 +281,7 @@ TEST(VolumeCompact, KeepsThePublishedStateWhenItDiesWhileManyObjectsShrink) {
   const std::vector<uint64_t> at = live(0);
   ASSERT_GE(at.size(), 3u);
   // The last publication is that of the lower ends.
-  for (uint64_t fail_at = at[at.size() - 2] + 1; fail_at <= at.back() + 2 && !HasFailure(); ++fail_at)
+  for (uint64_t fail_at = at[at.size() - 2] + 1; fail_at <= at.back() && !HasFailure(); ++fail_at)
     live(fail_at);
 }
 
