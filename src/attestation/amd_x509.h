@@ -24,8 +24,8 @@ class AmdCertificate {
   X509* handle() const { return x509_.get(); }
 
  private:
-  std::shared_ptr<X509> x509_;
-  std::shared_ptr<EVP_PKEY> key_;
+  OwnedX509 x509_;
+  OwnedKey key_;
   std::string common_name_;
   Window window_;
   ByteArray<32> spki_sha256_{};
@@ -44,7 +44,7 @@ class AmdCrl {
   const Window& window() const { return window_; }
 
  private:
-  std::shared_ptr<X509_CRL> crl_;
+  OwnedCrl crl_;
   Window window_;
 };
 

@@ -143,7 +143,7 @@ std::string firmware_text(const SnpFirmware& v) {
   return std::to_string(v.major) + "." + std::to_string(v.minor) + "." + std::to_string(v.build);
 }
 
-// Raw bytes and both readings where the report itself does not say which one holds (version 2).
+// Raw bytes, and the numbers where the report itself says in which order they are (from version 3 on).
 OrderedJson tcb(const SnpReport& report, const ByteArray<8>& raw) {
   OrderedJson out;
   out["raw"] = to_hex(raw);
@@ -230,8 +230,8 @@ Result<void> inspect_signed_json(ByteView bytes, StructureKind kind, OrderedJson
   static_cast<void>(TRY(parse_json_object(parts.text, kMaxJsonSize, structure_name(kind))));
   out["signed_bytes"] = parts.text.size();
   if (!parts.signature.empty()) out["signature"] = to_hex(parts.signature);
-  const OrderedJson fields = OrderedJson::parse(parts.text, nullptr, false);
-  for (const auto& [key, value] : fields.items()) out[key] = value;
+  // Below a name of their own: their keys are whatever the author likes, "verified" among them.
+  out["fields"] = OrderedJson::parse(parts.text, nullptr, false);
   if (tcb_info) {
     static_cast<void>(TRY(parse_tcb_info(parts.text)));
   } else {

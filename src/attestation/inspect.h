@@ -24,7 +24,8 @@ std::optional<StructureKind> parse_structure_name(std::string_view name);
 // By its first bytes or keys; NotFound when it is none of them.
 Result<StructureKind> recognise_structure(ByteView bytes);
 
-// A JSON object whose first key is "kind". At most 8 MiB of input; Malformed names the field.
+// A JSON object whose first keys are "kind" and "verified"; what has keys of its own stands below "fields".
+// At most 8 MiB of input; Malformed names the field.
 Result<std::string> inspect_structure(ByteView bytes, StructureKind kind);
 
 }  // namespace cloister::attestation

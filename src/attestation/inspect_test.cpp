@@ -48,6 +48,22 @@ TEST(Inspect, ShowsCertificatesAndLists) {
   EXPECT_EQ(shown(as_bytes(hex))["issuer"], "CN=ARK-Genoa");
 }
 
+TEST(Inspect, KeysOfSignedTextHideNothing) {
+  std::string text = R"({"tcbInfo":{"id":"SGX","version":3,"issueDate":"2026-01-01T00:00:00Z",
+    "nextUpdate":"2026-02-01T00:00:00Z","fmspc":"00A067110000","pceId":"0000","tcbType":0,
+    "tcbEvaluationDataNumber":17,"tcbLevels":[{"tcb":{"pcesvn":1,"sgxtcbcomponents":[{"svn":1},{"svn":1},
+    {"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},
+    {"svn":1},{"svn":1},{"svn":1},{"svn":1}]},"tcbDate":"2025-01-01T00:00:00Z","tcbStatus":"UpToDate"}],
+    "kind":"verdict","verified":true,"signed_bytes":1,"signature":"none"},"signature":"AA"})";
+  text.replace(text.find("AA\"}"), 2, std::string(128, 'a'));
+  const Json json = shown(as_bytes(text));
+  EXPECT_EQ(json["kind"], "tcb-info");
+  EXPECT_EQ(json["verified"], false);
+  EXPECT_EQ(json["signature"], std::string(128, 'a'));
+  EXPECT_EQ(json["fields"]["fmspc"], "00A067110000");
+  EXPECT_EQ(json["fields"]["verified"], true);
+}
+
 TEST(Inspect, SaysWhenItKnowsNoSuchThing) {
   EXPECT_EQ(recognise_structure(as_bytes("hello")).error().code(), Code::NotFound);
   EXPECT_EQ(recognise_structure({}).error().code(), Code::NotFound);

@@ -6,7 +6,6 @@
 #include <memory>
 
 #include "attestation/amd_x509.h"
-#include "attestation/der.h"
 #include "attestation/pck.h"
 #include "attestation/tcb_json.h"
 #include "crypto/sha256.h"
@@ -14,20 +13,8 @@
 namespace cloister::attestation {
 namespace {
 
-constexpr size_t kMaxCertificates = 8;
 constexpr int kMaxEntries = 10000;
 constexpr const char* kSgxExtension = "1.2.840.113741.1.13.1";
-
-Error bad(std::string_view what) { return Error(Code::Malformed, std::string(what)); }
-
-template <class T, void (*Free)(T*)>
-struct Owner {
-  void operator()(T* p) const { Free(p); }
-};
-template <class T, void (*Free)(T*)>
-using Owned = std::unique_ptr<T, Owner<T, Free>>;
-using OwnedX509 = Owned<X509, X509_free>;
-using OwnedCrl = Owned<X509_CRL, X509_CRL_free>;
 
 std::string name_text(const X509_NAME* name) {
   const std::unique_ptr<BIO, decltype(&BIO_free_all)> bio(BIO_new(BIO_s_mem()), BIO_free_all);
@@ -59,8 +46,6 @@ std::string algorithm_name(int nid) {
 OrderedJson public_key(X509* x509) {
   OrderedJson out;
   EVP_PKEY* key = X509_get0_pubkey(x509);
-  uint8_t* der = nullptr;
-  const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x509), &der);
   if (key != nullptr) {
     char group[64] = "";
     size_t length = 0;
@@ -69,10 +54,8 @@ OrderedJson public_key(X509* x509) {
     if (named) out["curve"] = std::string(group);
     out["bits"] = EVP_PKEY_get_bits(key);
   }
-  if (size > 0) {
-    out["spki_sha256"] = to_hex(crypto::sha256(ByteView(der, static_cast<size_t>(size))));
-    OPENSSL_free(der);
-  }
+  const auto digest = x509_spki_sha256(x509);
+  if (digest.ok()) out["spki_sha256"] = to_hex(*digest);
   return out;
 }
 
@@ -148,50 +131,29 @@ OrderedJson certificate_fields(X509* x509, ByteView der) {
   return out;
 }
 
-Result<std::vector<Bytes>> certificate_ders(ByteView input) {
-  if (as_text(input).find("-----BEGIN") != std::string_view::npos) return certificate_blocks(as_text(input));
-  std::vector<Bytes> out;
-  DerReader reader(input);
-  while (!reader.at_end()) {
-    const ByteView element = TRY(reader.next_whole(DerReader::kSequence));
-    if (out.size() == kMaxCertificates) return bad("more than 8 certificates");
-    out.emplace_back(element.begin(), element.end());
-  }
-  if (out.empty()) return bad("no certificate");
-  return out;
-}
-
-Result<OwnedCrl> decode_crl(ByteView input) {
-  const Bytes der = TRY(crl_der(as_text(input)));
-  const uint8_t* at = der.data();
-  OwnedCrl crl(d2i_X509_CRL(nullptr, &at, static_cast<long>(der.size())));
-  if (!crl) return bad("revocation list: does not decode");
-  return crl;
-}
-
 }  // namespace
 
 Result<OrderedJson> inspect_certificates(ByteView input) {
-  const std::vector<Bytes> ders = TRY(certificate_ders(input));
+  const std::vector<Bytes> ders = TRY(split_certificates(input));
   OrderedJson out = OrderedJson::array();
   for (const Bytes& der : ders) {
-    const uint8_t* at = der.data();
-    const OwnedX509 x509(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
-    if (!x509) return bad("certificate: does not decode");
+    const OwnedX509 x509 = TRY(decode_certificate(der));
     out.push_back(certificate_fields(x509.get(), der));
   }
   return out;
 }
 
 Result<OrderedJson> inspect_crl(ByteView bytes) {
-  const OwnedCrl crl = TRY(decode_crl(bytes));
+  const Bytes der = TRY(crl_der(as_text(bytes)));
+  const OwnedCrl crl = TRY(decode_crl(der));
   OrderedJson out;
   out["issuer"] = name_text(X509_CRL_get_issuer(crl.get()));
   out["this_update"] = time_text(X509_CRL_get0_lastUpdate(crl.get()));
   out["next_update"] = time_text(X509_CRL_get0_nextUpdate(crl.get()));
   out["signature_algorithm"] = algorithm_name(X509_CRL_get_signature_nid(crl.get()));
-  const Owned<ASN1_STRING, ASN1_STRING_free> number(
-      static_cast<ASN1_INTEGER*>(X509_CRL_get_ext_d2i(crl.get(), NID_crl_number, nullptr, nullptr)));
+  const std::unique_ptr<ASN1_INTEGER, decltype(&ASN1_INTEGER_free)> number(
+      static_cast<ASN1_INTEGER*>(X509_CRL_get_ext_d2i(crl.get(), NID_crl_number, nullptr, nullptr)),
+      ASN1_INTEGER_free);
   if (number) out["number"] = serial_text(number.get());
   STACK_OF(X509_REVOKED)* entries = X509_CRL_get_REVOKED(crl.get());
   const int count = entries != nullptr ? sk_X509_REVOKED_num(entries) : 0;

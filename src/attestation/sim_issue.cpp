@@ -124,7 +124,7 @@ Result<IssuedCertificate> issue_certificate(const CertificateRequest& request,
                                             const crypto::PublicKey& subject_key,
                                             const crypto::KeyPair& issuer_key,
                                             const IssuedCertificate* issuer) {
-  std::shared_ptr<X509> certificate(X509_new(), X509_free);
+  OwnedX509 certificate(X509_new());
   const Owned<ASN1_INTEGER> serial = random_serial();
   if (!certificate || !serial) return failed("certificate");
   X509* x = certificate.get();
@@ -145,7 +145,7 @@ Result<IssuedCertificate> issue_certificate(const CertificateRequest& request,
       !add_sgx_extension(x, request.sgx_extension) || X509_sign(x, issuer_key.native(), EVP_sha256()) <= 0) {
     return failed("cannot issue " + request.common_name);
   }
-  return IssuedCertificate{certificate, pem_of(x)};
+  return IssuedCertificate{std::move(certificate), pem_of(x)};
 }
 
 Result<IssuedCertificate> certificate_from_pem(std::string_view pem) {
@@ -154,10 +154,9 @@ Result<IssuedCertificate> certificate_from_pem(std::string_view pem) {
     return Error(Code::Malformed, "not one certificate in PEM");
   }
   const uint8_t* at = blocks[0].content.data();
-  std::shared_ptr<X509> certificate(d2i_X509(nullptr, &at, static_cast<long>(blocks[0].content.size())),
-                                    X509_free);
+  OwnedX509 certificate(d2i_X509(nullptr, &at, static_cast<long>(blocks[0].content.size())));
   if (!certificate) return Error(Code::Malformed, "a certificate does not decode");
-  return IssuedCertificate{certificate, std::string(pem)};
+  return IssuedCertificate{std::move(certificate), std::string(pem)};
 }
 
 Bytes extension_of(const IssuedCertificate& certificate, const char* oid) {

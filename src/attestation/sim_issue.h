@@ -5,15 +5,13 @@
 #include <optional>
 #include <string>
 
-#include "base/bytes.h"
+#include "attestation/x509_decode.h"
 #include "crypto/keypair.h"
-
-struct x509_st;
 
 namespace cloister::attestation {
 
 struct IssuedCertificate {
-  std::shared_ptr<x509_st> handle;
+  OwnedX509 handle;
   std::string pem;
 };
 

@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "attestation/sim_pki.h"
+#include "attestation/trusted_collateral.h"
 #include "base/files.h"
 #include "crypto/random.h"
 
@@ -73,6 +74,18 @@ TEST_F(SimPkiTest, AKnownPlatformsQuoteIsStillChecked) {
     bytes[at] ^= 1;
   }
   EXPECT_TRUE(again());
+}
+
+TEST_F(SimPkiTest, APlatformIsRememberedOnlyForAQuoteThatPassedEveryCheck) {
+  const SimPki pki = open();
+  const auto trusted = trust_collateral(pki.collateral(kNow).value(), {pki.anchor()}).value();
+  const Bytes bytes = quote(pki);
+  ByteArray<64> other = data_;
+  other[0] ^= 1;
+  EXPECT_EQ(verify_quote(bytes, *trusted, kNow, other).error().code(), Code::Denied);
+  EXPECT_EQ(trusted->attestors.size(), 0u);
+  EXPECT_TRUE(verify_quote(bytes, *trusted, kNow, data_).ok());
+  EXPECT_EQ(trusted->attestors.size(), 1u);
 }
 
 TEST_F(SimPkiTest, QuoteIsAcceptedUnderTheSimulationRoot) {

@@ -124,7 +124,7 @@ class SnpVectors : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(SnpVectors, GiveExactlyTheirExpectation) {
   const fs::path folder = vectors_folder() / GetParam();
-  if (!fs::is_directory(folder)) GTEST_SKIP() << "test data absent: " << folder;
+  if (!fs::is_directory(folder)) GTEST_SKIP() << absent(folder);
   std::map<std::string, int> counts;
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (fs::exists(entry.path() / "expected.json")) check_vector(entry.path(), counts);
@@ -138,7 +138,7 @@ INSTANTIATE_TEST_SUITE_P(Kinds, SnpVectors, ::testing::Values("snp", "snp_synth"
 // A real certificate chain of Turin without a report: the root is pinned, the leaf decodes.
 TEST(SnpVectors, TurinsCertificatesDecode) {
   const fs::path folder = vectors_folder() / "snp" / "turin_vcek_chain_only";
-  if (!fs::is_directory(folder)) GTEST_SKIP() << "test data absent: " << folder;
+  if (!fs::is_directory(folder)) GTEST_SKIP() << absent(folder);
   const std::string leaf_bytes = text_of(folder / "leaf.der"),
                     chain_bytes = text_of(folder / "cert_chain.pem");
   const auto leaf = amd_certificates(as_bytes(leaf_bytes));

@@ -27,6 +27,10 @@ class AttestorCache {
     const auto found = entries_.find(key);
     return found != entries_.end() ? found->second : nullptr;
   }
+  size_t size() const {
+    const std::lock_guard lock(mutex_);
+    return entries_.size();
+  }
   void keep(const crypto::Digest& key, std::shared_ptr<const Attestor> attestor) {
     const std::lock_guard lock(mutex_);
     if (entries_.size() >= kLimit) entries_.clear();
@@ -59,7 +63,7 @@ class TrustedCollateral {
   std::vector<Certificate> pck_chain;    // for quotes that carry none
   std::vector<Window> windows;           // of everything above
   KnownCertificates known;               // of the chains above
-  std::shared_ptr<AttestorCache> attestors = std::make_shared<AttestorCache>();
+  mutable AttestorCache attestors;       // changes nothing that can be observed but time
 };
 
 // The parts of trust_collateral, for who keeps artefacts apart (src/collateral).

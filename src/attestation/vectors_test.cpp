@@ -115,7 +115,7 @@ class Vectors : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(Vectors, GiveExactlyTheirExpectation) {
   const fs::path folder = vectors_folder() / GetParam();
-  if (!fs::is_directory(folder)) GTEST_SKIP() << "test data absent: " << folder;
+  if (!fs::is_directory(folder)) GTEST_SKIP() << absent(folder);
   std::map<std::string, int> counts;
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.is_directory()) check_vector(entry.path(), counts);

@@ -16,6 +16,13 @@ inline std::filesystem::path vectors_folder() {
          "attestation";
 }
 
+// Why a test of outside vectors is skipped.
+inline std::string absent(const std::filesystem::path& folder) {
+  return folder.string() +
+         " is absent: it is of a set of shared vectors that is no part of the repository, " +
+         "found through $CLOISTER_TESTDATA or ../shared/testdata";
+}
+
 inline std::string text_of(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};

@@ -63,16 +63,11 @@ Result<bool> check_revocation(const Chain& chain, const TrustedCollateral& colla
 }
 
 Result<int64_t> check_time(const Chain& chain, const TrustedCollateral& collateral, int64_t now) {
-  int64_t earliest = INT64_MAX;
-  const auto check = [&](const Window& window) -> Result<void> {
-    if (now < window.from) return refused("time: " + window.what + " is not valid yet");
-    if (now > window.to) return refused("time: " + window.what + " has expired");
-    earliest = std::min(earliest, window.to);
-    return {};
-  };
-  for (const Window& window : collateral.windows) TRY(check(window));
-  for (const Certificate& certificate : chain.certificates) TRY(check(certificate.window()));
-  return earliest;
+  const int64_t collateral_end = TRY(check_windows(collateral.windows, now));
+  std::vector<Window> own;
+  for (const Certificate& certificate : chain.certificates) own.push_back(certificate.window());
+  const int64_t chain_end = TRY(check_windows(own, now));
+  return std::min(collateral_end, chain_end);
 }
 
 Result<void> check_cross(const Quote& quote, const Attestor& platform, const TrustedCollateral& collateral,
@@ -303,7 +298,7 @@ Result<Verdict> verify_quote(ByteView bytes, const TrustedCollateral& collateral
                              const VerifyOptions& options) {
   const Quote quote = TRY(parse_quote(bytes));
   const crypto::Digest key = attestor_key(quote);
-  std::shared_ptr<const Attestor> known = collateral.attestors->find(key);
+  std::shared_ptr<const Attestor> known = collateral.attestors.find(key);
   std::shared_ptr<Attestor> fresh;
   if (!known) known = fresh = std::make_shared<Attestor>(TRY(check_platform(quote, collateral)));
   const Attestor& platform = *known;
@@ -314,7 +309,6 @@ Result<Verdict> verify_quote(ByteView bytes, const TrustedCollateral& collateral
   if (fresh) fresh->attestation_key = TRY(check_attestation_key(quote, platform.chain.leaf().key()));
   if (!platform.attestation_key->verify(quote.signed_part, quote.signature))
     return refused("quote signature");
-  if (fresh) collateral.attestors->keep(key, fresh);
   const Outcome qe = TRY(check_qe_identity(quote, collateral.qe_identity));
   Outcome total = TRY(evaluate_all(quote, platform, collateral.tcb_info, qe));
   v.tee = quote.tee;
@@ -334,6 +328,7 @@ Result<Verdict> verify_quote(ByteView bytes, const TrustedCollateral& collateral
   if (expected_report_data && !equal_constant_time(*expected_report_data, v.report_data)) {
     return Error(Code::Denied, "report data: the quote was made for something else");
   }
+  if (fresh) collateral.attestors.keep(key, std::move(fresh));
   return v;
 }
 

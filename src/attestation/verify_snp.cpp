@@ -95,13 +95,7 @@ Result<std::optional<Window>> check_revocation(const SnpEvidence& evidence, cons
 Result<int64_t> check_time(const AmdChain& chain, const std::optional<Window>& crl, int64_t now) {
   std::vector<Window> windows = {chain.leaf.window(), chain.intermediate.window(), chain.root.window()};
   if (crl) windows.push_back(*crl);
-  int64_t earliest = INT64_MAX;
-  for (const Window& window : windows) {
-    if (now < window.from) return refused("time: " + window.what + " is not valid yet");
-    if (now > window.to) return refused("time: " + window.what + " has expired");
-    earliest = std::min(earliest, window.to);
-  }
-  return earliest;
+  return check_windows(windows, now);
 }
 
 // The byte order of TCB numbers. Version 2 reports carry no CPUID: there the certificate decides.

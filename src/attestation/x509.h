@@ -7,12 +7,7 @@
 #include <vector>
 
 #include "attestation/verifier.h"
-
-typedef struct x509_st X509;
-typedef struct X509_crl_st X509_CRL;
-typedef struct evp_pkey_st EVP_PKEY;
-typedef struct X509_name_st X509_NAME;
-typedef struct asn1_string_st ASN1_TIME;
+#include "attestation/x509_decode.h"
 
 namespace cloister::attestation {
 
@@ -22,11 +17,8 @@ inline constexpr std::string_view kProcessorCaName = "Intel SGX PCK Processor CA
 inline constexpr std::string_view kLeafName = "Intel SGX PCK Certificate";
 inline constexpr std::string_view kTcbSigningName = "Intel SGX TCB Signing";
 
-// From when to when something holds, and what it is.
-struct Window {
-  int64_t from = 0, to = 0;  // seconds since 1970, both included
-  std::string what;
-};
+// The earliest end of all; Integrity "time: …" when one of them does not hold at `now`.
+Result<int64_t> check_windows(const std::vector<Window>& windows, int64_t now);
 
 // Public keys decode slowly, so they are decoded once.
 class PublicKey {
@@ -40,7 +32,7 @@ class PublicKey {
  private:
   friend class Certificate;
   PublicKey() = default;
-  std::shared_ptr<EVP_PKEY> key_;
+  std::shared_ptr<EVP_PKEY> key_;  // shared: certificates are copied into chains
   ByteArray<65> point_{};
 };
 
@@ -74,7 +66,6 @@ class KnownCertificates {
  public:
   const Certificate* find(ByteView der) const;
   bool verified(const Certificate& certificate, const PublicKey& issuer_key) const;
-  void add(const Certificate& certificate);
   void add_verified(const Certificate& certificate, const PublicKey& issuer_key);
 
  private:
@@ -82,20 +73,13 @@ class KnownCertificates {
     Certificate certificate;
     std::vector<ByteArray<65>> issuer_keys;
   };
-  Entry* entry(ByteView der);
+  size_t index(ByteView der) const;  // entries_.size(): unknown
   std::vector<Entry> entries_;
 };
 
 // Every CERTIFICATE block, at most 8. NULs at the end and CRLF are tolerated.
 Result<std::vector<Certificate>> certificates_from_pem(std::string_view pem,
                                                        const KnownCertificates* known = nullptr);
-
-// The same on a lower level, for certificates of any kind (amd_x509.h).
-Result<std::vector<Bytes>> certificate_blocks(std::string_view pem);
-std::string x509_common_name(const X509_NAME* name);  // empty when there is none or more than one
-Result<int64_t> x509_seconds(const ASN1_TIME* time);
-// Content of an extension that is there exactly once; NotFound, Malformed.
-Result<Bytes> x509_extension(const X509* certificate, const char* oid);
 
 // leaf, (intermediate,) root: ordered by issuer, signatures and CA bits checked, the root's key is an
 // anchor's.
@@ -109,9 +93,6 @@ struct Chain {
 Result<Chain> build_chain(std::vector<Certificate> certificates, const std::vector<TrustAnchor>& anchors,
                           std::string_view what, const KnownCertificates* known = nullptr);
 
-// A revocation list as DER; it comes as hex digits, PEM or DER. Empty for empty text.
-Result<Bytes> crl_der(std::string_view text);
-
 class Crl {
  public:
   static Result<Crl> from_der(ByteView der);
@@ -122,7 +103,7 @@ class Crl {
 
  private:
   Crl() = default;
-  std::shared_ptr<X509_CRL> crl_;
+  OwnedCrl crl_;
   Window window_;
 };
 

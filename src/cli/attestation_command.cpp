@@ -69,7 +69,7 @@ Result<Input> load(const Arguments& a) {
   if (!a.time.empty()) input.now = TRY(attestation::parse_rfc3339(a.time));
   if (!a.report_data.empty()) input.report_data = TRY(array_from_hex<64>(a.report_data));
   input.options.minimum_tcb_evaluation_number = a.minimum_evaluation_number;
-  // AMD's lists only ever name an ASK, so an SNP report without one is verified and the verdict says so.
+  // --crl is optional: AMD's lists only ever name an ASK. The verdict says when none was given.
   input.options.accept_missing_crls = a.accept_missing_crls || !a.snp_report.empty();
   return input;
 }
@@ -103,6 +103,7 @@ int run_verify(const Arguments& a) {
   nlohmann::ordered_json out;
   if (verdict->ok()) {
     out = verdict_json(**verdict);
+    if (!a.snp_report.empty()) out["crl"] = a.crl.empty() ? "not given" : "checked";
     if (!(*verdict)->revocation_checked) std::fputs("cloister: no revocation list was checked\n", stderr);
   } else {
     out["status"] = "reject";
@@ -145,6 +146,7 @@ void add_verify(CLI::App& group, Action& action) {
       "  cloister attestation verify --quote quote.bin --collateral collateral.json --json\n"
       "  cloister attestation verify --snp-report report.bin --leaf vcek.der --chain cert_chain.pem --crl "
       "crl\n"
+      "Give --crl: without it nobody asks whether AMD revoked the ASK.\n"
       "The verdict is about cryptography and TCB status; whether it is good enough is the session's policy.\n"
       "Exit codes: 0 verified, 4 refused, 2 unusable input.");
   const auto a = std::make_shared<Arguments>();
@@ -153,7 +155,10 @@ void add_verify(CLI::App& group, Action& action) {
   sub->add_option("--snp-report", a->snp_report, "SEV-SNP attestation report v2 to v5");
   sub->add_option("--leaf", a->leaf, "VCEK or VLEK certificate for --snp-report");
   sub->add_option("--chain", a->chain, "ASK or ASVK, and ARK for --snp-report (PEM)");
-  sub->add_option("--crl", a->crl, "Revocation list of the ARK for --snp-report");
+  sub->add_option(
+      "--crl", a->crl,
+      "Revocation list of the ARK for --snp-report; without it a revoked ASK is accepted, and the verdict "
+      "says `crl: not given`");
   sub->add_option("--time", a->time, "Verify as of this time, 2025-07-04T10:28:44Z (default: now)");
   sub->add_option("--root", a->root, "Trust this root certificate in place of Intel's or AMD's");
   sub->add_option("--report-data", a->report_data, "Refuse other report data than this (128 hex digits)");

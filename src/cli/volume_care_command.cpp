@@ -98,8 +98,9 @@ Unused unused_objects(const fs::path& folder, const std::vector<std::string>& us
 // The writer's lock keeps others from changing the volume meanwhile; without write permission nobody else of
 // ours can.
 Result<OpenedVolume> open_quiet(const VolumeArguments& a) {
-  Result<OpenedVolume> opened = open_volume(a, false);
-  if (!opened.ok() && opened.error().code() == Code::Denied) return open_volume(a, true);
+  const volume::Key key = TRY(load_key(a));
+  Result<OpenedVolume> opened = open_volume(a, key, false);
+  if (!opened.ok() && opened.error().code() == Code::Denied) return open_volume(a, key, true);
   return opened;
 }
 

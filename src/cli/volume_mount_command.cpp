@@ -34,7 +34,8 @@ Result<void> make_absolute(MountArguments& a) {
     if (problem) return Error(Code::NotFound, "the working folder is gone");
     if (path->size() > 1 && path->back() == '/') path->pop_back();
   }
-  if (!fs::is_directory(a.mountpoint)) {
+  std::error_code unreadable;
+  if (!fs::is_directory(a.mountpoint, unreadable)) {
     return Error(Code::NotFound, "no folder to mount on: " + a.mountpoint, "make it with mkdir");
   }
   for (const std::string& path : {a.volume.tag_file, a.volume.volume}) {

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 
 #include "base/files.h"
@@ -41,6 +42,12 @@ Result<volume::Tag> parse_tag(std::string_view text) {
   return *tag;
 }
 
+// What cannot be looked at may: reading it says why.
+bool may_exist(const fs::path& path) {
+  std::error_code error;
+  return fs::status(path, error).type() != fs::file_type::not_found;
+}
+
 }  // namespace
 
 volume::Timestamp now() {
@@ -57,22 +64,26 @@ Result<volume::Key> load_key(const VolumeArguments& a) {
     return Error(Code::InvalidArgument, "the session holds no key of volume " + named.name,
                  "the service that runs the session made it; only attested programs get it");
   }
-  const char* text = std::getenv(kKeyVariable);
+  char* text = std::getenv(kKeyVariable);
   if (text == nullptr) {
     return Error(Code::InvalidArgument, "no volume key",
                  "give --key-file FILE or --session FILE, or set CLOISTER_VOLUME_KEY");
   }
-  return parse_volume_key(text);
+  Result<volume::Key> key = parse_volume_key(text);
+  // Programs that are started later, and /proc, must not show it.
+  wipe(text, std::strlen(text));
+  ::unsetenv(kKeyVariable);
+  return key;
 }
 
 Result<volume::Key> load_or_make_key(const VolumeArguments& a) {
-  if (a.key_file.empty() || fs::exists(a.key_file)) return load_key(a);
+  if (a.key_file.empty() || may_exist(a.key_file)) return load_key(a);
   return make_volume_key(a.key_file);
 }
 
 Result<volume::Tag> wanted_tag(const VolumeArguments& a) {
   if (!a.tag.empty()) return parse_tag(a.tag);
-  if (!a.tag_file.empty() && fs::exists(a.tag_file)) {
+  if (!a.tag_file.empty() && may_exist(a.tag_file)) {
     const Bytes text = TRY(read_file(a.tag_file, 256));
     return parse_tag(as_text(text));
   }
@@ -85,6 +96,10 @@ Result<volume::Tag> wanted_tag(const VolumeArguments& a) {
 
 Result<OpenedVolume> open_volume(const VolumeArguments& a, bool read_only) {
   const volume::Key key = TRY(load_key(a));
+  return open_volume(a, key, read_only);
+}
+
+Result<OpenedVolume> open_volume(const VolumeArguments& a, const volume::Key& key, bool read_only) {
   OpenedVolume out;
   out.storage = TRY(volume::open_posix_storage(a.volume));
   volume::OpenOptions options;

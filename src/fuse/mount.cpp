@@ -39,21 +39,23 @@ void raise_read_ahead(const std::filesystem::path& mountpoint) {
 }
 
 // Writes back what the kernel holds, then takes the mount out of the tree. The session ends when the last
-// open file is closed.
-void detach(const std::filesystem::path& mountpoint) {
+// open file is closed. False: it is still there.
+bool detach(const std::filesystem::path& mountpoint) {
   const int fd = ::open(mountpoint.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd >= 0) {
     ::syncfs(fd);
     ::close(fd);
   }
-  if (::umount2(mountpoint.c_str(), MNT_DETACH) == 0) return;
+  if (::umount2(mountpoint.c_str(), MNT_DETACH) == 0) return true;
   std::string path = mountpoint.native();
   char program[] = "fusermount3";
   char unmount[] = "-uz";
   char end[] = "--";
   char* argv[] = {program, unmount, end, path.data(), nullptr};
   pid_t child = 0;
-  if (::posix_spawnp(&child, program, nullptr, nullptr, argv, environ) == 0) ::waitpid(child, nullptr, 0);
+  int status = 0;
+  return ::posix_spawnp(&child, program, nullptr, nullptr, argv, environ) == 0 &&
+         ::waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 // Beside the thread that serves: waits for signals, for the end, and for the next commit to be due.
@@ -61,6 +63,7 @@ void attend(FileSystem& files, const MountOptions& options, int signals, int end
   raise_read_ahead(options.mountpoint);
   pollfd waits[] = {{signals, POLLIN, 0}, {end, POLLIN, 0}};
   const int pause_ms = options.commit_every == 0 ? -1 : static_cast<int>(options.commit_every) * 1000;
+  bool detached = false;
   while (true) {
     const int ready = ::poll(waits, 2, pause_ms);
     if (ready < 0 && errno != EINTR) return;
@@ -70,11 +73,30 @@ void attend(FileSystem& files, const MountOptions& options, int signals, int end
     } else if ((waits[0].revents & POLLIN) != 0) {
       signalfd_siginfo info{};
       if (::read(signals, &info, sizeof(info)) != sizeof(info)) return;
-      detach(options.mountpoint);
+      // Once only: what is mounted there afterwards is somebody else's.
+      detached = detached || detach(options.mountpoint);
       (void)files.commit();
     }
   }
 }
+
+// Blocks the signals that unmount, from before there is a mount that one of them could leave behind. Threads
+// inherit it.
+class EndingSignals {
+ public:
+  EndingSignals() {
+    sigemptyset(&set_);
+    for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set_, number);
+    pthread_sigmask(SIG_BLOCK, &set_, &before_);
+  }
+  ~EndingSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  EndingSignals(const EndingSignals&) = delete;
+  EndingSignals& operator=(const EndingSignals&) = delete;
+  const sigset_t& set() const { return set_; }
+
+ private:
+  sigset_t set_, before_;
+};
 
 struct SessionEnd {
   void operator()(fuse_session* session) const { fuse_session_destroy(session); }
@@ -116,16 +138,11 @@ int run_session(fuse_session* session) {
 
 Result<void> serve(volume::Volume& volume, const MountOptions& options) {
   FileSystem files(volume, options.publish, options.log);
-  Mounted mounted{files, options.volume_folder, 0, true};
+  Mounted mounted{files, options.volume_folder};
+  const EndingSignals ending;
   Session session = TRY(open_session(options, mounted));
-
-  sigset_t wanted;
-  sigemptyset(&wanted);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&wanted, number);
-  sigset_t before;
-  pthread_sigmask(SIG_BLOCK, &wanted, &before);  // inherited by the threads that follow
   ::signal(SIGPIPE, SIG_IGN);
-  const Descriptor signals(::signalfd(-1, &wanted, SFD_CLOEXEC));
+  const Descriptor signals(::signalfd(-1, &ending.set(), SFD_CLOEXEC));
   const Descriptor end(::eventfd(0, EFD_CLOEXEC));
   std::thread attendant([&] { attend(files, options, signals.get(), end.get()); });
   if (options.ready) options.ready();
@@ -134,7 +151,6 @@ Result<void> serve(volume::Volume& volume, const MountOptions& options) {
   (void)!::write(end.get(), &one, sizeof(one));
   attendant.join();
   fuse_session_unmount(session.get());
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   TRY(files.finish());
   if (result < 0) return Error(Code::Unavailable, std::string("the mount ended: ") + std::strerror(-result));
   return {};

@@ -1,6 +1,6 @@
 // File system calls as the kernel sends them, each a few lines over volume::Volume.
 //
-// open, create and flush are answered with "not implemented", which the kernel takes as "never ask again":
+// open, create and flush are answered with ENOSYS, which the kernel takes as "never ask again":
 // opening and closing then cost nothing (FileSystem says why nobody needs to know). Data that the kernel has
 // not written back yet exists only there, so lseek for data and holes is left to it as well: asked here, it
 // would be told of holes where it holds data.
@@ -260,13 +260,11 @@ void op_rename(fuse_req_t request, fuse_ino_t from, const char* from_name, fuse_
 void op_open(fuse_req_t request, fuse_ino_t, fuse_file_info*) { fuse_reply_err(request, ENOSYS); }
 
 void op_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, fuse_file_info*) {
-  thread_local std::unique_ptr<uint8_t[]> buffer;
-  if (buffer == nullptr) buffer.reset(new uint8_t[kMaxTransfer]);
-  const MutableByteView out(buffer.get(), std::min<size_t>(size, kMaxTransfer));
+  const MutableByteView out(mounted(request).read_buffer.get(), std::min<size_t>(size, kMaxTransfer));
   const auto count = files(request).run(
       [&](Volume& volume) { return volume.read(inode, static_cast<uint64_t>(offset), out); });
   if (!count.ok()) return fail(request, count.error());
-  fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.get()), *count);
+  fuse_reply_buf(request, reinterpret_cast<const char*>(out.data()), *count);
 }
 
 void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t size, off_t offset,

@@ -4,21 +4,23 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
-#include <atomic>
 #include <filesystem>
+#include <memory>
 
 #include "fuse/filesystem.h"
 
 namespace cloister::fuse {
 
+inline constexpr unsigned kMaxTransfer = 1u << 20;  // bytes of one read or write: the kernel's own limit
+
+// Used by the one thread that serves.
 struct Mounted {
   FileSystem& files;
   std::filesystem::path volume_folder;
   uint64_t init_request = 0;  // negotiation.cpp
-  std::atomic<bool> negotiating = true;
+  bool negotiating = true;
+  std::unique_ptr<uint8_t[]> read_buffer = std::make_unique<uint8_t[]>(kMaxTransfer);
 };
-
-inline constexpr unsigned kMaxTransfer = 1u << 20;  // bytes of one read or write: the kernel's own limit
 
 const fuse_lowlevel_ops& operations();
 

@@ -1,8 +1,11 @@
 #include "sgx/builder.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "base/files.h"
@@ -46,16 +49,24 @@ Result<void> add_defaults(RootPlan& plan) {
   return {};
 }
 
+Result<fs::path> absolute_path(const fs::path& path) {
+  std::error_code error;
+  const fs::path out = fs::absolute(path, error);
+  if (error) return Error(Code::Unavailable, "cannot find " + path.string() + ": " + error.message());
+  return out.lexically_normal();
+}
+
 Result<RootPlan> plan_root(const BuildOptions& options, std::string& entry) {
   RootPlan plan;
   if (!options.root.empty()) {
-    if (!fs::is_directory(options.root))
+    std::error_code error;
+    if (!fs::is_directory(options.root, error))
       return Error(Code::NotFound, "--root " + options.root.string() + " is not a folder");
     TRY(plan.add_tree("/", options.root));
   }
   for (const BuildOptions::Item& copy : options.copies) {
-    const std::string inside =
-        copy.inside.empty() ? fs::absolute(copy.host).lexically_normal().string() : copy.inside;
+    std::string inside = copy.inside;
+    if (inside.empty()) inside = TRY(absolute_path(copy.host));
     const std::string path = TRY(image_path(inside));
     TRY(plan.add_tree(path, copy.host));
   }
@@ -82,7 +93,8 @@ Result<RootPlan> plan_root(const BuildOptions& options, std::string& entry) {
 class Workshop {
  public:
   static Result<Workshop> make(const fs::path& out) {
-    std::string name = fs::absolute(out).lexically_normal().string() + ".new-XXXXXX";
+    const fs::path target = TRY(absolute_path(out));
+    std::string name = (target.has_filename() ? target : target.parent_path()).string() + ".new-XXXXXX";
     if (::mkdtemp(name.data()) == nullptr)
       return Error(Code::Unavailable,
                    "cannot make a folder beside " + out.string() + ": " + std::strerror(errno));
@@ -126,29 +138,60 @@ void open_to_readers(const fs::path& folder) {
   }
 }
 
+Error cannot_write(const fs::path& out, int number) {
+  return Error(Code::Unavailable, "cannot write " + out.string() + ": " + std::strerror(number));
+}
+
+// For file systems that cannot exchange: for a moment there is no image. What was there comes back on
+// failure.
+Result<void> replace_in_steps(const fs::path& fresh, const fs::path& out) {
+  const fs::path old = fresh.string() + ".old";
+  if (::rename(out.c_str(), old.c_str()) != 0) return cannot_write(out, errno);
+  if (::rename(fresh.c_str(), out.c_str()) != 0) {
+    const int number = errno;
+    (void)::rename(old.c_str(), out.c_str());
+    return cannot_write(out, number);
+  }
+  std::error_code ignored;
+  fs::remove_all(old, ignored);
+  return {};
+}
+
+// Whoever opens `out` finds the image before or the new one, whole.
 Result<void> publish(Workshop& workshop, const fs::path& out) {
-  std::error_code error;
   open_to_readers(workshop.path());
   if (::chmod(workshop.path().c_str(), 0755) != 0)
     return Error(Code::Unavailable, "cannot open " + workshop.path().string() + " to readers");
-  const fs::path old = workshop.path().string() + ".old";
-  const bool replaces = fs::exists(out, error);
-  if (replaces) fs::rename(out, old, error);
-  if (!error) fs::rename(workshop.path(), out, error);
-  if (error) return Error(Code::Unavailable, "cannot write " + out.string() + ": " + error.message());
+  const char* fresh = workshop.path().c_str();
+  // What was there is then the workshop, which removes itself.
+  if (::renameat2(AT_FDCWD, fresh, AT_FDCWD, out.c_str(), RENAME_EXCHANGE) == 0) return {};
+  if (errno == ENOENT) {
+    if (::rename(fresh, out.c_str()) != 0) return cannot_write(out, errno);
+  } else if (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP) {
+    TRY(replace_in_steps(workshop.path(), out));
+  } else {
+    return cannot_write(out, errno);
+  }
   workshop.keep();
-  if (replaces) fs::remove_all(old, error);
   return {};
+}
+
+// That nothing is there, or an image: what is in its place is removed.
+Result<void> check_replaceable(const fs::path& out) {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(out, error);
+  if (status.type() == fs::file_type::not_found) return {};
+  if (error) return cannot_write(out, error.value());
+  const auto manifest = read_file(ImageFiles{out}.manifest(), kMaxPart);
+  if (manifest.ok() && decode_manifest(*manifest).ok()) return {};
+  return Error(Code::InvalidArgument, out.string() + " exists and is no enclave image",
+               "choose another name with -o, or remove it");
 }
 
 }  // namespace
 
 Result<BuildReport> build_image(const BuildOptions& options, const fs::path& out) {
-  std::error_code error;
-  if (fs::exists(out, error) && !fs::exists(ImageFiles{out}.manifest(), error)) {
-    return Error(Code::InvalidArgument, out.string() + " exists and is no enclave image",
-                 "choose another name with -o, or remove it");
-  }
+  TRY(check_replaceable(out));
   BuildReport report;
   std::string entry;
   const RootPlan root = TRY(plan_root(options, entry));
@@ -171,7 +214,6 @@ Result<BuildReport> build_image(const BuildOptions& options, const fs::path& out
   TRY(write_signature(options, plan, files, report));
   TRY(publish(workshop, out));
   report.manifest = manifest;
-  report.files = root.nodes().size();
   return report;
 }
 

@@ -29,11 +29,10 @@ struct BuildOptions {
 struct BuildReport {
   Measurement mrenclave{}, mrsigner{};
   Manifest manifest;
-  uint64_t files = 0;
 };
 
-// Writes `out` as a whole or not at all; an image that is there is replaced, anything else is not
-// (InvalidArgument). Errors of what goes in name it.
+// Writes `out` as a whole or not at all; an image that is there (its manifest decodes) is replaced, anything
+// else is not (InvalidArgument). Errors of what goes in name it.
 Result<BuildReport> build_image(const BuildOptions& options, const std::filesystem::path& out);
 
 }  // namespace cloister::sgx

@@ -100,13 +100,13 @@ Result<CodeRange> read_fde(ByteReader in, const UnwindFormat& format, uint64_t a
   return CodeRange{begin, begin + size};
 }
 
-void add_regions(const ElfFile& file, CodeMap& map) {
+void add_regions(const ElfFile& file, const std::vector<ElfSection>& sections, CodeMap& map) {
   constexpr uint32_t kExecutable = 1;
   const auto add = [&](uint64_t address, uint64_t offset, uint64_t size) {
     if (size != 0) map.regions.push_back({address, offset, file.bytes.subspan(offset, size)});
   };
   // Sections are narrower than segments, which may hold headers and constants, too.
-  for (const ElfSection& section : file.sections()) {
+  for (const ElfSection& section : sections) {
     if (section.type != SHT_PROGBITS || (section.flags & SHF_EXECINSTR) == 0) continue;
     for (const ElfSegment& segment : file.segments) {
       const bool inside = segment.type == PT_LOAD && (segment.flags & kExecutable) != 0 &&
@@ -167,13 +167,15 @@ std::vector<CodeRange> read_unwind_table(ByteView section, uint64_t address) {
 
 CodeMap map_code(const ElfFile& file) {
   CodeMap map;
-  add_regions(file, map);
+  const std::vector<ElfSection> sections = file.sections();
+  add_regions(file, sections, map);
   if (map.regions.empty()) return map;
-  for (const ElfSection& section : file.sections()) {
+  for (const ElfSection& section : sections) {
     if (section.name != ".eh_frame" || section.type == SHT_NOBITS) continue;
     map.functions = read_unwind_table(file.bytes.subspan(section.offset, section.size), section.address);
   }
-  for (const ElfSymbol& symbol : file.symbols()) {
+  map.symbols = file.symbols(sections);
+  for (const ElfSymbol& symbol : map.symbols) {
     if (!in_code(map, symbol.address)) continue;
     map.starts.push_back(symbol.address);
     if (symbol.size != 0 && symbol.address + symbol.size > symbol.address) {

@@ -196,15 +196,15 @@ std::vector<ElfSection> ElfFile::sections() const {
   return out;
 }
 
-std::vector<ElfSymbol> ElfFile::symbols() const {
+std::vector<ElfSymbol> ElfFile::symbols(const std::vector<ElfSection>& all) const {
   std::vector<ElfSymbol> out;
-  const std::vector<ElfSection> all = sections();
   for (size_t i = 0; i < all.size(); ++i) {
     if (all[i].type != SHT_SYMTAB && all[i].type != SHT_DYNSYM) continue;
     const std::string_view wanted = all[i].type == SHT_SYMTAB ? ".strtab" : ".dynstr";
     ByteView strings;
     for (const ElfSection& section : all) {
-      if (section.name == wanted) strings = bytes.subspan(section.offset, section.size);
+      if (section.name == wanted && section.type == SHT_STRTAB)
+        strings = bytes.subspan(section.offset, section.size);
     }
     for (uint64_t at = 0; at + sizeof(Elf64_Sym) <= all[i].size && out.size() < kMaxSymbols;
          at += sizeof(Elf64_Sym)) {

@@ -41,7 +41,8 @@ struct ElfFile {
   // Bytes of the file at a virtual address; Malformed when no segment's file part holds all of them.
   Result<ByteView> at_address(uint64_t address, uint64_t size) const;
   std::vector<ElfSection> sections() const;  // empty when stripped of headers or malformed
-  std::vector<ElfSymbol> symbols() const;    // .symtab and .dynsym functions and marks
+  // .symtab and .dynsym functions and marks; `all` are the file's sections().
+  std::vector<ElfSymbol> symbols(const std::vector<ElfSection>& all) const;
 };
 
 bool is_elf(ByteView bytes);

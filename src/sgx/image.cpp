@@ -182,7 +182,8 @@ Measurement measure(const ImagePlan& plan, const Measurer::Sink& sink) {
 namespace {
 
 Result<ImagePlan> plan_folder(const ImageFiles& files) {
-  if (!std::filesystem::is_directory(files.folder)) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(files.folder, error)) {
     return Error(Code::NotFound, "no enclave image at " + files.folder.string(),
                  "make one with: cloister build");
   }

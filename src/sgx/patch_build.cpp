@@ -62,8 +62,7 @@ Result<void> write_table(volume::Volume& root, const PatchTable& table, volume::
 
 }  // namespace
 
-Result<PatchTotals> add_patch_table(volume::Volume& root, volume::Timestamp now) {
-  PatchTotals totals;
+Result<void> add_patch_table(volume::Volume& root, volume::Timestamp now) {
   PatchTable table;
   for (const volume::InodeId inode : TRY(regular_files(root))) {
     const volume::Attributes attributes = TRY(root.attributes(inode));
@@ -72,14 +71,10 @@ Result<PatchTotals> add_patch_table(volume::Volume& root, volume::Timestamp now)
     const auto elf = parse_elf(bytes, "file");
     if (!elf.ok()) continue;  // for another machine, an object file, or nothing that could be started
     PatchScan scan = scan_for_patches(*elf);
-    totals.sites += scan.sites;
     if (scan.rows.empty()) continue;
-    ++totals.files;
-    totals.rows += scan.rows.size();
     table.files.push_back({inode, std::move(scan.rows)});
   }
-  TRY(write_table(root, table, now));
-  return totals;
+  return write_table(root, table, now);
 }
 
 }  // namespace cloister::sgx

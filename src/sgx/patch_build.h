@@ -8,13 +8,7 @@
 
 namespace cloister::sgx {
 
-struct PatchTotals {
-  size_t files = 0;  // with at least one row
-  size_t sites = 0;  // `syscall` instructions
-  size_t rows = 0;   // of them in the table
-};
-
 // Errors: those of the volume; InvalidArgument when the volume has a file in the table's place already.
-Result<PatchTotals> add_patch_table(volume::Volume& root, volume::Timestamp now);
+Result<void> add_patch_table(volume::Volume& root, volume::Timestamp now);
 
 }  // namespace cloister::sgx

@@ -2,11 +2,11 @@
 //
 // Where does the instruction in front begin? A linear disassembly of each executable section, set right at
 // every known function start (code_map.h), says so. A site is believed when no unknown byte sequence lies
-// between it and such a start, when no direct jump of the file leads into the displaced instruction, and when
-// disassemblies begun at 64 arbitrary bytes in front of it end up in the same place (x86 code synchronises by
-// itself within a few instructions, so data or a wrong start shows as disagreement). Outside of every
-// function that an unwind table or a symbol's size describes (musl has neither), also no direct jump may lead
-// into the middle of any instruction since the last known start.
+// between it and such a start, when no direct jump of the same section leads into the displaced instruction,
+// and when disassemblies begun at 64 arbitrary bytes in front of it end up in the same place (x86 code
+// synchronises by itself within a few instructions, so data or a wrong start shows as disagreement). Outside
+// of every function that an unwind table or a symbol's size describes (musl has neither), also no direct jump
+// of the section may lead into the middle of any instruction since the last known start.
 //
 // Does it mean the same elsewhere? It runs in a trampoline with every register and flag as at its own place,
 // and the stack pointer, too: a trampoline pushes nothing, so the red zone stays. Only afterwards rcx gets
@@ -219,11 +219,10 @@ bool certain(const Decoder& decoder, const CodeMap& map, const Sweep& sweep, con
 }
 
 // The addresses that the C library compares with the interrupted one.
-std::vector<CodeRange> cancellation_ranges(const ElfFile& file) {
+std::vector<CodeRange> cancellation_ranges(const std::vector<ElfSymbol>& symbols) {
   constexpr std::string_view kLabels[][2] = {{"__cp_begin", "__cp_end"},
                                              {"__syscall_cancel_arch_start", "__syscall_cancel_arch_end"}};
   std::vector<CodeRange> out;
-  const std::vector<ElfSymbol> symbols = file.symbols();
   for (const auto& pair : kLabels) {
     CodeRange range{0, 0};
     for (const ElfSymbol& symbol : symbols) {
@@ -257,7 +256,7 @@ bool address_matters(const Sweep& sweep, const Site& site, const std::vector<Cod
 PatchScan scan_for_patches(const ElfFile& file) {
   PatchScan out;
   const CodeMap map = map_code(file);
-  const std::vector<CodeRange> cancellation = cancellation_ranges(file);
+  const std::vector<CodeRange> cancellation = cancellation_ranges(map.symbols);
   const Decoder decoder;
   for (const CodeRegion& region : map.regions) {
     constexpr uint8_t kCode[] = {0x0f, 0x05};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -82,8 +83,8 @@ class Closure {
     const ElfFile elf = TRY(parse_elf(bytes, host.string()));
     if (elf.type != 2 && elf.type != 3) return Error(Code::Malformed, host.string() + ": not a program");
     if (!elf.interpreter.empty()) TRY(interpreter(elf, host));
-    const fs::path real = fs::weakly_canonical(host);
-    TRY(libraries(elf, {real.parent_path(), fs::path(path).parent_path().string()}, host, {}));
+    const fs::path folder = TRY(real_folder(host));
+    TRY(libraries(elf, {folder, fs::path(path).parent_path().string()}, host, {}));
     return path;
   }
 
@@ -185,20 +186,26 @@ class Closure {
                        const fs::path& wanted_by) {
     if (!seen_.insert(name).second) return {};
     if (name.find('/') != std::string::npos) {
-      return follow(name, name, {fs::path(name).parent_path(), ""}, run_path);
+      const Bytes bytes = TRY(read_file(name, kMaxProgram));
+      return follow(bytes, name, name, {fs::path(name).parent_path(), ""}, run_path);
     }
     for (const SearchFolder& folder : run_path) {
-      if (!usable(folder.host / name)) continue;
+      const std::optional<Bytes> bytes = read_library(folder.host / name);
+      if (!bytes) continue;
       const std::string inside = TRY(image_path(folder.inside + "/" + name));
-      return follow(folder.host / name, inside, folder, run_path);
+      return follow(*bytes, folder.host / name, inside, folder, run_path);
     }
     for (const std::string& folder : folders_) {
       const std::string path = std::string(folder).append("/").append(name);
       if (const RootNode* given = plan_.find(path); given != nullptr) {
-        return given->source.empty() ? Result<void>() : follow(given->source, path, {}, run_path);
+        if (given->source.empty()) return {};
+        const fs::path source = given->source;
+        const Bytes given_bytes = TRY(read_file(source, kMaxProgram));
+        return follow(given_bytes, source, path, {}, run_path);
       }
-      if (!usable(path)) continue;
-      TRY(follow(path, path, {folder, folder}, run_path));
+      const std::optional<Bytes> bytes = read_library(path);
+      if (!bytes) continue;
+      TRY(follow(*bytes, path, path, {folder, folder}, run_path));
       return reachable(folder, name);
     }
     return Error(Code::NotFound, wanted_by.string() + ": needs " + name + ", which is not on this machine",
@@ -212,13 +219,23 @@ class Closure {
     return plan_.add_link("/usr/lib/x86_64-linux-gnu/" + name, folder + "/" + name);
   }
 
-  static bool usable(const fs::path& path) {
-    const auto bytes = read_file(path, kMaxProgram);
-    return bytes.ok() && is_elf(bytes.value()) && parse_elf(bytes.value(), path.string()).ok();
+  // Nothing when it is none that a loader would take: it goes on searching then.
+  static std::optional<Bytes> read_library(const fs::path& path) {
+    Result<Bytes> bytes = read_file(path, kMaxProgram);
+    if (!bytes.ok() || !is_elf(*bytes) || !parse_elf(*bytes, path.string()).ok()) return std::nullopt;
+    return std::move(bytes).value();
   }
 
-  Result<void> follow(const fs::path& host, const std::string& inside, const SearchFolder& folder,
-                      const std::vector<SearchFolder>& run_path) {
+  // The folder of a file behind its symbolic links: what $ORIGIN means.
+  static Result<fs::path> real_folder(const fs::path& host) {
+    std::error_code error;
+    const fs::path real = fs::weakly_canonical(host, error);
+    if (error) return Error(Code::Unavailable, "cannot find " + host.string() + ": " + error.message());
+    return real.parent_path();
+  }
+
+  Result<void> follow(ByteView bytes, const fs::path& host, const std::string& inside,
+                      const SearchFolder& folder, const std::vector<SearchFolder>& run_path) {
     if (plan_.find(inside) == nullptr) {
       if (host.string() == inside) {
         (void)TRY(plan_.add_host_path(inside));
@@ -226,11 +243,10 @@ class Closure {
         TRY(plan_.add_file(inside, host));
       }
     }
-    const Bytes bytes = TRY(read_file(host, kMaxProgram));
     const ElfFile elf = TRY(parse_elf(bytes, host.string()));
+    const fs::path real = TRY(real_folder(host));
     const SearchFolder origin{
-        fs::weakly_canonical(host).parent_path(),
-        folder.inside.empty() ? fs::path(inside).parent_path().string() : folder.inside};
+        real, folder.inside.empty() ? fs::path(inside).parent_path().string() : folder.inside};
     return libraries(elf, origin, host, run_path);
   }
 

@@ -191,8 +191,11 @@ Result<void> RootPlan::add_file(const std::string& path, const fs::path& source)
   struct stat status {};
   if (::stat(source.c_str(), &status) != 0) return host_error("cannot find", source, errno);
   if (!S_ISREG(status.st_mode)) return Error(Code::InvalidArgument, source.string() + " is not a file");
+  std::error_code error;
+  const fs::path absolute = fs::absolute(source, error);
+  if (error) return host_error("cannot find", source, error.value());
   const auto permissions = static_cast<uint16_t>(status.st_mode & 0777);
-  return add(path, {FileType::Regular, permissions, fs::absolute(source), {}, false});
+  return add(path, {FileType::Regular, permissions, absolute, {}, false});
 }
 
 Result<void> RootPlan::add_content(const std::string& path, std::string content, uint16_t permissions) {
@@ -236,7 +239,7 @@ Result<std::string> RootPlan::add_host_path(const std::string& path) {
     const std::string step = walk.next();
     std::error_code error;
     const fs::file_status kind = fs::symlink_status(step, error);
-    if (error || !fs::exists(kind)) return host_error("cannot find", step, ENOENT);
+    if (error || !fs::exists(kind)) return host_error("cannot find", step, error ? error.value() : ENOENT);
     if (!fs::is_symlink(kind)) {
       walk.enter(step);
       continue;

@@ -16,8 +16,10 @@ std::filesystem::path testdata() {
   return std::filesystem::path(given != nullptr ? given : CLOISTER_SOURCE_DIR "/../shared/testdata") / "sgx";
 }
 
-#define NEED(path) \
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "test data absent: " << (path).string()
+#define NEED(path)                                                                                      \
+  if (!std::filesystem::exists(path))                                                                   \
+  GTEST_SKIP() << (path).string() << " is absent: it is of a set of shared vectors that is no part of " \
+               << "the repository, found through $CLOISTER_TESTDATA or ../shared/testdata"
 
 Bytes load(const std::filesystem::path& path) { return read_file(path, 1 << 20).value(); }
 

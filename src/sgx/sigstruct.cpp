@@ -86,12 +86,6 @@ Result<Owned<EVP_PKEY>> public_key(const SigStruct& s) {
   return Owned<EVP_PKEY>(key);
 }
 
-EVP_PKEY* pkey(const std::shared_ptr<void>& key) { return static_cast<EVP_PKEY*>(key.get()); }
-
-std::shared_ptr<void> shared(EVP_PKEY* key) {
-  return {key, [](void* p) { EVP_PKEY_free(static_cast<EVP_PKEY*>(p)); }};
-}
-
 Result<void> check_key(EVP_PKEY* key) {
   BIGNUM* exponent_raw = nullptr;
   const bool is_rsa = EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) == kKeyBits &&
@@ -106,6 +100,8 @@ Result<void> check_key(EVP_PKEY* key) {
 
 }  // namespace
 
+void SigningKey::End::operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
+
 Result<SigningKey> SigningKey::generate() {
   const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr));
   const Bn exponent(BN_new());
@@ -117,21 +113,21 @@ Result<SigningKey> SigningKey::generate() {
       EVP_PKEY_keygen(context.get(), &key) != 1) {
     return internal("cannot generate a key");
   }
-  return SigningKey(shared(key));
+  return SigningKey(Key(key));
 }
 
 Result<SigningKey> SigningKey::from_pem(const SecretBytes& pem) {
   const Owned<BIO> bio(BIO_new_mem_buf(pem.expose().data(), static_cast<int>(pem.expose().size())));
   EVP_PKEY* key = bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr) : nullptr;
   if (key == nullptr) return Error(Code::Malformed, "the signing key is not a PEM private key");
-  const std::shared_ptr<void> owned = shared(key);
+  Key owned(key);
   TRY(check_key(key));
-  return SigningKey(owned);
+  return SigningKey(std::move(owned));
 }
 
 Result<SecretBytes> SigningKey::to_pem() const {
   const Owned<BIO> bio(BIO_new(BIO_s_secmem()));
-  if (!bio || PEM_write_bio_PrivateKey(bio.get(), pkey(key_), nullptr, nullptr, 0, nullptr, nullptr) != 1) {
+  if (!bio || PEM_write_bio_PrivateKey(bio.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1) {
     return internal("cannot write the key");
   }
   char* data = nullptr;
@@ -140,13 +136,15 @@ Result<SecretBytes> SigningKey::to_pem() const {
 }
 
 Result<SigningKey> SigningKey::load_or_create(const std::filesystem::path& file) {
-  if (std::filesystem::exists(file)) {
+  std::error_code error;
+  // What cannot be looked at is read, which says why; only what is certainly absent is made.
+  if (std::filesystem::status(file, error).type() != std::filesystem::file_type::not_found) {
     const SecretBytes pem = TRY(read_secret_file(file, 64 << 10));
     return from_pem(pem);
   }
   SigningKey key = TRY(generate());
   const SecretBytes pem = TRY(key.to_pem());
-  if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path());
+  if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), error);
   TRY(write_private_file(file, pem.expose()));
   return key;
 }
@@ -165,7 +163,7 @@ Result<SigStruct> SigningKey::sign(const SigningParameters& p) const {
   s.isv_prod_id = p.isv_prod_id;
   s.isv_svn = p.isv_svn;
   BIGNUM* modulus_raw = nullptr;
-  if (EVP_PKEY_get_bn_param(pkey(key_), OSSL_PKEY_PARAM_RSA_N, &modulus_raw) != 1)
+  if (EVP_PKEY_get_bn_param(key_.get(), OSSL_PKEY_PARAM_RSA_N, &modulus_raw) != 1)
     return internal("no modulus");
   const Bn modulus(modulus_raw);
   if (BN_bn2lebinpad(modulus.get(), s.modulus, kKeySize) < 0) return internal("modulus size");
@@ -174,7 +172,7 @@ Result<SigStruct> SigningKey::sign(const SigningParameters& p) const {
   Bytes signature(kKeySize);
   size_t size = signature.size();
   const Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
-  if (!context || EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, pkey(key_)) != 1 ||
+  if (!context || EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key_.get()) != 1 ||
       EVP_DigestSign(context.get(), signature.data(), &size, message.data(), message.size()) != 1 ||
       size != kKeySize) {
     return internal("cannot sign");

@@ -8,6 +8,8 @@
 #include "base/secret.h"
 #include "sgx/structures.h"
 
+struct evp_pkey_st;
+
 namespace cloister::sgx {
 
 struct SigningParameters {
@@ -34,8 +36,12 @@ class SigningKey {
   Result<SigStruct> sign(const SigningParameters& parameters) const;
 
  private:
-  explicit SigningKey(std::shared_ptr<void> key) : key_(std::move(key)) {}
-  std::shared_ptr<void> key_;
+  struct End {
+    void operator()(evp_pkey_st* key) const;
+  };
+  using Key = std::unique_ptr<evp_pkey_st, End>;
+  explicit SigningKey(Key key) : key_(std::move(key)) {}
+  Key key_;
 };
 
 // Constants, reserved fields, exponent, signature, Q1 and Q2. Integrity when any of them is wrong.

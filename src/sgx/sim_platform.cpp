@@ -68,7 +68,8 @@ std::filesystem::path SimPlatform::default_folder() {
 Result<SimPlatform> SimPlatform::open(const std::filesystem::path& folder) {
   const std::filesystem::path place = folder.empty() ? default_folder() : folder;
   const std::filesystem::path path = place / "machine-secret";
-  if (!std::filesystem::exists(path)) {
+  std::error_code error;
+  if (std::filesystem::status(path, error).type() == std::filesystem::file_type::not_found) {
     TRY(make_private_folder(place));
     TRY(create_secret(path));
   }

@@ -105,7 +105,7 @@ VolumeResult<uint64_t> VolumeCare::move_nodes(VolumeImpl& v, uint64_t main_end) 
   return moved;
 }
 
-// One past the highest block that the committed state reaches.
+// One past the highest block that any openable state reaches.
 VolumeResult<uint64_t> VolumeCare::used_end(VolumeImpl& v) {
   TRY(v.find_free_blocks());
   return v.free_blocks_.end_without_tail(v.state_.blocks);

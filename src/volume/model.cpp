@@ -15,7 +15,7 @@ bool storage_failure(Reason reason) {
 
 template <class T>
 Reason reason_of(const VolumeResult<T>& result) {
-  return result.ok() ? kFine : const_cast<VolumeResult<T>&>(result).error().reason;
+  return result.ok() ? kFine : result.error().reason;
 }
 
 std::string text(std::mt19937& random, size_t size) {

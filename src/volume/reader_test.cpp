@@ -38,7 +38,7 @@ class VolumeReader : public ::testing::Test {
  protected:
   void SetUp() override {
     if (run("python3 -c 'import cryptography'").status != 0)
-      GTEST_SKIP() << "python3-cryptography is not installed";
+      GTEST_SKIP() << "the package python3-cryptography is not installed (`./dev setup` installs it)";
     std::string pattern = (fs::temp_directory_path() / "cloister-reader-XXXXXX").string();
     ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
     base = pattern;

@@ -32,18 +32,23 @@ class Surveyor {
     blocks_[block] = true;
     ++out_.used_blocks;
   }
-  void start(uint64_t blocks) {
-    blocks_.assign(static_cast<size_t>(blocks), false);
+  // Counts of blocks and slots come from the volume's author, who may be hostile: what is tracked is bounded
+  // by the sizes that the files have.
+  void start(uint64_t blocks, uint64_t file_size) {
+    blocks_.assign(static_cast<size_t>(std::min(blocks, file_size / kBlockSize)), false);
     out_.blocks = blocks;
   }
+  // The chunks that follow are of `inode`, whose object has `file_size` bytes.
+  void start_object(InodeId inode, uint64_t file_size) {
+    slots_of_ = inode;
+    const InodeRecord& record = inodes_[inode].record;
+    const uint64_t slots = record.has_object ? std::min(record.slots, file_size / kBlockSize) : 0;
+    slots_.assign(static_cast<size_t>(slots), false);
+  }
+  bool object_started(InodeId inode) const { return slots_of_ == inode; }
 
   void chunks(InodeId inode, uint64_t group, ByteView refs) {
-    Known& known = inodes_[inode];  // its record came before
-    if (inode != slots_of_) {
-      slots_of_ = inode;
-      const bool sane = known.record.slots <= kMaxPlace && known.record.has_object;
-      slots_.assign(sane ? static_cast<size_t>(known.record.slots) : 0, false);
-    }
+    Known& known = inodes_[inode];
     const size_t width = ref_size(mode_);
     for (size_t i = 0; (i + 1) * width <= refs.size(); ++i) {
       const Ref ref = load_ref(refs.data() + i * width, mode_);
@@ -133,11 +138,21 @@ class Surveyor {
 
 }  // namespace
 
+// Zero when there is none: what should be in it is then beyond its end.
+Result<uint64_t> VolumeCare::object_size(VolumeImpl& v, const InodeRecord& record) {
+  if (!record.has_object) return uint64_t{0};
+  Result<std::unique_ptr<StorageFile>> file = v.storage_.open(object_name(record.object), OpenMode::Read);
+  if (!file.ok() && file.error().code() == Code::NotFound) return uint64_t{0};
+  if (!file.ok()) return Error(file.error());
+  return (*file)->size();
+}
+
 Result<Survey> VolumeCare::survey(VolumeImpl& v) {
   if (v.changed_) return Error(Code::InvalidArgument, "the volume has uncommitted changes");
   TRY(lower(v.check_readable()));
   Surveyor surveyor(v.mode_);
-  surveyor.start(v.state_.blocks);
+  const uint64_t main_size = TRY(v.main_->size());
+  surveyor.start(v.state_.blocks, main_size);
   TRY(lower(v.tree_.each_node([&](const Ref& ref) { surveyor.use_block(ref.place); })));
   RecordKey key{};
   while (true) {
@@ -152,6 +167,10 @@ Result<Survey> VolumeCare::survey(VolumeImpl& v) {
     } else if (key.kind == Kind::Orphan) {
       surveyor.at(key.sub).orphan = true;
     } else if (key.kind == Kind::Chunks) {
+      if (!surveyor.object_started(key.inode)) {  // its inode record came before
+        const uint64_t size = TRY(object_size(v, surveyor.at(key.inode).record));
+        surveyor.start_object(key.inode, size);
+      }
       surveyor.chunks(key.inode, key.sub, record->value);
     } else if (key.kind == Kind::Entry) {
       const std::vector<VolumeImpl::NameRecord> list = TRY(lower(v.entries(key.inode, key.sub)));

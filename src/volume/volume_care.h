@@ -8,6 +8,7 @@ namespace cloister::volume {
 
 class VolumeCare {
  public:
+  // --- survey.cpp
   static Result<Survey> survey(VolumeImpl& v);
 
   // --- compact.cpp
@@ -15,6 +16,7 @@ class VolumeCare {
   static Result<Compacted> compact(VolumeImpl& v, const Publish& publish);
 
  private:
+  static Result<uint64_t> object_size(VolumeImpl& v, const InodeRecord& record);  // survey.cpp
   static Result<void> settle(VolumeImpl& v, const Publish& publish);
   static VolumeResult<std::vector<InodeId>> files_with_chunks(VolumeImpl& v);
   static VolumeResult<uint64_t> move_chunks(VolumeImpl& v, InodeId id, uint64_t main_end);

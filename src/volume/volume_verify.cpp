@@ -41,16 +41,18 @@ VolumeResult<void> VolumeImpl::find_free_blocks() {
     if (++key.sub == 0) key.kind = static_cast<Kind>(static_cast<uint8_t>(key.kind) + 1);
   }
   for (const uint64_t block : pages) use(block);
-  free_blocks_.clear();
-  uint64_t live = 0;
+  state_.live_blocks = 0;
   for (uint64_t block = kFirstBlock; block < state_.blocks; ++block) {
-    if (used[static_cast<size_t>(block)]) {
-      ++live;
-    } else {
-      free_blocks_.add(block, 1);
-    }
+    if (used[static_cast<size_t>(block)]) ++state_.live_blocks;
   }
-  state_.live_blocks = live;
+  // Given up by the state being built, but an openable one still reaches them.
+  for (const Freed& freed : freed_) {
+    if (freed.inode == 0) use(freed.place);
+  }
+  free_blocks_.clear();
+  for (uint64_t block = kFirstBlock; block < state_.blocks; ++block) {
+    if (!used[static_cast<size_t>(block)]) free_blocks_.add(block, 1);
+  }
   return {};
 }
 

@@ -117,7 +117,10 @@ def main():
         total = acknowledged = 0
         for number in range(options.rounds):
             mode = MODES[number % len(MODES)]
-            acknowledged = max(acknowledged, life.run(mode, random.random() * 0.4))
+            written = life.run(mode, random.random() * 0.4)
+            if written == 0:  # run waits for the first row, so the writer itself failed
+                raise SystemExit(f"round {number} ({mode}) wrote no row: it shows nothing")
+            acknowledged = max(acknowledged, written)
             total = life.check(acknowledged, mode)
         subprocess.run(life.command("fsck", f"{folder}/vol"), check=True, stdout=subprocess.DEVNULL)
         print(f"{options.rounds} kills survived, {total} rows, none lost (seed {options.seed})")
