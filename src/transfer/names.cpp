@@ -48,6 +48,22 @@ bool is_upload_name(std::string_view name) {
   return true;
 }
 
+bool is_archive_name(std::string_view name) {
+  if (name.size() > kMaxArchiveName) return false;
+  if (name.ends_with('/')) name.remove_suffix(1);
+  for (const char c : name) {
+    if (is_control(c) || c == '\\') return false;
+  }
+  for (size_t depth = 0; depth < kMaxArchiveDepth; ++depth) {
+    const size_t slash = name.find('/');
+    const std::string_view part = name.substr(0, slash);
+    if (part.empty() || part == "." || part == ".." || part.size() > 255) return false;
+    if (slash == std::string_view::npos) return true;
+    name.remove_prefix(slash + 1);
+  }
+  return false;
+}
+
 std::string percent_encode(std::string_view segment) {
   std::string out;
   for (const char c : segment) {

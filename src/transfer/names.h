@@ -11,6 +11,13 @@ namespace cloister::transfer {
 // What may be uploaded as a name: 1 to 200 bytes of UTF-8, no '/', no control characters, not "." or "..".
 bool is_upload_name(std::string_view name);
 
+// What an archive may hold as a name, and what ours do: relative, inside, one spelling for each file, nothing
+// that only some systems read as a separator; a folder's ends with '/'. At most this many bytes in at most
+// this many parts.
+inline constexpr size_t kMaxArchiveName = 4096;
+inline constexpr size_t kMaxArchiveDepth = 64;
+bool is_archive_name(std::string_view name);
+
 std::string percent_encode(std::string_view segment);       // all but unreserved characters (RFC 3986, 2.3)
 Result<std::string> percent_decode(std::string_view text);  // Malformed for a broken escape
 std::string html_escape(std::string_view text);             // for text and attribute values in quotes
