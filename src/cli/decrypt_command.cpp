@@ -31,7 +31,9 @@ struct Match {
 // A folder stays where it is; a zip or URL is unpacked into `scratch`.
 Result<fs::path> fetch(const Arguments& a, std::optional<TemporaryFolder>& scratch) {
   std::error_code error;
-  if (a.source.find("://") == std::string::npos) {
+  if (a.source.find("://") != std::string::npos) {
+    TRY(check_remote(a.source, a.insecure));
+  } else {
     if (fs::is_directory(a.source, error)) return fs::path(a.source);
     if (!fs::exists(a.source, error)) {
       return Error(Code::NotFound, a.source + " does not exist",

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "cli/cas_connection.h"
 #include "sgx/image.h"
 
 extern char** environ;
@@ -118,25 +119,15 @@ fs::path config_folder() {
 }
 
 Result<std::string> resolve_address(const std::string& text, uint16_t default_port) {
-  std::string host = text, port = std::to_string(default_port);
-  if (text.starts_with("[")) {
-    const size_t close = text.find(']');
-    if (close == std::string::npos) return Error(Code::InvalidArgument, "not an address: " + text);
-    host = text.substr(1, close - 1);
-    if (close + 1 < text.size() && text[close + 1] == ':') port = text.substr(close + 2);
-  } else if (const size_t colon = text.rfind(':'); colon != std::string::npos) {
-    host = text.substr(0, colon);
-    port = text.substr(colon + 1);
-  }
+  const HostPort address = TRY(split_address(text));
+  const std::string port = address.port.empty() ? std::to_string(default_port) : address.port;
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV;
   addrinfo* list = nullptr;
-  const int failed = getaddrinfo(host.c_str(), port.c_str(), &hints, &list);
+  const int failed = getaddrinfo(address.host.c_str(), port.c_str(), &hints, &list);
   if (failed != 0) {
-    const bool wrong = failed == EAI_SERVICE || host.empty();
-    return Error(wrong ? Code::InvalidArgument : Code::Unavailable,
-                 "cannot resolve " + text + ": " + gai_strerror(failed));
+    return Error(Code::Unavailable, "cannot resolve " + text + ": " + gai_strerror(failed));
   }
   char numeric[NI_MAXHOST] = {};
   getnameinfo(list->ai_addr, list->ai_addrlen, numeric, sizeof(numeric), nullptr, 0, NI_NUMERICHOST);

@@ -22,7 +22,8 @@ Result<std::filesystem::path> runtime_folder();
 // This user's settings and keys: $CLOISTER_CONFIG, else $XDG_CONFIG_HOME/cloister, else ~/.config/cloister.
 std::filesystem::path config_folder();
 
-// Numeric "ip:port" of "host[:port]". InvalidArgument, Unavailable when the name is unknown.
+// Numeric "ip:port" of an address as split_address takes it. InvalidArgument, Unavailable when the name is
+// unknown.
 Result<std::string> resolve_address(const std::string& text, uint16_t default_port);
 
 // Everything of RunOptions that the environment decides: mode, session, addresses, log level, and for

@@ -10,8 +10,8 @@ namespace cloister::cli {
 transfer::ClientOptions transfer_options(bool insecure);
 transfer::ClientOptions transfer_options(bool insecure, ProgressBar& bar);
 
-// Could something be uploaded there? Found out in seconds. Unavailable, Denied (its certificate), NotFound;
-// InvalidArgument and Unsupported for what is no remote.
+// transfer::check_remote within ten seconds: said before the work, and without the patience that a transfer
+// of gigabytes needs.
 Result<void> check_remote(const std::string& remote, bool insecure);
 
 }  // namespace cloister::cli

@@ -52,6 +52,15 @@ execute_with() {  # line of step 1, more options
   # shellcheck disable=SC2086
   cloister execute --image copy_dapp.enclave $line --las "$las" --push "http://$transfer" "$@"
 }
+silent_service() {  # takes connections and never answers; its address is in `silent`
+  python3 -c 'import socket, time
+s = socket.create_server(("127.0.0.1", 0), backlog=64)
+print("127.0.0.1:%d" % s.getsockname()[1], flush=True)
+time.sleep(3600)' >silent.address &
+  service_pids+=($!)
+  until [ -s silent.address ]; do sleep 0.05; done
+  silent=$(cat silent.address)
+}
 nothing_temporary() { [ -z "$(ls -A "$TMPDIR")" ] || fail "temporary files were left: $(ls -A "$TMPDIR")"; }
 no_session_left() { [ -z "$(ls -A KEYS/sessions 2>/dev/null)" ] || fail "local state was left: $(ls KEYS/sessions)"; }
-nothing_stored() { [ -z "$(find STORE -type f -name '*.zip*' 2>/dev/null)" ] || fail "an upload was left: $(find STORE)"; }
+nothing_stored() { [ -z "$(find STORE/files STORE/partial -mindepth 1)" ] || fail "an upload was left: $(find STORE)"; }
