@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "attestation/las_client.h"
 #include "cas/trust.h"
 #include "cli/cas_connection.h"
 #include "cli/commands.h"
@@ -11,6 +12,7 @@
 #include "cli/remote_folders.h"
 #include "cli/temporary_folder.h"
 #include "cli/volume_folders.h"
+#include "crypto/tls.h"
 #include "transfer/names.h"
 
 namespace cloister::cli {
@@ -64,12 +66,35 @@ Result<std::string> pinned_key(const Arguments& a, const HostPort& cas) {
   return std::string();
 }
 
-// Said before gigabytes are moved.
-Result<void> check_listening(const std::string& address, const std::string& what, const std::string& hint) {
-  const auto socket = connect_tcp(address, deadline_in(std::chrono::milliseconds(5000)));
-  if (socket.ok()) return {};
+constexpr std::chrono::seconds kPatience{5};  // with a service that is connected to and says nothing
+
+Result<Socket> connect(const std::string& address, const std::string& what, const std::string& hint) {
+  Result<Socket> socket = connect_tcp(address, deadline_in(kPatience));
+  if (socket.ok()) return socket;
   return Error(Code::Unavailable,
                "Unable to connect to " + what + " at " + address + ": " + socket.error().message(), hint);
+}
+
+// Said before gigabytes are moved: the services are there and speak. Whether they are the right ones is the
+// enclave's to find out.
+Result<void> check_las(const std::string& address) {
+  TRY(connect(address, "LAS", "start it on this machine: cloister las serve"));
+  attestation::LasClientOptions options;
+  options.address = address;
+  options.reply_timeout = kPatience;
+  TRY(attestation::LasClient::connect(options));
+  return {};
+}
+
+Result<void> check_cas(const std::string& address) {
+  const std::string hint = "Check that `cloister cas serve` runs there and that the address is right.";
+  Socket socket = TRY(connect(address, "CAS", hint));
+  crypto::TlsOptions anybody;
+  anybody.any_key_type = true;
+  const auto tls = TRY(crypto::TlsContext::client(std::nullopt, anybody));
+  const auto stream = tls.connect(std::move(socket), deadline_in(kPatience));
+  if (stream.ok()) return {};
+  return Error(stream.error().code(), "the CAS at " + address + ": " + stream.error().message(), hint);
 }
 
 Result<host::RunOptions> run_options(const Arguments& a) {
@@ -87,9 +112,8 @@ Result<host::RunOptions> run_options(const Arguments& a) {
   if (las.empty()) las = kLasAddress;
   options.las_address = TRY(resolve_address(las, kLasPort));
   TRY(check_limits(a.image));
-  TRY(check_listening(options.las_address, "LAS", "start it on this machine: cloister las serve"));
-  TRY(check_listening(options.cas_address, "CAS",
-                      "Check that `cloister cas serve` runs there and that the address is right."));
+  TRY(check_las(options.las_address));
+  TRY(check_cas(options.cas_address));
   return options;
 }
 

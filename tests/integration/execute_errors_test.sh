@@ -40,6 +40,8 @@ silent_service
 within 10 5 "$silent" execute_with "${line% --url *} --url http://$silent/x/y.zip"
 within 10 5 "$silent" cloister execute --image copy_dapp.enclave $line --las "$las" --push "http://$silent"
 [[ $out != *copied* ]] || fail 'the program ran although its result could not be pushed'
+within 10 5 "$silent" cloister execute --image copy_dapp.enclave --sessionID "$session/application" -s "$silent" --url volumes --push "http://$transfer" --las "$las"
+within 10 5 "$silent" cloister execute --image copy_dapp.enclave --sessionID "$session/application" -s "$cas_enclave" --url volumes --push "http://$transfer" --las "$silent"
 within 10 5 "$silent" decrypt --conf KEYS --encryptedOutputs "http://$silent/x/y.zip" --decryptedOutputs OUT
 nothing_temporary
 

@@ -38,10 +38,14 @@ CLOISTER_CONFIG=$work/other within 10 4 "$cas_api" push_with
 CLOISTER_CONFIG=$work/other within 10 4 "$cas_api" push_with --insecure
 cloister cas trust 127.0.0.1:9 --key "$cas_key" >/dev/null
 within 10 5 '127.0.0.1:9' encryptedpush -a copy_dapp --inputDataFolder INPUTS --conf KEYS -s 127.0.0.1:9 -r "http://$transfer"
+silent_service
+cloister cas trust "$silent" --key "$cas_key" >/dev/null
+within 10 5 "$silent" encryptedpush -a copy_dapp --inputDataFolder INPUTS --conf KEYS -s "$silent" -r "http://$transfer"
 no_session_left
 nothing_stored
 
-# A dead transfer server; one that is none.
+# A dead or silent transfer server; one that is none.
+within 10 5 "$silent" encryptedpush -a copy_dapp --inputDataFolder INPUTS --conf KEYS -s "$cas_api" -r "http://$silent"
 within 10 5 '127.0.0.1:9' encryptedpush -a copy_dapp --inputDataFolder INPUTS --conf KEYS -s "$cas_api" -r http://127.0.0.1:9
 expect 2 '' encryptedpush -a copy_dapp --inputDataFolder INPUTS --conf KEYS -s "$cas_api" -r nonsense
 no_session_left
