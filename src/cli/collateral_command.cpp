@@ -123,8 +123,6 @@ Result<int> run_export(const Words& words) {
   return static_cast<int>(kOk);
 }
 
-int finished(const Result<int>& result) { return result.ok() ? *result : report(result.error()); }
-
 void add_common(CLI::App& sub, Words& words) {
   sub.add_option("--folder", words.folder, "Where collateral is kept (default: CONFIG/collateral)");
   sub.add_option("--root", words.root, "Trust this root certificate in place of Intel's");
@@ -175,11 +173,11 @@ void add_collateral_commands(CLI::App& app, Action& action) {
   const auto of_import = std::make_shared<Words>();
   add_common(*import, *of_import);
   import->add_option("FILE", of_import->files, "Collateral bundles (JSON)")->required();
-  import->callback([of_import, &action] { action = [of_import] { return finished(run_import(*of_import));
+  import->callback(
+      [of_import, &action] { action = [of_import] { return finished(run_import(*of_import));
 };
 }  // namespace cloister::cli
 );
-
 add_export(*group, action);
 }
 

@@ -182,8 +182,7 @@ void add_decrypt_command(CLI::App& app, Action& action) {
   sub->callback([a, &action] {
     action = [a] {
       watch_for_interruption();
-      const auto done = decrypt(*a);
-      return done.ok() ? static_cast<int>(kOk) : report(done.error());
+      return finished(decrypt(*a));
     };
   });
 }

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "cli/amounts.h"
 #include "cli/cas_connection.h"
 #include "sgx/image.h"
 
@@ -67,32 +68,6 @@ std::string setting(std::string_view name) {
     if (value != nullptr) return value;
   }
   return {};
-}
-
-Result<uint64_t> parse_size(std::string_view text, std::string_view what) {
-  const Error bad(Code::InvalidArgument, std::string(what) + ": not a size: " + std::string(text),
-                  "a number of bytes, or with K, M or G, e.g. 64M");
-  size_t at = 0;
-  uint64_t value = 0;
-  for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at) {
-    if (value > (uint64_t{1} << 50)) return bad;
-    value = value * 10 + static_cast<uint64_t>(text[at] - '0');
-  }
-  if (at == 0 || text.size() - at > 1) return bad;
-  if (at == text.size()) return value;
-  switch (text[at]) {
-    case 'K':
-    case 'k':
-      return value << 10;
-    case 'M':
-    case 'm':
-      return value << 20;
-    case 'G':
-    case 'g':
-      return value > (uint64_t{1} << 30) ? Result<uint64_t>(bad) : value << 30;
-    default:
-      return bad;
-  }
 }
 
 Result<fs::path> runtime_folder() {

@@ -14,9 +14,6 @@ namespace cloister::cli {
 // The value of CLOISTER_`name`, else SCONE_`name`, else empty.
 std::string setting(std::string_view name);
 
-// "64M", "1G", "4096": bytes. InvalidArgument names `what`.
-Result<uint64_t> parse_size(std::string_view text, std::string_view what);
-
 // kernel.elf and agent.elf: $CLOISTER_LIB, else ../lib/cloister beside the program. NotFound.
 Result<std::filesystem::path> runtime_folder();
 // This user's settings and keys: $CLOISTER_CONFIG, else $XDG_CONFIG_HOME/cloister, else ~/.config/cloister.

@@ -332,8 +332,7 @@ void add_execute_command(CLI::App& app, Action& action) {
     a->wants_push = push->count() > 0;
     action = [a] {
       watch_for_interruption();
-      const auto status = execute(*a);
-      return status.ok() ? *status : report(status.error());
+      return finished(execute(*a));
     };
   });
 }

@@ -89,12 +89,7 @@ CLI::App* command(CLI::App& group, const char* name, const char* what, const cha
                   const std::shared_ptr<Arguments>& a, Result<void> (*function)(const Arguments&)) {
   auto* sub = group.add_subcommand(name, what);
   sub->footer(std::string("Example: ") + example);
-  sub->callback([a, &action, function] {
-    action = [a, function] {
-      const auto done = function(*a);
-      return done.ok() ? static_cast<int>(kOk) : report(done.error());
-    };
-  });
+  sub->callback([a, &action, function] { action = [a, function] { return finished(function(*a)); }; });
   return sub;
 }
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "cli/amounts.h"
 #include "cli/environment.h"
 #include "cli/owner_session.h"
 #include "cli/session_plan.h"
@@ -187,6 +188,17 @@ TEST(VolumeFolders, AnEmptyFolderIsThePlaceOfAVolumeBesideOthersOnly) {
   const auto made = volume::open_posix_storage(root.path() / "scratch").value();
   ASSERT_TRUE(volume::Volume::create(*made, volume::Key(crypto::random_array<32>()), {}).ok());
   EXPECT_NE(superblocks_digest(root.path() / "scratch").value(), before);
+}
+
+TEST(Amounts, HaveUnitsAndBounds) {
+  EXPECT_EQ(parse_size("4096", "x").value(), 4096u);
+  EXPECT_EQ(parse_size("64M", "x").value(), uint64_t{64} << 20);
+  EXPECT_EQ(parse_size("1g", "x").value(), uint64_t{1} << 30);
+  EXPECT_EQ(parse_size("2T", "x").value(), uint64_t{2} << 40);
+  EXPECT_EQ(parse_age("14d", "x").value(), 14u * 86400);
+  for (const char* wrong : {"", "M", "10X", "1MM", "-1", " 1", "99999999999T", "18446744073709551616"})
+    EXPECT_EQ(parse_size(wrong, "x").error().code(), Code::InvalidArgument) << wrong;
+  EXPECT_FALSE(parse_age("1D", "x").ok());
 }
 
 TEST(Addresses, AreResolvedWhateverTheirForm) {
