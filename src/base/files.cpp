@@ -53,9 +53,7 @@ Result<void> replace_file(const std::filesystem::path& path, ByteView content, m
     ::unlink(temporary.c_str());
     return written;
   }
-  const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0 || ::fsync(directory.get()) != 0) return file_error(folder, "sync", errno);
-  return {};
+  return sync_folder(folder);
 }
 
 }  // namespace
@@ -105,6 +103,12 @@ Result<void> write_private_file(const std::filesystem::path& path, ByteView cont
 
 Result<void> write_public_file(const std::filesystem::path& path, ByteView content) {
   return replace_file(path, content, 0644);
+}
+
+Result<void> sync_folder(const std::filesystem::path& folder) {
+  const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid() || ::fsync(directory.get()) != 0) return file_error(folder, "sync", errno);
+  return {};
 }
 
 Result<void> make_private_folder(const std::filesystem::path& path) {

@@ -25,4 +25,7 @@ Result<void> write_public_file(const std::filesystem::path& path, ByteView conte
 // Makes `path` and its parents; a folder that it creates has mode 0700.
 Result<void> make_private_folder(const std::filesystem::path& path);
 
+// Makes new names in a folder durable.
+Result<void> sync_folder(const std::filesystem::path& folder);
+
 }  // namespace cloister

@@ -47,7 +47,8 @@ Result<collateral::CacheOptions> cache_options(const Words& words) {
 std::string state_of(const collateral::ArtefactStatus& status, int64_t now) {
   if (status.expires == 0) return "unusable";
   if (now < status.issued) return "not valid yet";
-  return now > status.expires ? "expired" : "valid";
+  if (now > status.expires) return "expired";
+  return status.below_minimum ? "below minimum" : "valid";
 }
 
 // Ends with 4 when something must not be used, so that a monitor sees it.

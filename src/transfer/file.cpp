@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/files.h"
+
 namespace cloister::transfer {
 
 namespace fs = std::filesystem;
@@ -130,13 +132,6 @@ Result<crypto::Digest> sha256_of(const File& file) {
 fs::path parent_of(const fs::path& path) {
   const fs::path parent = path.parent_path();
   return parent.empty() ? fs::path(".") : parent;
-}
-
-Result<void> sync_folder(const fs::path& folder) {
-  const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) return system_error(folder, "open", errno);
-  if (::fsync(fd.get()) != 0) return system_error(folder, "sync", errno);
-  return {};
 }
 
 Result<void> rename_durably(const fs::path& from, const fs::path& to) {

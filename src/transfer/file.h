@@ -66,7 +66,6 @@ Error system_error(const std::filesystem::path& path, std::string_view what, int
 Result<crypto::Digest> sha256_of(const File& file);
 // Renames durably: what bears the new name after a power cut is whole.
 Result<void> rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
-Result<void> sync_folder(const std::filesystem::path& folder);
 // "a/b" → "a"; "b" → ".".
 std::filesystem::path parent_of(const std::filesystem::path& path);
 
