@@ -8,6 +8,7 @@
 #include "cli/amounts.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "cli/temporary_folder.h"
 #include "transfer/client.h"
 #include "transfer/names.h"
 #include "transfer/server.h"
@@ -76,11 +77,18 @@ Result<transfer::ClientOptions> client_options(const MoveArguments& a, ProgressB
 
 Result<void> push(const MoveArguments& a) {
   ProgressBar bar("push");
-  const transfer::ClientOptions options = TRY(client_options(a, bar));
+  transfer::ClientOptions options = TRY(client_options(a, bar));
   std::error_code failure;
   const fs::path path = fs::canonical(a.path, failure);
   if (failure) return Error(Code::NotFound, "cannot push " + a.path + ": " + failure.message());
   const std::string name = a.name.empty() ? path.filename().string() : a.name;
+  watch_for_interruption();
+  std::optional<TemporaryFolder> scratch;  // for the archive: beside the folder, where there was room for it
+  if (fs::is_directory(path, failure)) {
+    Result<TemporaryFolder> beside = TemporaryFolder::make(path.parent_path());
+    scratch = beside.ok() ? std::move(*beside) : TRY(TemporaryFolder::make());
+    options.scratch = scratch->path();
+  }
   const std::string url =
       TRY(fs::is_directory(path, failure) ? transfer::push_folder(a.remote, name, path, options)
                                           : transfer::push_file(a.remote, name, path, options));
