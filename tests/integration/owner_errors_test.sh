@@ -92,6 +92,31 @@ wait "$pid" || code=$?
 nothing_temporary
 rm -rf LARGE
 
+# Interrupted while it decrypts: what was there stays, and nothing else.
+mkdir LARGE && head -c 300000000 /dev/urandom >LARGE/file
+large_line=$(encryptedpush -a copy_dapp -t copy_dapp.yml --inputDataFolder LARGE --conf LARGE-KEYS -s "$cas_api" -r "http://$transfer")
+cloister transfer pull "$(url_of "$large_line")" large --unpack
+for record in LARGE-KEYS/sessions/*/session.json; do  # the input volume in the place of the result
+  python3 -c 'import json, sys; r = json.load(open(sys.argv[1])); r["output"] = r["input"]; json.dump(r, open(sys.argv[1], "w"))' "$record"
+  cp "${record%session.json}input.key" "${record%session.json}output.key"
+done
+mkdir SOME && echo mine >SOME/mine
+for target in NEW SOME; do
+  decrypt --conf LARGE-KEYS --encryptedOutputs large --decryptedOutputs "$target" 2>decrypt.err </dev/null &
+  pid=$!
+  for _ in $(seq 2000); do
+    [ -s "$target/file" ] && break
+    sleep 0.01
+  done
+  kill -TERM "$pid" 2>/dev/null || fail "decrypt ended before it could be interrupted: $(cat decrypt.err)"
+  code=0
+  wait "$pid" || code=$?
+  [ "$code" -eq 143 ] || fail "interrupted: exit code $code: $(cat decrypt.err)"
+done
+[ ! -e NEW ] || fail 'half a result was left'
+[ "$(ls -A SOME)" = mine ] || fail "half a result was left: $(ls -A SOME)"
+rm -rf LARGE large LARGE-KEYS
+
 # Keys: none, the wrong one, a missing file, a damaged one.
 url=$(url_of "$line")
 expect 1 '--conf' decrypt --conf NOKEYS --encryptedOutputs "$url" --decryptedOutputs OUT
