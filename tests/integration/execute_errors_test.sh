@@ -207,6 +207,8 @@ kill "${service_pids[0]}"
 wait "${service_pids[0]}" || true
 las=$las start_las --tcb-status OutOfDate
 expect 0 'OutOfDate' cloister las probe "$las" --state LAS
+expect 0 '"status": "OutOfDate"' cloister las probe "$las" --state LAS --json
+expect 0 '"refused": 0,' cloister las status "$las" --json
 line=$(push_with)
 expect 4 'not trustworthy' execute_with "$line"
 listing=$(events "$(session_of "$line")")
