@@ -12,18 +12,6 @@
 namespace cloister {
 namespace {
 
-Error file_error(const std::filesystem::path& path, std::string_view what, int number) {
-  Code code = Code::Unavailable;
-  if (number == ENOENT || number == ENOTDIR) code = Code::NotFound;
-  if (number == EACCES || number == EPERM || number == EROFS) code = Code::Denied;
-  return Error(code, std::string("cannot ")
-                         .append(what)
-                         .append(" ")
-                         .append(path.string())
-                         .append(": ")
-                         .append(::strerror(number)));
-}
-
 Result<void> write_all(int fd, ByteView content, const std::filesystem::path& path) {
   while (!content.empty()) {
     const ssize_t count = ::write(fd, content.data(), content.size());
@@ -57,6 +45,18 @@ Result<void> replace_file(const std::filesystem::path& path, ByteView content, m
 }
 
 }  // namespace
+
+Error file_error(const std::filesystem::path& path, std::string_view what, int number) {
+  Code code = Code::Unavailable;
+  if (number == ENOENT || number == ENOTDIR) code = Code::NotFound;
+  if (number == EACCES || number == EPERM || number == EROFS) code = Code::Denied;
+  return Error(code, std::string("cannot ")
+                         .append(what)
+                         .append(" ")
+                         .append(path.string())
+                         .append(": ")
+                         .append(::strerror(number)));
+}
 
 Result<Bytes> read_file(const std::filesystem::path& path, size_t limit) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

@@ -15,13 +15,9 @@ namespace cloister::transfer {
 namespace fs = std::filesystem;
 
 Error system_error(const fs::path& path, std::string_view what, int number) {
-  Code code = Code::Unavailable;
-  if (number == ENOENT || number == ENOTDIR) code = Code::NotFound;
-  if (number == EACCES || number == EPERM || number == EROFS) code = Code::Denied;
-  if (number == EEXIST || number == EISDIR) code = Code::InvalidArgument;
-  std::string text = "cannot ";
-  text.append(what).append(" ").append(path.string()).append(": ").append(::strerror(number));
-  return Error(code, std::move(text));
+  Error error = file_error(path, what, number);
+  if (number == EEXIST || number == EISDIR) return Error(Code::InvalidArgument, error.message());
+  return error;
 }
 
 Result<File> File::open_to_read(const fs::path& path) {

@@ -62,6 +62,7 @@ class NewFolder {
   std::unique_ptr<RemoveOnExit> remove_;
 };
 
+// file_error, and InvalidArgument for what is there already or is a folder.
 Error system_error(const std::filesystem::path& path, std::string_view what, int number);
 Result<crypto::Digest> sha256_of(const File& file);
 // Renames durably: what bears the new name after a power cut is whole.
