@@ -144,12 +144,15 @@ rm -rf OUT && decrypt --conf KEYS --encryptedOutputs "$folder" --decryptedOutput
 diff -r INPUTS OUT || fail 'what was left is not the result'
 rm -rf "$(dirname "$folder")"
 cat >full.py <<'SERVER'
-import http.server
+import http.server, os, time
 class Full(http.server.BaseHTTPRequestHandler):  # takes no upload, which nobody knows before
     def do_HEAD(self):
         self.send_response(200), self.end_headers()
     def do_PUT(self):
         self.rfile.read(int(self.headers["Content-Length"]))
+        while os.path.exists("slow"):
+            open("asked", "w").close()
+            time.sleep(0.05)
         self.send_response(507), self.end_headers()
     def log_message(self, *_): pass
 server = http.server.HTTPServer(("127.0.0.1", 0), Full)
@@ -164,6 +167,28 @@ expect 5 '507' cloister execute --image copy_dapp.enclave $line --las "$las" --p
 folder=$(kept_result)
 rm -rf OUT && decrypt --conf KEYS --encryptedOutputs "$(cloister transfer push "http://$transfer" "$folder")" --decryptedOutputs OUT 2>/dev/null
 diff -r INPUTS OUT || fail 'what was left is not the result'
+rm -rf "$(dirname "$folder")"
+nothing_temporary
+
+line=$(push_with)
+: >slow
+# shellcheck disable=SC2086
+cloister execute --image copy_dapp.enclave $line --las "$las" --push "http://127.0.0.1:$(cat full.port)" >push.out 2>push.err </dev/null &
+pid=$!
+for _ in $(seq 300); do
+  [ -e asked ] && break
+  sleep 0.1
+done
+[ -e asked ] || fail "nothing is pushed: $(cat push.err)"
+kill -TERM "$pid"
+code=0
+wait "$pid" || code=$?
+[ "$code" -eq 143 ] || fail "interrupted while pushing: exit code $code: $(cat push.err)"
+out=$(cat push.err)
+folder=$(kept_result)
+rm slow
+rm -rf OUT && decrypt --conf KEYS --encryptedOutputs "$folder" --decryptedOutputs OUT 2>/dev/null
+diff -r INPUTS OUT || fail 'what an interruption left is not the result'
 rm -rf "$(dirname "$folder")"
 nothing_temporary
 
