@@ -179,9 +179,12 @@ Result<Volumes> changed(const Volumes& volumes, const States& before) {
 
 Result<std::string> push_volumes(const Arguments& a, const std::string& target, const Volumes& volumes,
                                  const fs::path& work) {
+  const TemporaryFolder scratch = TRY(archive_scratch(work));
   TRY(move_volumes(volumes, work / kResultFolder));
   ProgressBar bar("pushing");
-  auto url = transfer::push_folder(target, "result", work / kResultFolder, transfer_options(a.insecure, bar));
+  transfer::ClientOptions options = transfer_options(a.insecure, bar);
+  options.scratch = scratch.path();
+  auto url = transfer::push_folder(target, "result", work / kResultFolder, options);
   TRY(restore(work));
   return url;
 }

@@ -8,7 +8,7 @@
 #include "cli/amounts.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
-#include "cli/temporary_folder.h"
+#include "cli/remote_folders.h"
 #include "transfer/client.h"
 #include "transfer/names.h"
 #include "transfer/server.h"
@@ -83,10 +83,9 @@ Result<void> push(const MoveArguments& a) {
   if (failure) return Error(Code::NotFound, "cannot push " + a.path + ": " + failure.message());
   const std::string name = a.name.empty() ? path.filename().string() : a.name;
   watch_for_interruption();
-  std::optional<TemporaryFolder> scratch;  // for the archive: beside the folder, where there was room for it
+  std::optional<TemporaryFolder> scratch;
   if (fs::is_directory(path, failure)) {
-    Result<TemporaryFolder> beside = TemporaryFolder::make(path.parent_path());
-    scratch = beside.ok() ? std::move(*beside) : TRY(TemporaryFolder::make());
+    scratch = TRY(archive_scratch(path));
     options.scratch = scratch->path();
   }
   const std::string url =

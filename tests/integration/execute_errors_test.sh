@@ -189,6 +189,7 @@ folder=$(kept_result)
 rm slow
 rm -rf OUT && decrypt --conf KEYS --encryptedOutputs "$folder" --decryptedOutputs OUT 2>/dev/null
 diff -r INPUTS OUT || fail 'what an interruption left is not the result'
+[ -z "$(find "$(dirname "$folder")" -name '.cloister-*')" ] || fail 'half an archive was left'
 rm -rf "$(dirname "$folder")"
 nothing_temporary
 
