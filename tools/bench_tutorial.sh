@@ -14,6 +14,7 @@ trap 'exit 130' INT
 export PATH=$bin:$PATH CLOISTER_LOG=error
 cd "$work"
 
+# To be assigned to a variable before it is used: only then a run that fails ends the script.
 median() {  # of the elapsed milliseconds of COUNT runs: COUNT command…
   local count=$1 begin i
   shift
@@ -23,7 +24,7 @@ median() {  # of the elapsed milliseconds of COUNT runs: COUNT command…
     echo $((($(date +%s%N) - begin) / 1000))
   done | sort -n | awk '{v[NR] = $1} END {printf "%.1f", v[int((NR + 1) / 2)] / 1000}'
 }
-row() { printf '| %s | %s ms | %s ms | %s |\n' "$1" "$2" "$3" "$(awk "BEGIN {printf \"%.2f\", $3 / $2}")"; }
+row() { printf '| %s | %s ms | %s ms | %s |\n' "$1" "$native" "$cloister" "$(awk "BEGIN {printf \"%.2f\", $cloister / $native}")"; }
 
 cat >hello.c <<'SOURCE'
 #include <stdio.h>
@@ -55,17 +56,22 @@ native_copy() { cp -r data "native-$1" && sync -f "native-$1"; }
 
 echo '| row | native | Cloister | ratio |'
 echo '|---|---|---|---|'
-row 'start of a static hello, unattested, 64 MiB heap' "$(median 21 ./hello)" "$(median 21 cloister run hello.enclave)"
+native=$(median 21 ./hello)
+cloister=$(median 21 cloister run hello.enclave)
+row 'start of a static hello, unattested, 64 MiB heap'
 mkdir data
 echo x >data/x
 volumes_of data
-row 'start of `true` (glibc, dynamic), attested: quote, session, two volumes' "$(median 21 true)" "$(median 21 attested true)"
+native=$(median 21 true)
+cloister=$(median 21 attested true)
+row 'start of `true` (glibc, dynamic), attested: quote, session, two volumes'
 rm -rf data
 mkdir data
 for i in $(seq 256); do head -c 4M /dev/urandom >"data/file-$i"; done
 volumes_of data
-row '`cp -r` of 1 GiB in files of 4 MiB, between encrypted volumes, durable' "$(median "$rounds" native_copy)" \
-  "$(median "$rounds" attested 'cp -r /encryptedInputs /encryptedOutputs/copy-ROUND')"
+native=$(median "$rounds" native_copy)
+cloister=$(median "$rounds" attested 'cp -r /encryptedInputs /encryptedOutputs/copy-ROUND')
+row '`cp -r` of 1 GiB in files of 4 MiB, between encrypted volumes, durable'
 rm -rf data native-*
 mkdir data
 python3 -c '
@@ -74,5 +80,6 @@ for i in range(10000):
     with open(f"data/file-{i}", "wb") as f:
         f.write(os.urandom(4096))'
 volumes_of data
-row '`cp -r` of 10 000 files of 4 KiB, between encrypted volumes, durable' "$(median "$rounds" native_copy)" \
-  "$(median "$rounds" attested 'cp -r /encryptedInputs /encryptedOutputs/copy-ROUND')"
+native=$(median "$rounds" native_copy)
+cloister=$(median "$rounds" attested 'cp -r /encryptedInputs /encryptedOutputs/copy-ROUND')
+row '`cp -r` of 10 000 files of 4 KiB, between encrypted volumes, durable'

@@ -12,18 +12,6 @@
 namespace cloister {
 namespace {
 
-Error file_error(const std::filesystem::path& path, std::string_view what, int number) {
-  Code code = Code::Unavailable;
-  if (number == ENOENT || number == ENOTDIR) code = Code::NotFound;
-  if (number == EACCES || number == EPERM || number == EROFS) code = Code::Denied;
-  return Error(code, std::string("cannot ")
-                         .append(what)
-                         .append(" ")
-                         .append(path.string())
-                         .append(": ")
-                         .append(::strerror(number)));
-}
-
 Result<void> write_all(int fd, ByteView content, const std::filesystem::path& path) {
   while (!content.empty()) {
     const ssize_t count = ::write(fd, content.data(), content.size());
@@ -53,12 +41,22 @@ Result<void> replace_file(const std::filesystem::path& path, ByteView content, m
     ::unlink(temporary.c_str());
     return written;
   }
-  const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0 || ::fsync(directory.get()) != 0) return file_error(folder, "sync", errno);
-  return {};
+  return sync_folder(folder);
 }
 
 }  // namespace
+
+Error file_error(const std::filesystem::path& path, std::string_view what, int number) {
+  Code code = Code::Unavailable;
+  if (number == ENOENT || number == ENOTDIR) code = Code::NotFound;
+  if (number == EACCES || number == EPERM || number == EROFS) code = Code::Denied;
+  return Error(code, std::string("cannot ")
+                         .append(what)
+                         .append(" ")
+                         .append(path.string())
+                         .append(": ")
+                         .append(::strerror(number)));
+}
 
 Result<Bytes> read_file(const std::filesystem::path& path, size_t limit) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -105,6 +103,12 @@ Result<void> write_private_file(const std::filesystem::path& path, ByteView cont
 
 Result<void> write_public_file(const std::filesystem::path& path, ByteView content) {
   return replace_file(path, content, 0644);
+}
+
+Result<void> sync_folder(const std::filesystem::path& folder) {
+  const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid() || ::fsync(directory.get()) != 0) return file_error(folder, "sync", errno);
+  return {};
 }
 
 Result<void> make_private_folder(const std::filesystem::path& path) {

@@ -12,6 +12,9 @@
 
 namespace cloister {
 
+// "cannot `what` `path`: reason" of errno `number`: NotFound, Denied, else Unavailable.
+Error file_error(const std::filesystem::path& path, std::string_view what, int number);
+
 // The whole file. NotFound when it does not exist; Malformed when it is longer than `limit` bytes;
 // Unavailable for other I/O errors.
 Result<Bytes> read_file(const std::filesystem::path& path, size_t limit);
@@ -24,5 +27,8 @@ Result<void> write_public_file(const std::filesystem::path& path, ByteView conte
 
 // Makes `path` and its parents; a folder that it creates has mode 0700.
 Result<void> make_private_folder(const std::filesystem::path& path);
+
+// Makes new names in a folder durable.
+Result<void> sync_folder(const std::filesystem::path& folder);
 
 }  // namespace cloister

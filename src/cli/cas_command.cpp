@@ -99,12 +99,7 @@ Result<void> show(const TrustArguments& a) {
 template <class Arguments>
 void run_with(CLI::App* sub, const std::shared_ptr<Arguments>& a, Action& action,
               Result<void> (*function)(const Arguments&)) {
-  sub->callback([a, &action, function] {
-    action = [a, function] {
-      const Result<void> result = function(*a);
-      return result.ok() ? static_cast<int>(kOk) : report(result.error());
-    };
-  });
+  sub->callback([a, &action, function] { action = [a, function] { return finished(function(*a)); }; });
 }
 
 }  // namespace

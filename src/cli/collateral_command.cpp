@@ -47,7 +47,8 @@ Result<collateral::CacheOptions> cache_options(const Words& words) {
 std::string state_of(const collateral::ArtefactStatus& status, int64_t now) {
   if (status.expires == 0) return "unusable";
   if (now < status.issued) return "not valid yet";
-  return now > status.expires ? "expired" : "valid";
+  if (now > status.expires) return "expired";
+  return status.below_minimum ? "below minimum" : "valid";
 }
 
 // Ends with 4 when something must not be used, so that a monitor sees it.
@@ -123,8 +124,6 @@ Result<int> run_export(const Words& words) {
   return static_cast<int>(kOk);
 }
 
-int finished(const Result<int>& result) { return result.ok() ? *result : report(result.error()); }
-
 void add_common(CLI::App& sub, Words& words) {
   sub.add_option("--folder", words.folder, "Where collateral is kept (default: CONFIG/collateral)");
   sub.add_option("--root", words.root, "Trust this root certificate in place of Intel's");
@@ -175,11 +174,11 @@ void add_collateral_commands(CLI::App& app, Action& action) {
   const auto of_import = std::make_shared<Words>();
   add_common(*import, *of_import);
   import->add_option("FILE", of_import->files, "Collateral bundles (JSON)")->required();
-  import->callback([of_import, &action] { action = [of_import] { return finished(run_import(*of_import));
+  import->callback(
+      [of_import, &action] { action = [of_import] { return finished(run_import(*of_import));
 };
 }  // namespace cloister::cli
 );
-
 add_export(*group, action);
 }
 

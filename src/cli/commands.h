@@ -21,6 +21,10 @@ int exit_code_of(const Error& error);
 // Prints `cloister: what failed` and, where there is one, `  what to do`; returns the exit code.
 int report(const Error& error);
 
+// What a command returns as its exit code, reported when it failed.
+inline int finished(const Result<int>& done) { return done.ok() ? *done : report(done.error()); }
+inline int finished(const Result<void>& done) { return done.ok() ? kOk : report(done.error()); }
+
 // Set by the subcommand that was chosen; run after parsing.
 using Action = std::function<int()>;
 

@@ -8,8 +8,10 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "base/bytes.h"
+#include "base/descriptor.h"
 #include "cli/interruption.h"
 
 namespace cloister::cli {
@@ -80,24 +82,21 @@ Result<host::EnclaveEnd> run_enclave_in_child(const host::RunOptions& options) {
   int pipe_fds[2];
   if (::pipe2(pipe_fds, O_CLOEXEC) != 0)
     return Error(Code::Unavailable, std::string("cannot make a pipe: ") + std::strerror(errno));
+  const Descriptor read_end(pipe_fds[0]);
+  std::optional<Descriptor> write_end(std::in_place, pipe_fds[1]);
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
-  if (pid == 0) {
-    ::close(pipe_fds[0]);
-    run_child(options, pipe_fds[1], parent);
-  }
-  ::close(pipe_fds[1]);
+  if (pid == 0) run_child(options, write_end->get(), parent);
+  write_end.reset();
   if (pid < 0) {
-    ::close(pipe_fds[0]);
     return Error(Code::Unavailable, std::string("cannot start a process: ") + std::strerror(errno));
   }
   pass_interruptions_to(pid);
-  const Bytes report = read_all(pipe_fds[0]);
+  const Bytes report = read_all(read_end.get());
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   pass_interruptions_to(0);
-  ::close(pipe_fds[0]);
   if (!report.empty()) return read_report(report);
   // The host part ended the process itself, or a signal did; it has said why.
   return host::EnclaveEnd{WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status), false};

@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "cli/amounts.h"
+#include "cli/cas_connection.h"
 #include "sgx/image.h"
 
 extern char** environ;
@@ -68,32 +70,6 @@ std::string setting(std::string_view name) {
   return {};
 }
 
-Result<uint64_t> parse_size(std::string_view text, std::string_view what) {
-  const Error bad(Code::InvalidArgument, std::string(what) + ": not a size: " + std::string(text),
-                  "a number of bytes, or with K, M or G, e.g. 64M");
-  size_t at = 0;
-  uint64_t value = 0;
-  for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at) {
-    if (value > (uint64_t{1} << 50)) return bad;
-    value = value * 10 + static_cast<uint64_t>(text[at] - '0');
-  }
-  if (at == 0 || text.size() - at > 1) return bad;
-  if (at == text.size()) return value;
-  switch (text[at]) {
-    case 'K':
-    case 'k':
-      return value << 10;
-    case 'M':
-    case 'm':
-      return value << 20;
-    case 'G':
-    case 'g':
-      return value > (uint64_t{1} << 30) ? Result<uint64_t>(bad) : value << 30;
-    default:
-      return bad;
-  }
-}
-
 Result<fs::path> runtime_folder() {
   std::error_code error;
   fs::path folder;
@@ -118,25 +94,15 @@ fs::path config_folder() {
 }
 
 Result<std::string> resolve_address(const std::string& text, uint16_t default_port) {
-  std::string host = text, port = std::to_string(default_port);
-  if (text.starts_with("[")) {
-    const size_t close = text.find(']');
-    if (close == std::string::npos) return Error(Code::InvalidArgument, "not an address: " + text);
-    host = text.substr(1, close - 1);
-    if (close + 1 < text.size() && text[close + 1] == ':') port = text.substr(close + 2);
-  } else if (const size_t colon = text.rfind(':'); colon != std::string::npos) {
-    host = text.substr(0, colon);
-    port = text.substr(colon + 1);
-  }
+  const HostPort address = TRY(split_address(text));
+  const std::string port = address.port.empty() ? std::to_string(default_port) : address.port;
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV;
   addrinfo* list = nullptr;
-  const int failed = getaddrinfo(host.c_str(), port.c_str(), &hints, &list);
+  const int failed = getaddrinfo(address.host.c_str(), port.c_str(), &hints, &list);
   if (failed != 0) {
-    const bool wrong = failed == EAI_SERVICE || host.empty();
-    return Error(wrong ? Code::InvalidArgument : Code::Unavailable,
-                 "cannot resolve " + text + ": " + gai_strerror(failed));
+    return Error(Code::Unavailable, "cannot resolve " + text + ": " + gai_strerror(failed));
   }
   char numeric[NI_MAXHOST] = {};
   getnameinfo(list->ai_addr, list->ai_addrlen, numeric, sizeof(numeric), nullptr, 0, NI_NUMERICHOST);

@@ -14,15 +14,13 @@ namespace cloister::cli {
 // The value of CLOISTER_`name`, else SCONE_`name`, else empty.
 std::string setting(std::string_view name);
 
-// "64M", "1G", "4096": bytes. InvalidArgument names `what`.
-Result<uint64_t> parse_size(std::string_view text, std::string_view what);
-
 // kernel.elf and agent.elf: $CLOISTER_LIB, else ../lib/cloister beside the program. NotFound.
 Result<std::filesystem::path> runtime_folder();
 // This user's settings and keys: $CLOISTER_CONFIG, else $XDG_CONFIG_HOME/cloister, else ~/.config/cloister.
 std::filesystem::path config_folder();
 
-// Numeric "ip:port" of "host[:port]". InvalidArgument, Unavailable when the name is unknown.
+// Numeric "ip:port" of an address as split_address takes it. InvalidArgument, Unavailable when the name is
+// unknown.
 Result<std::string> resolve_address(const std::string& text, uint16_t default_port);
 
 // Everything of RunOptions that the environment decides: mode, session, addresses, log level, and for

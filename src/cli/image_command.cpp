@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "cli/amounts.h"
 #include "cli/commands.h"
 #include "cli/environment.h"
 #include "cli/session_template.h"
@@ -103,12 +104,7 @@ void add_build(CLI::App& app, Action& action) {
   command->footer(
       "Example: cloister build --program ./copy_files:/application --heap 64M --name copy_dapp "
       "-o copy_dapp.enclave --template copy_dapp.yml");
-  command->callback([&action] {
-    action = [] {
-      const auto done = build(a);
-      return done.ok() ? static_cast<int>(kOk) : report(done.error());
-    };
-  });
+  command->callback([&action] { action = [] { return finished(build(a)); }; });
 }
 
 int print_hash(const fs::path& image) {

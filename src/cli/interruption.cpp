@@ -15,6 +15,7 @@ namespace {
 struct State {
   std::mutex mutex;
   std::multiset<std::filesystem::path> paths;
+  std::multiset<std::string> lines;
   pid_t child = 0;
 };
 
@@ -46,6 +47,7 @@ void wait_for_signals() {
     std::error_code error;
     for (const std::filesystem::path& path : shared.paths) std::filesystem::remove_all(path, error);
     std::fputs("cloister: interrupted\n", stderr);
+    for (const std::string& line : shared.lines) std::fprintf(stderr, "  %s\n", line.c_str());
     ::_exit(128 + received);
   }
 }
@@ -67,6 +69,16 @@ RemovedWhenInterrupted::~RemovedWhenInterrupted() {
   const std::scoped_lock guard(state().mutex);
   const auto at = state().paths.find(path_);
   if (at != state().paths.end()) state().paths.erase(at);
+}
+
+SaidWhenInterrupted::SaidWhenInterrupted(std::string line) : line_(std::move(line)) {
+  const std::scoped_lock guard(state().mutex);
+  state().lines.insert(line_);
+}
+
+SaidWhenInterrupted::~SaidWhenInterrupted() {
+  const std::scoped_lock guard(state().mutex);
+  state().lines.erase(state().lines.find(line_));
 }
 
 void pass_interruptions_to(pid_t child) {

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <filesystem>
+#include <string>
 
 namespace cloister::cli {
 
@@ -23,6 +24,18 @@ class RemovedWhenInterrupted {
 
  private:
   const std::filesystem::path path_;
+};
+
+// What an interruption says for as long as this object lives, one line on standard error.
+class SaidWhenInterrupted {
+ public:
+  explicit SaidWhenInterrupted(std::string line);
+  ~SaidWhenInterrupted();
+  SaidWhenInterrupted(const SaidWhenInterrupted&) = delete;
+  SaidWhenInterrupted& operator=(const SaidWhenInterrupted&) = delete;
+
+ private:
+  const std::string line_;
 };
 
 // From now on the child gets the signals; 0: nobody does, the process ends.

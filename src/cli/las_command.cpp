@@ -2,10 +2,10 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "attestation/evidence_verifier.h"
 #include "cli/commands.h"
+#include "cli/verdict_json.h"
 #include "las/las.h"
 
 namespace cloister::cli {
@@ -53,26 +53,26 @@ Result<void> serve(const Arguments& a) {
   return las::run_las(options, std::cout);
 }
 
-// The lines of a fact sheet, "name   value", as one object.
-nlohmann::ordered_json facts(const std::string& text) {
+nlohmann::ordered_json status_json(const std::string& address, const attestation::LasStatus& status) {
   nlohmann::ordered_json out;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string line = text.substr(at, end - at);
-    const size_t name = line.find("  ");
-    const size_t value = line.find_first_not_of(' ', name);
-    if (value != std::string::npos) out[line.substr(0, name)] = line.substr(value);
-    at = end + 1;
-  }
+  out["address"] = address;
+  out["protocol_version"] = status.version;
+  out["mode"] = status.mode == attestation::LasMode::Simulation ? "simulation" : "hardware";
+  out["platform"] = status.platform;
+  out["uptime_seconds"] = status.uptime_seconds;
+  out["quotes"] = status.quotes;
+  out["refused"] = status.refused;
+  out["connections"] = status.connections;
   return out;
 }
 
-void print(const std::string& text, bool json) {
-  std::fputs((json ? facts(text).dump(2) + "\n" : text).c_str(), stdout);
-}
-
 Result<void> status(const Arguments& a) {
-  print(TRY(las::las_status(a.address)).text, a.json);
+  const las::LasInfo info = TRY(las::las_status(a.address));
+  if (a.json) {
+    print_fields(status_json(a.address, info.status), true);
+  } else {
+    std::fputs(info.text.c_str(), stdout);
+  }
   return {};
 }
 
@@ -81,7 +81,16 @@ Result<void> probe(const Arguments& a) {
   const fs::path state = a.state.empty() ? las::default_state() : fs::path(a.state);
   const fs::path root = a.root.empty() ? state / "simulation-root.pem" : fs::path(a.root);
   TRY(attestation::add_simulation_root(root, anchors));
-  print(TRY(las::las_probe(a.address, {}, anchors)).text, a.json);
+  const las::LasProbe probe = TRY(las::las_probe(a.address, {}, anchors));
+  if (!a.json) {
+    std::fputs(probe.text.c_str(), stdout);
+    return {};
+  }
+  nlohmann::ordered_json out = verdict_json(probe.verdict);
+  out["quote_size"] = probe.quote_size;
+  out["collateral_size"] = probe.collateral_size;
+  out["milliseconds"] = probe.milliseconds;
+  print_fields(out, true);
   return {};
 }
 
@@ -89,12 +98,7 @@ CLI::App* command(CLI::App& group, const char* name, const char* what, const cha
                   const std::shared_ptr<Arguments>& a, Result<void> (*function)(const Arguments&)) {
   auto* sub = group.add_subcommand(name, what);
   sub->footer(std::string("Example: ") + example);
-  sub->callback([a, &action, function] {
-    action = [a, function] {
-      const auto done = function(*a);
-      return done.ok() ? static_cast<int>(kOk) : report(done.error());
-    };
-  });
+  sub->callback([a, &action, function] { action = [a, function] { return finished(function(*a)); }; });
   return sub;
 }
 

@@ -34,17 +34,17 @@ int report(const Error& error) {
 
 namespace {
 
-// The tutorial's commands are called by links of their names, with arguments that may come from a terminal's
-// copy: a carriage return at the end of an argument is not meant.
+// The tutorial's commands are called by links of their names. They and `transfer` get arguments from a
+// terminal's copy: a carriage return at the end of an argument is not meant.
 std::vector<std::string> arguments_of(int argc, char** argv) {
   constexpr std::string_view kOwnNames[] = {"encryptedpush", "decrypt"};
-  constexpr std::string_view kTutorial[] = {"encryptedpush", "push", "execute", "decrypt"};
+  constexpr std::string_view kPasted[] = {"encryptedpush", "push", "execute", "decrypt", "transfer"};
   std::vector<std::string> out(argv + 1, argv + argc);
   const std::string_view path = argv[0];
   const std::string_view name = path.substr(path.rfind('/') + 1);
   if (std::find(std::begin(kOwnNames), std::end(kOwnNames), name) != std::end(kOwnNames))
     out.insert(out.begin(), std::string(name));
-  if (out.empty() || std::find(std::begin(kTutorial), std::end(kTutorial), out[0]) == std::end(kTutorial))
+  if (out.empty() || std::find(std::begin(kPasted), std::end(kPasted), out[0]) == std::end(kPasted))
     return out;
   for (std::string& text : out) {
     const size_t end = text.find_last_not_of("\r\n");

@@ -1,9 +1,9 @@
 #include "cli/owner_session.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "attestation/json.h"
 #include "base/files.h"
 #include "crypto/random.h"
 
@@ -11,9 +11,10 @@ namespace cloister::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
+using attestation::Json;
 
 constexpr const char* kFile = "session.json";
+constexpr size_t kMaxFile = 64 << 10;
 constexpr size_t kNumberDigits = 26;
 
 // A digit without bias: bytes from 250 on are drawn again.
@@ -23,7 +24,7 @@ char random_digit() {
   return static_cast<char>('0' + byte % 10);
 }
 
-Json to_json(const OwnerVolume& volume) {
+nlohmann::ordered_json to_json(const OwnerVolume& volume) {
   return {
       {"name", volume.name}, {"path", volume.path}, {"id", to_hex(volume.id)}, {"tag", to_hex(volume.tag)}};
 }
@@ -45,9 +46,8 @@ Result<OwnerVolume> volume_from(const Json& object, const char* key) {
 }
 
 Result<OwnerSession> load(const fs::path& folder) {
-  const Bytes text = TRY(read_file(folder / kFile, 64 << 10));
-  const Json json = Json::parse(text.begin(), text.end(), nullptr, false);
-  if (!json.is_object()) return Error(Code::Malformed, "it is not a JSON object");
+  const Bytes text = TRY(read_file(folder / kFile, kMaxFile));
+  const Json json = TRY(attestation::parse_json_object(as_text(text), kMaxFile, "the record"));
   OwnerSession session;
   session.folder = folder;
   session.session = text_of(json, "session");
@@ -65,7 +65,7 @@ Result<OwnerSession> load(const fs::path& folder) {
 }  // namespace
 
 Result<void> OwnerSession::save() const {
-  const Json json = {
+  const nlohmann::ordered_json json = {
       {"session", session},      {"service", service},       {"cas", cas}, {"url", url}, {"created", created},
       {"input", to_json(input)}, {"output", to_json(output)}};
   const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -5,6 +5,8 @@
 #include <set>
 
 #include "base/files.h"
+#include "cli/amounts.h"
+#include "cli/environment.h"
 #include "cli/owner_session.h"
 #include "cli/session_plan.h"
 #include "cli/session_template.h"
@@ -133,6 +135,11 @@ TEST(OwnerSession, OneDamagedRecordDoesNotHideTheOthers) {
   const OwnerSession bad = some_session(conf.path(), "b");
   ASSERT_TRUE(write_private_file(bad.folder / "session.json", as_bytes("{\"session\": 3")).ok());
   EXPECT_EQ(load_sessions(conf.path()).error().code(), Code::Malformed);
+  const std::string deep = std::string(20000, '[') + std::string(20000, ']');
+  ASSERT_TRUE(write_private_file(bad.folder / "session.json", as_bytes("{\"session\": " + deep + "}")).ok());
+  EXPECT_EQ(load_sessions(conf.path()).error().code(), Code::Malformed);
+  EXPECT_NE(load_sessions(conf.path()).error().message().find("deep"), std::string::npos)
+      << load_sessions(conf.path()).error().message();
   ASSERT_TRUE(some_session(conf.path(), "a").save().ok());
   EXPECT_EQ(load_sessions(conf.path()).value().size(), 1u);
 }
@@ -162,6 +169,46 @@ TEST(VolumeFolders, AreFoundByTheirMountPathsAndNothingElse) {
   EXPECT_EQ(found.at("/deep/er/out"), root.path() / "deep/er/out");
   EXPECT_EQ(volume_ids(found.at("/in")).value().size(), 1u);
   EXPECT_NE(volume_ids(found.at("/in")).value(), volume_ids(found.at("/deep/er/out")).value());
+}
+
+TEST(VolumeFolders, AnEmptyFolderIsThePlaceOfAVolumeBesideOthersOnly) {
+  const auto root = TemporaryFolder::make().value();
+  fs::create_directories(root.path() / "scratch");
+  EXPECT_TRUE(find_volumes_and_places(root.path()).value().empty());
+  fs::create_directories(root.path() / "in");
+  const auto storage = volume::open_posix_storage(root.path() / "in").value();
+  ASSERT_TRUE(volume::Volume::create(*storage, volume::Key(crypto::random_array<32>()), {}).ok());
+  fs::create_directories(root.path() / "else");
+  ASSERT_TRUE(write_public_file(root.path() / "else/README", as_bytes("foreign")).ok());
+  const auto found = find_volumes_and_places(root.path()).value();
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found.at("/scratch"), root.path() / "scratch");
+  EXPECT_EQ(find_volumes(root.path()).value().size(), 1u);
+  const auto before = superblocks_digest(root.path() / "scratch").value();
+  const auto made = volume::open_posix_storage(root.path() / "scratch").value();
+  ASSERT_TRUE(volume::Volume::create(*made, volume::Key(crypto::random_array<32>()), {}).ok());
+  EXPECT_NE(superblocks_digest(root.path() / "scratch").value(), before);
+}
+
+TEST(Amounts, HaveUnitsAndBounds) {
+  EXPECT_EQ(parse_size("4096", "x").value(), 4096u);
+  EXPECT_EQ(parse_size("64M", "x").value(), uint64_t{64} << 20);
+  EXPECT_EQ(parse_size("1g", "x").value(), uint64_t{1} << 30);
+  EXPECT_EQ(parse_size("2T", "x").value(), uint64_t{2} << 40);
+  EXPECT_EQ(parse_age("14d", "x").value(), 14u * 86400);
+  for (const char* wrong : {"", "M", "10X", "1MM", "-1", " 1", "99999999999T", "18446744073709551616"})
+    EXPECT_EQ(parse_size(wrong, "x").error().code(), Code::InvalidArgument) << wrong;
+  EXPECT_FALSE(parse_age("1D", "x").ok());
+}
+
+TEST(Addresses, AreResolvedWhateverTheirForm) {
+  EXPECT_EQ(resolve_address("127.0.0.1", 18765).value(), "127.0.0.1:18765");
+  EXPECT_EQ(resolve_address("127.0.0.1:9", 18765).value(), "127.0.0.1:9");
+  EXPECT_EQ(resolve_address("::1", 18765).value(), "[::1]:18765");
+  EXPECT_EQ(resolve_address("[::1]", 18765).value(), "[::1]:18765");
+  EXPECT_EQ(resolve_address("[::1]:9", 18765).value(), "[::1]:9");
+  for (const char* wrong : {"", ":9", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "[::1", "[::1]x"})
+    EXPECT_EQ(resolve_address(wrong, 1).error().code(), Code::InvalidArgument) << wrong;
 }
 
 TEST(VolumeFolders, ACommitChangesTheDigest) {

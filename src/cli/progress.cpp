@@ -8,19 +8,12 @@
 #include <cstdio>
 #include <utility>
 
+#include "base/text.h"
+
 namespace cloister::cli {
 namespace {
 
 constexpr size_t kBarWidth = 24;
-
-std::string size_text(double bytes) {
-  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  size_t unit = 0;
-  for (; bytes >= 1024 && unit + 1 < std::size(kUnits); ++unit) bytes /= 1024;
-  char text[48];
-  std::snprintf(text, sizeof(text), unit == 0 ? "%.0f %s" : "%.1f %s", bytes, kUnits[unit]);
-  return text;
-}
 
 size_t terminal_width() {
   winsize size = {};
@@ -41,9 +34,9 @@ std::string progress_line(const std::string& label, uint64_t done, uint64_t tota
     std::snprintf(percent, sizeof(percent), "  %3d%%  [", static_cast<int>(share * 100));
     out += percent + std::string(filled, '#') + std::string(kBarWidth - filled, '.') + "]";
   }
-  out += "  " + size_text(static_cast<double>(done));
-  if (total > 0) out += " of " + size_text(static_cast<double>(total));
-  out += "  " + size_text(rate) + "/s";
+  out += "  " + format_size(done);
+  if (total > 0) out += " of " + format_size(total);
+  out += "  " + format_size(static_cast<uint64_t>(rate)) + "/s";
   if (total > done && rate > 0) {
     const double left = std::min(static_cast<double>(total - done) / rate, 359999.0);
     const auto whole = static_cast<unsigned>(std::lround(left));

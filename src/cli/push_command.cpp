@@ -15,6 +15,7 @@
 #include "cli/session_plan.h"
 #include "cli/temporary_folder.h"
 #include "cli/volume_folders.h"
+#include "cli/volume_opening.h"
 #include "crypto/random.h"
 #include "volume/posix_storage.h"
 #include "volume/tree_copy.h"
@@ -36,12 +37,6 @@ struct Arguments {
 
 void say(const Arguments& a, const std::string& text) {
   if (a.verbose) std::fprintf(stderr, "%s\n", text.c_str());
-}
-
-volume::Timestamp now() {
-  timespec time{};
-  clock_gettime(CLOCK_REALTIME, &time);
-  return {time.tv_sec, static_cast<uint32_t>(time.tv_nsec)};
 }
 
 // With nanoseconds, so that sessions sort by age.
@@ -244,11 +239,10 @@ class Push {
   bool done_ = false;
 };
 
-int push(const Arguments& a) {
-  const Result<std::string> line = Push(a).run();
-  if (!line.ok()) return report(line.error());
-  std::printf("%s\n", line->c_str());
-  return kOk;
+Result<void> push(const Arguments& a) {
+  const std::string line = TRY(Push(a).run());
+  std::printf("%s\n", line.c_str());
+  return {};
 }
 
 }  // namespace
@@ -282,7 +276,7 @@ void add_push_command(CLI::App& app, Action& action) {
   sub->callback([a, &action] {
     action = [a] {
       watch_for_interruption();
-      return push(*a);
+      return finished(push(*a));
     };
   });
 }

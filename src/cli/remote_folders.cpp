@@ -1,9 +1,5 @@
 #include "cli/remote_folders.h"
 
-#include "http/client.h"
-#include "transfer/names.h"
-#include "transfer/remote.h"
-
 namespace cloister::cli {
 
 transfer::ClientOptions transfer_options(bool insecure) {
@@ -18,12 +14,18 @@ transfer::ClientOptions transfer_options(bool insecure, ProgressBar& bar) {
   return options;
 }
 
+Result<TemporaryFolder> archive_scratch(const std::filesystem::path& folder) {
+  const std::filesystem::path inside = folder.has_filename() ? folder : folder.parent_path();
+  const std::filesystem::path parent = inside.has_parent_path() ? inside.parent_path() : ".";
+  Result<TemporaryFolder> beside = TemporaryFolder::make(parent);
+  return beside.ok() ? std::move(beside) : TemporaryFolder::make();
+}
+
 Result<void> check_remote(const std::string& remote, bool insecure) {
-  TRY(transfer::make_remote(remote));
-  if (transfer::scheme_of(remote) == "file") return {};  // as quick as anything else
-  // Any answer will do: services differ in what they say here.
-  TRY(http::fetch("GET", remote, "", {}, transfer_options(insecure).http, 1 << 20));
-  return {};
+  transfer::ClientOptions options = transfer_options(insecure);
+  options.http.connect_timeout = std::chrono::seconds(5);
+  options.http.stall_timeout = std::chrono::seconds(3);
+  return transfer::check_remote(remote, options);
 }
 
 }  // namespace cloister::cli

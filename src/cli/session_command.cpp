@@ -2,8 +2,10 @@
 // whose key was pinned (create, read, volumes, events).
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 
 #include "base/files.h"
+#include "base/text.h"
 #include "cas/client.h"
 #include "cas/identity.h"
 #include "cas/trust.h"
@@ -31,10 +33,15 @@ Result<policy::Variables> variables_of(const Arguments& a) {
   }
   for (const std::string& text : a.variables) {
     const size_t equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      return Error(Code::InvalidArgument, "-e takes VAR=VALUE");
+    if (equals == 0 || text.empty()) return Error(Code::InvalidArgument, "-e takes VAR or VAR=VALUE");
+    if (equals != std::string::npos) {
+      out[text.substr(0, equals)] = text.substr(equals + 1);
+      continue;
     }
-    out[text.substr(0, equals)] = text.substr(equals + 1);
+    const char* value = std::getenv(text.c_str());
+    if (value == nullptr)
+      return Error(Code::InvalidArgument, "-e " + text + ": the environment has no " + text);
+    out[text] = value;
   }
   return out;
 }
@@ -88,7 +95,8 @@ Result<int> volumes(const Arguments& a) {
   cas::Client client = TRY(connect(a));
   const std::vector<cas::VolumeState> list = TRY(client.volumes(a.name));
   for (const cas::VolumeState& volume : list) {
-    std::printf("%s %s %llu%s\n", volume.name.c_str(), volume.tag ? to_hex(*volume.tag).c_str() : "-",
+    std::printf("%s %s %llu%s\n", printable(volume.name).c_str(),
+                volume.tag ? to_hex(*volume.tag).c_str() : "-",
                 static_cast<unsigned long long>(volume.updates), volume.in_use ? " in-use" : "");
   }
   return kOk;
@@ -98,7 +106,9 @@ Result<int> events(const Arguments& a) {
   cas::Client client = TRY(connect(a));
   const std::vector<cas::Client::Event> list = TRY(client.events(a.name));
   for (const cas::Client::Event& event : list) {
-    std::printf("%s %s: %s\n", event.time.c_str(), event.kind.c_str(), event.text.c_str());
+    // An enclave that was refused has words in these texts, too.
+    std::printf("%s %s: %s\n", printable(event.time).c_str(), printable(event.kind).c_str(),
+                printable(event.text).c_str());
   }
   return kOk;
 }
@@ -175,7 +185,11 @@ void add_session_commands(CLI::App& app, Action& action) {
     sub->footer(std::string("Example: ") + row.example);
     if (row.takes_file) {
       sub->add_option("FILE", a->file, "Session, may contain $VARIABLES")->required();
-      sub->add_option("-e", a->variables, "VAR=VALUE, before the environment's")->allow_extra_args(false);
+      sub->add_option(
+             "-e", a->variables,
+             "VAR=VALUE; or VAR, its value from the environment, for secrets: everybody on this machine sees "
+             "arguments")
+          ->allow_extra_args(false);
       sub->add_flag("--use-env", a->use_env, "Variables of the environment, too");
     } else {
       sub->add_option("NAME", a->name, "Name of the session")->required();
@@ -189,12 +203,8 @@ void add_session_commands(CLI::App& app, Action& action) {
       sub->add_option("--conf", a->conf, "Folder with the owner's identity (made when absent)")
           ->excludes(file);
     }
-    sub->callback([a, &action, function = row.function] {
-      action = [a, function] {
-        const Result<int> result = function(*a);
-        return result.ok() ? *result : report(result.error());
-      };
-    });
+    sub->callback(
+        [a, &action, function = row.function] { action = [a, function] { return finished(function(*a)); }; });
   }
 }
 

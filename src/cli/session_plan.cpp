@@ -32,12 +32,13 @@ void wipe_values(policy::Variables& variables) {
 }  // namespace
 
 Result<std::string> fill_template(const std::string& text, const SessionValues& values) {
-  policy::Variables variables = {{"SESSION", values.number},
-                                 {"URL", values.url},
-                                 {"INPUT_FSPF_KEY", to_hex(values.input_key.expose())},
-                                 {"INPUT_FSPF_TAG", to_hex(values.input_tag)},
-                                 {"OUTPUT_FSPF_KEY", to_hex(values.output_key.expose())},
-                                 {"OUTPUT_FSPF_TAG", to_hex(values.output_tag)}};
+  policy::Variables variables;  // not by a list of values: that would leave copies of the keys
+  variables["SESSION"] = values.number;
+  variables["URL"] = values.url;
+  variables["INPUT_FSPF_KEY"] = to_hex(values.input_key.expose());
+  variables["INPUT_FSPF_TAG"] = to_hex(values.input_tag);
+  variables["OUTPUT_FSPF_KEY"] = to_hex(values.output_key.expose());
+  variables["OUTPUT_FSPF_TAG"] = to_hex(values.output_tag);
   Result<std::string> filled = policy::substitute(text, variables);
   wipe_values(variables);
   return filled;

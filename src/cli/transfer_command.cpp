@@ -2,12 +2,13 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <cstdio>
 
 #include "base/files.h"
+#include "cli/amounts.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "cli/remote_folders.h"
 #include "transfer/client.h"
 #include "transfer/names.h"
 #include "transfer/server.h"
@@ -26,34 +27,6 @@ struct MoveArguments {
   std::string remote, path, url, destination, name, server_key;
   bool unpack = false, insecure = false;
 };
-
-// "100G" with the units' factors; "100" alone is one of the smallest unit.
-Result<uint64_t> parse_amount(const std::string& text, std::string_view what,
-                              const std::map<char, uint64_t>& units) {
-  uint64_t value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, failure] = std::from_chars(text.data(), end, value);
-  uint64_t factor = 1;
-  const auto unit = rest + 1 == end ? units.find(*rest) : units.end();
-  if (unit != units.end()) factor = unit->second;
-  uint64_t product = 0;
-  if (failure != std::errc() || (rest != end && unit == units.end()) ||
-      __builtin_mul_overflow(value, factor, &product) || product > INT64_MAX) {
-    std::string names;
-    for (const auto& [name, amount] : units) names.append(names.empty() ? "" : ", ").append(1, name);
-    return Error(Code::InvalidArgument, std::string(what) + " " + text + " is not a number with a unit",
-                 "units are " + names);
-  }
-  return product;
-}
-
-Result<uint64_t> parse_size(const std::string& text, std::string_view what) {
-  return parse_amount(text, what,
-                      {{'K', 1ull << 10}, {'M', 1ull << 20}, {'G', 1ull << 30}, {'T', 1ull << 40}});
-}
-Result<uint64_t> parse_age(const std::string& text, std::string_view what) {
-  return parse_amount(text, what, {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}});
-}
 
 Result<std::optional<crypto::TlsIdentity>> load_identity(const ServeArguments& a) {
   if (a.tls_cert.empty()) return std::optional<crypto::TlsIdentity>();
@@ -102,23 +75,22 @@ Result<transfer::ClientOptions> client_options(const MoveArguments& a, ProgressB
   return options;
 }
 
-// Arguments that were pasted from a file of another system end in CR.
-std::string pasted(std::string text) {
-  while (!text.empty() && (text.back() == '\r' || text.back() == '\n')) text.pop_back();
-  return text;
-}
-
 Result<void> push(const MoveArguments& a) {
   ProgressBar bar("push");
-  const transfer::ClientOptions options = TRY(client_options(a, bar));
+  transfer::ClientOptions options = TRY(client_options(a, bar));
   std::error_code failure;
   const fs::path path = fs::canonical(a.path, failure);
   if (failure) return Error(Code::NotFound, "cannot push " + a.path + ": " + failure.message());
   const std::string name = a.name.empty() ? path.filename().string() : a.name;
-  const std::string remote = pasted(a.remote);
+  watch_for_interruption();
+  std::optional<TemporaryFolder> scratch;
+  if (fs::is_directory(path, failure)) {
+    scratch = TRY(archive_scratch(path));
+    options.scratch = scratch->path();
+  }
   const std::string url =
-      TRY(fs::is_directory(path, failure) ? transfer::push_folder(remote, name, path, options)
-                                          : transfer::push_file(remote, name, path, options));
+      TRY(fs::is_directory(path, failure) ? transfer::push_folder(a.remote, name, path, options)
+                                          : transfer::push_file(a.remote, name, path, options));
   std::printf("%s\n", url.c_str());
   return {};
 }
@@ -126,23 +98,17 @@ Result<void> push(const MoveArguments& a) {
 Result<void> pull(const MoveArguments& a) {
   ProgressBar bar("pull");
   const transfer::ClientOptions options = TRY(client_options(a, bar));
-  const std::string url = pasted(a.url);
-  if (a.unpack) return transfer::pull_folder(url, a.destination, options);
+  if (a.unpack) return transfer::pull_folder(a.url, a.destination, options);
   fs::path target = a.destination;
   std::error_code ignored;
-  if (fs::is_directory(target, ignored)) target /= TRY(transfer::name_in_url(url));
-  return transfer::pull(url, target, options);
+  if (fs::is_directory(target, ignored)) target /= TRY(transfer::name_in_url(a.url));
+  return transfer::pull(a.url, target, options);
 }
 
 template <class Arguments>
 void run_as(CLI::App* sub, Action& action, const std::shared_ptr<Arguments>& a,
             Result<void> (*function)(const Arguments&)) {
-  sub->callback([a, &action, function] {
-    action = [a, function] {
-      const Result<void> result = function(*a);
-      return result.ok() ? static_cast<int>(kOk) : report(result.error());
-    };
-  });
+  sub->callback([a, &action, function] { action = [a, function] { return finished(function(*a)); }; });
 }
 
 void add_trust(CLI::App* sub, MoveArguments& a) {

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "attestation/tcb_json.h"
+#include "base/text.h"
 
 namespace cloister::cli {
 namespace {
@@ -97,13 +98,13 @@ void print_lines(const Json& fields, const std::string& prefix) {
   for (const auto& [key, value] : fields.items()) {
     std::string name = prefix;
     if (!name.empty()) name += '.';
-    name += key;
+    name += printable(key);  // of the file's own JSON, where it is a TCB info or an identity
     const bool plain_list = value.is_array() && std::none_of(value.begin(), value.end(),
                                                              [](const Json& v) { return v.is_structured(); });
     if (value.is_structured() && !plain_list) {
       print_lines(value, name);
     } else if (value.is_string()) {
-      std::printf("%-22s %s\n", name.c_str(), value.get_ref<const std::string&>().c_str());
+      std::printf("%-22s %s\n", name.c_str(), printable(value.get_ref<const std::string&>()).c_str());
     } else {
       std::printf("%-22s %s\n", name.c_str(),
                   value.dump(-1, ' ', true, Json::error_handler_t::replace).c_str());

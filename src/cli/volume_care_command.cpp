@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/files.h"
 #include "cli/volume_key.h"
 #include "cli/volume_opening.h"
 #include "volume/care.h"
@@ -172,12 +173,7 @@ Result<void> take_name(const fs::path& partial, const fs::path& target) {
   if (::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, target.c_str(), RENAME_NOREPLACE) != 0) {
     return Error(Code::Denied, "cannot rename " + partial.native() + ": " + std::strerror(errno));
   }
-  const fs::path parent = target.has_parent_path() ? target.parent_path() : fs::path(".");
-  const int fd = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = fd >= 0 && ::fsync(fd) == 0;
-  if (fd >= 0) ::close(fd);
-  if (!synced) return Error(Code::Unavailable, "cannot sync " + parent.native());
-  return {};
+  return sync_folder(target.has_parent_path() ? target.parent_path() : fs::path("."));
 }
 
 // The old volume is only read. The new one takes its name when it is complete, verified and its tag stored,

@@ -17,19 +17,25 @@ bool holds_volume(const fs::path& folder) {
   return fs::is_regular_file(fs::symlink_status(folder / volume::kMainName, error));
 }
 
-Result<void> search(const fs::path& folder, const std::string& name, unsigned depth,
-                    std::map<std::string, fs::path>& found) {
+struct Found {
+  std::map<std::string, fs::path> volumes, places;
+};
+
+Result<void> search(const fs::path& folder, const std::string& name, unsigned depth, Found& found) {
   if (holds_volume(folder)) {
-    found.emplace(name.empty() ? "/" : name, folder);
+    found.volumes.emplace(name.empty() ? "/" : name, folder);
     return {};
   }
-  if (depth == kMaxDepth || found.size() >= kMaxFolders) return {};
+  if (depth == kMaxDepth || found.volumes.size() + found.places.size() >= kMaxFolders) return {};
   std::error_code error;
   std::vector<fs::path> below;
+  bool empty = true;
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    empty = false;
     if (at->symlink_status(error).type() == fs::file_type::directory) below.push_back(at->path());
   }
   if (error) return Error(Code::Unavailable, "cannot read " + folder.string() + ": " + error.message());
+  if (empty && !name.empty()) found.places.emplace(name, folder);
   for (const fs::path& path : below)
     TRY(search(path, name + "/" + path.filename().string(), depth + 1, found));
   return {};
@@ -48,9 +54,16 @@ Result<Bytes> superblocks(const fs::path& folder) {
 }  // namespace
 
 Result<std::map<std::string, fs::path>> find_volumes(const fs::path& root) {
-  std::map<std::string, fs::path> found;
+  Found found;
   TRY(search(root, "", 0, found));
-  return found;
+  return std::move(found.volumes);
+}
+
+Result<std::map<std::string, fs::path>> find_volumes_and_places(const fs::path& root) {
+  Found found;
+  TRY(search(root, "", 0, found));
+  if (!found.volumes.empty()) found.volumes.merge(found.places);
+  return std::move(found.volumes);
 }
 
 Result<std::vector<volume::VolumeId>> volume_ids(const fs::path& folder) {
@@ -65,7 +78,10 @@ Result<std::vector<volume::VolumeId>> volume_ids(const fs::path& folder) {
 }
 
 Result<crypto::Digest> superblocks_digest(const fs::path& folder) {
-  return crypto::sha256(TRY(superblocks(folder)));
+  const Result<Bytes> bytes = superblocks(folder);
+  if (!bytes.ok() && bytes.error().code() == Code::NotFound) return crypto::sha256({});
+  if (!bytes.ok()) return Error(bytes.error());
+  return crypto::sha256(*bytes);
 }
 
 }  // namespace cloister::cli

@@ -15,10 +15,15 @@ namespace cloister::cli {
 // followed, other files and folders are left out. Unavailable when `root` cannot be read.
 Result<std::map<std::string, std::filesystem::path>> find_volumes(const std::filesystem::path& root);
 
+// The same with every folder below `root` that holds nothing: the place of a volume that the service makes at
+// its first run. Without any volume there are no places either.
+Result<std::map<std::string, std::filesystem::path>> find_volumes_and_places(
+    const std::filesystem::path& root);
+
 // The ids in the folder's superblocks; usually one. Empty when there is none.
 Result<std::vector<volume::VolumeId>> volume_ids(const std::filesystem::path& folder);
 
-// Changes with every commit, because a commit writes a superblock.
+// Changes with every commit, because a commit writes a superblock. Of nothing when there is no volume yet.
 Result<crypto::Digest> superblocks_digest(const std::filesystem::path& folder);
 
 }  // namespace cloister::cli

@@ -141,21 +141,6 @@ Result<volume::InodeId> walk(Volume& volume, std::string_view path) {
   return at;
 }
 
-std::string printable(std::string_view name) {
-  std::string out;
-  for (const char c : name) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f && c != '\\') {
-      out += c;
-      continue;
-    }
-    char escaped[8];
-    std::snprintf(escaped, sizeof(escaped), "\\x%02x", byte);
-    out += escaped;
-  }
-  return out;
-}
-
 CLI::App* volume_subcommand(CLI::App& group, const char* name, const char* what, const char* example,
                             const std::shared_ptr<VolumeArguments>& a, Action& action,
                             VolumeCommand function) {
@@ -169,10 +154,7 @@ CLI::App* volume_subcommand(CLI::App& group, const char* name, const char* what,
   session->excludes(file);
   sub->add_option("--session-volume", a->session_volume, "The volume's name in the session")->needs(session);
   sub->callback([a, &action, function = std::move(function)] {
-    action = [a, function] {
-      const auto result = function(*a);
-      return result.ok() ? static_cast<int>(kOk) : report(result.error());
-    };
+    action = [a, function] { return finished(function(*a)); };
   });
   return sub;
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "base/text.h"
 #include "cli/commands.h"
 #include "volume/posix_storage.h"
 #include "volume/volume.h"
@@ -39,8 +40,6 @@ Result<void> commit_and_hand_over(const VolumeArguments& a, volume::Volume& volu
 
 // The inode of a path in the volume; "" and "/" are its root.
 Result<volume::InodeId> walk(volume::Volume& volume, std::string_view path);
-// Names may hold anything; control characters are shown as \xNN so that a listing cannot fake lines.
-std::string printable(std::string_view name);
 
 using VolumeCommand = std::function<Result<void>(const VolumeArguments&)>;
 // A subcommand with VOLUME and the options that name its key.

@@ -1,11 +1,11 @@
+#include "base/text.h"
 #include "collateral/artefact.h"
-#include "collateral/pcs_client.h"
 
 // A file of the cache, verified as every kind; and a header with a percent-encoded chain.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace cloister::collateral;
   const std::string_view text = cloister::as_text({data, size});
-  const auto decoded = percent_decoded(text);
+  const auto decoded = cloister::percent_decode(text);
   CLOISTER_CHECK(!decoded.ok() || decoded->size() <= size);
   const auto raw = decode_artefact(text);
   if (!raw.ok()) return 0;

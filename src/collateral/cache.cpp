@@ -72,6 +72,13 @@ void Cache::load(const ArtefactKey& key, Entry& entry) {
   }
 }
 
+// Lists have no number.
+bool Cache::is_low(const Artefact& artefact) const {
+  const ArtefactKind kind = artefact.key.kind;
+  const bool numbered = kind == ArtefactKind::TcbInfo || kind == ArtefactKind::QeIdentity;
+  return numbered && artefact.evaluation_number < options_.minimum_evaluation_number;
+}
+
 // Whether `fresh` may take the place of what is here.
 Result<void> Cache::check_new(const Artefact& fresh, const Entry& entry) const {
   const std::string name = fresh.key.name();
@@ -79,8 +86,7 @@ Result<void> Cache::check_new(const Artefact& fresh, const Entry& entry) const {
   if (fresh.issued > time || fresh.expires < time) {
     return Error(Code::Integrity, name + ": what came is not valid now");
   }
-  const bool numbered = fresh.key.kind == ArtefactKind::TcbInfo || fresh.key.kind == ArtefactKind::QeIdentity;
-  if (numbered && fresh.evaluation_number < options_.minimum_evaluation_number) {
+  if (is_low(fresh)) {
     return Error(Code::Integrity, name + ": TCB evaluation number " +
                                       std::to_string(fresh.evaluation_number) + " is below the required " +
                                       std::to_string(options_.minimum_evaluation_number));
@@ -98,7 +104,7 @@ Result<void> Cache::check_new(const Artefact& fresh, const Entry& entry) const {
   return {};
 }
 
-Result<void> Cache::keep(Entry& entry, std::shared_ptr<const Artefact> fresh) {
+void Cache::hold(Entry& entry, std::shared_ptr<const Artefact> fresh) {
   entry.artefact = std::move(fresh);
   entry.failures = 0;
   // A piece that already ends soon is the service's newest: asked for again later, not with every call.
@@ -107,6 +113,10 @@ Result<void> Cache::keep(Entry& entry, std::shared_ptr<const Artefact> fresh) {
   entry.next_attempt = ends_soon ? std::min(time + options_.longest_back_off, end + 1) : 0;
   entry.fault.clear();
   entry.file_fault.clear();
+}
+
+Result<void> Cache::keep(Entry& entry, std::shared_ptr<const Artefact> fresh) {
+  hold(entry, std::move(fresh));
   if (options_.folder.empty()) return {};
   return write_private_file(file_of(entry.artefact->key), as_bytes(encode_artefact(*entry.artefact)));
 }
@@ -143,8 +153,7 @@ Result<std::shared_ptr<const Artefact>> Cache::get(const ArtefactKey& key) {
   for (;;) {
     const int64_t time = now();
     const bool usable = valid(entry.artefact, time);
-    const bool low = usable && key.kind <= ArtefactKind::QeIdentity &&
-                     entry.artefact->evaluation_number < options_.minimum_evaluation_number;
+    const bool low = usable && is_low(*entry.artefact);
     const bool fresh = usable && !low && time < entry.artefact->expires - options_.refresh_before;
     if (fresh) return entry.artefact;
     const bool others_turn = entry.fetching || time < entry.next_attempt || options_.service.base_url.empty();
@@ -159,7 +168,7 @@ Result<std::shared_ptr<const Artefact>> Cache::get(const ArtefactKey& key) {
     }
     if (low && options_.service.base_url.empty()) return check_new(*entry.artefact, {}).error();
     auto refreshed = refresh(key, entry, lock);
-    if (refreshed.ok() && low && (*refreshed)->evaluation_number < options_.minimum_evaluation_number) {
+    if (refreshed.ok() && is_low(**refreshed)) {
       return Error(Code::Integrity, entry.fault);
     }
     return refreshed;
@@ -217,13 +226,37 @@ Result<std::vector<std::string>> Cache::import_bundle(const CollateralBundle& bu
     load(artefact.key, entry);
     TRY(check_new(artefact, entry));
   }
+  TRY(store(artefacts));
   std::vector<std::string> names;
   for (Artefact& artefact : artefacts) {
     names.push_back(artefact.key.name());
     Entry& entry = entries_[artefact.key];
-    TRY(keep(entry, std::make_shared<const Artefact>(std::move(artefact))));
+    hold(entry, std::make_shared<const Artefact>(std::move(artefact)));
   }
   return names;
+}
+
+// All are written and synced in a folder of their own before the first takes its place, because writing is
+// what a disk fails at.
+Result<void> Cache::store(const std::vector<Artefact>& artefacts) {
+  if (options_.folder.empty()) return {};
+  const std::filesystem::path incoming = options_.folder / ".import";
+  std::error_code failure;
+  std::filesystem::remove_all(incoming, failure);
+  TRY(make_private_folder(incoming));
+  Result<void> stored;
+  for (size_t i = 0; i < artefacts.size() && stored.ok(); ++i) {
+    stored = write_private_file(incoming / artefacts[i].key.name(), as_bytes(encode_artefact(artefacts[i])));
+  }
+  for (size_t i = 0; i < artefacts.size() && stored.ok(); ++i) {
+    const std::filesystem::path target = file_of(artefacts[i].key);
+    std::filesystem::rename(incoming / artefacts[i].key.name(), target, failure);
+    if (failure)
+      stored = Error(Code::Unavailable, "cannot replace " + target.string() + ": " + failure.message());
+  }
+  std::filesystem::remove_all(incoming, failure);
+  if (stored.ok()) stored = sync_folder(options_.folder);
+  return stored;
 }
 
 std::vector<ArtefactStatus> Cache::status() {
@@ -239,11 +272,14 @@ std::vector<ArtefactStatus> Cache::status() {
   }
   std::vector<ArtefactStatus> out;
   for (const auto& [key, entry] : entries_) {
-    ArtefactStatus status{key.name(), 0, 0, 0, entry.file_fault.empty() ? entry.fault : entry.file_fault};
+    ArtefactStatus status;
+    status.name = key.name();
+    status.fault = entry.file_fault.empty() ? entry.fault : entry.file_fault;
     if (entry.artefact) {
       status.issued = entry.artefact->issued;
       status.expires = entry.artefact->expires;
       status.evaluation_number = entry.artefact->evaluation_number;
+      status.below_minimum = is_low(*entry.artefact);
     }
     out.push_back(std::move(status));
   }

@@ -42,7 +42,8 @@ struct ArtefactStatus {
   std::string name;
   int64_t issued = 0, expires = 0;
   uint32_t evaluation_number = 0;
-  std::string fault;  // of the last attempt, or of the file
+  std::string fault;           // of the last attempt, or of the file
+  bool below_minimum = false;  // not handed out: its evaluation number is too low
 };
 
 class Cache {
@@ -56,7 +57,8 @@ class Cache {
   // Keeps the result for the same artefacts, so that keys stay decoded.
   Result<std::shared_ptr<const attestation::TrustedCollateral>> trusted(const PlatformKey& platform);
 
-  // Every artefact of the bundle, or none; the same rules as for answers.
+  // Every artefact of the bundle, or none when one is refused or the disk does not take all; the same rules
+  // as for answers. A crash may leave a part of them: each is whole and verified by itself.
   Result<std::vector<std::string>> import_bundle(const attestation::CollateralBundle& bundle);
   // Everything in memory and on disk, by name.
   std::vector<ArtefactStatus> status();
@@ -82,6 +84,9 @@ class Cache {
   Result<std::shared_ptr<const Artefact>> refresh(const ArtefactKey& key, Entry& entry,
                                                   std::unique_lock<std::mutex>& lock);
   Result<void> keep(Entry& entry, std::shared_ptr<const Artefact> fresh);
+  void hold(Entry& entry, std::shared_ptr<const Artefact> fresh);  // in memory
+  Result<void> store(const std::vector<Artefact>& artefacts);
+  bool is_low(const Artefact& artefact) const;
   Result<Parts> parts_of(const PlatformKey& platform);
   static attestation::CollateralBundle joined(const Parts& parts);
 

@@ -3,7 +3,9 @@
 #include "collateral/cache.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <fstream>
@@ -262,6 +264,46 @@ TEST_F(CollateralCache, TheMinimumEvaluationNumberHoldsForServiceAndDisk) {
   EXPECT_TRUE(cache.get(kTcb).ok());
 }
 
+TEST_F(CollateralCache, TheStatusSaysWhatIsBelowTheMinimum) {
+  ASSERT_TRUE(Cache(options()).trusted({Tee::Sgx, kFmspc, "platform"}).ok());
+  CacheOptions strict = options();
+  strict.minimum_evaluation_number = 18;
+  int low = 0;
+  for (const ArtefactStatus& status : Cache(strict).status()) low += status.below_minimum;
+  EXPECT_EQ(low, 2) << "TCB info and identity; lists have no number";
+  for (const ArtefactStatus& status : Cache(options()).status()) EXPECT_FALSE(status.below_minimum);
+}
+
+TEST_F(CollateralCache, AnImportThatTheDiskDoesNotTakeChangesNothing) {
+  CacheOptions offline = options();
+  offline.service.base_url.clear();
+  Cache cache(offline);
+  ASSERT_TRUE(cache.import_bundle(pki(17).collateral(kNow).value()).ok());
+  const std::string before(as_text(read_file(stored(), 1 << 20).value()));
+  // No room for the second piece; the first is the TCB info.
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &limit), 0);
+  const auto imported = [&] {
+    CollateralBundle bundle = pki(18).collateral(kNow).value();
+    const size_t first = encode_artefact(artefacts_of(bundle, offline.anchors).value()[0]).size();
+    bundle.qe_identity_issuer_chain +=
+        std::string(2 * first, '\n');  // white space behind the last certificate
+    ::signal(SIGXFSZ, SIG_IGN);
+    rlimit small = limit;
+    small.rlim_cur = first;
+    EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+    auto result = cache.import_bundle(bundle);
+    EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+    return result;
+  }();
+  ASSERT_FALSE(imported.ok());
+  EXPECT_NE(imported.error().message().find("write"), std::string::npos) << imported.error().message();
+  EXPECT_EQ(as_text(read_file(stored(), 1 << 20).value()), before);
+  EXPECT_EQ(cache.get(kTcb).value()->evaluation_number, 17u);
+  for (const auto& entry : fs::directory_iterator(offline.folder))
+    EXPECT_EQ(entry.path().extension(), ".json") << entry.path();
+}
+
 TEST_F(CollateralCache, APoisonedFileIsNoticedAndReplaced) {
   ASSERT_TRUE(Cache(options()).get(kTcb).ok());
   std::string text(as_text(read_file(stored(), 1 << 20).value()));
@@ -298,7 +340,10 @@ TEST(CollateralOfIntel, IsFetchedFromAServiceThatAnswersLikeIntels) {
   const char* given = std::getenv("CLOISTER_TESTDATA");
   const fs::path bundles =
       fs::path(given != nullptr ? given : CLOISTER_SOURCE_DIR "/../shared/testdata") / "attestation/bundles";
-  if (!fs::is_directory(bundles)) GTEST_SKIP() << "test data absent: " << bundles;
+  if (!fs::is_directory(bundles)) {
+    GTEST_SKIP() << "outside vectors are a set shared between projects, found through $CLOISTER_TESTDATA or "
+                    "../shared/testdata, and not part of this repository";
+  }
   int count = 0;
   for (const auto& folder : fs::directory_iterator(bundles)) {
     const auto text = [&](const char* name) {

@@ -2,6 +2,7 @@
 
 #include "attestation/tcb_json.h"
 #include "attestation/trusted_collateral.h"
+#include "base/text.h"
 
 namespace cloister::collateral {
 namespace {
@@ -34,7 +35,7 @@ Result<std::string> chain_header(const http::ClientResponse& answer,
   for (const char* name : names) {
     const std::string_view value = answer.header(name);
     if (value.size() > kMaxChain) return Error(Code::Malformed, std::string(name) + ": too large");
-    if (!value.empty()) return percent_decoded(value);
+    if (!value.empty()) return percent_decode(value);
   }
   return Error(Code::Malformed, std::string("an answer without the header ") + *names.begin());
 }
@@ -68,30 +69,7 @@ Result<RawArtefact> read_answer(const ArtefactKey& key, const http::ClientRespon
   return out;
 }
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 }  // namespace
-
-Result<std::string> percent_decoded(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];  // '+' stays: it is part of base64
-      continue;
-    }
-    const int high = i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
-    const int low = i + 2 < text.size() ? hex_digit(text[i + 2]) : -1;
-    if (high < 0 || low < 0) return Error(Code::Malformed, "a broken percent escape");
-    out += static_cast<char>(high << 4 | low);
-    i += 2;
-  }
-  return out;
-}
 
 Result<RawArtefact> fetch_artefact(const ArtefactKey& key, const PcsOptions& options) {
   if (options.base_url.empty()) {

@@ -17,6 +17,4 @@ struct PcsOptions {
 // without the header or body that it must have.
 Result<RawArtefact> fetch_artefact(const ArtefactKey& key, const PcsOptions& options);
 
-Result<std::string> percent_decoded(std::string_view text);
-
 }  // namespace cloister::collateral

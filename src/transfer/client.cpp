@@ -1,8 +1,5 @@
 #include "transfer/client.h"
 
-#include <stdlib.h>
-
-#include <cerrno>
 #include <thread>
 
 #include "transfer/names.h"
@@ -36,42 +33,50 @@ Result<void> check_name(const std::string& name) {
   return Error(Code::InvalidArgument, "not a name for an upload: 1 to 200 bytes of UTF-8 without '/'");
 }
 
+bool holds_bytes(const fs::path& file) {
+  std::error_code absent;
+  return fs::file_size(file, absent) > 0 && !absent;
+}
+
+// What an earlier attempt left is continued, but believed only when a hash says that both parts are of one
+// file. Ends: the second round begins without a part, and after an answer without a hash none is continued.
 Result<void> pull_checked(Remote& remote, const std::string& url, const fs::path& part,
                           const ClientOptions& options) {
-  std::error_code absent;
-  const bool resumed = fs::file_size(part, absent) > 0 && !absent;
-  std::optional<crypto::Digest> expected;
-  TRY(with_retries(options, [&] { return remote.pull(url, part, expected, options); }));
-  if (!expected) return {};
-  crypto::Digest got{};
-  {
-    const File file = TRY(File::open_to_read(part));
-    got = TRY(sha256_of(file));
-  }
-  if (got == *expected) return {};
   std::error_code ignored;
-  fs::remove(part, ignored);
-  // What an earlier call left may have been of something else; what came whole in this one was not.
-  if (resumed) return pull_checked(remote, url, part, options);
-  return Error(Code::Integrity,
-               url + " came with SHA-256 " + to_hex(got) + ", the remote says " + to_hex(*expected));
+  for (bool may_continue = true;;) {
+    const bool began_before = may_continue && holds_bytes(part);
+    bool continued = false;
+    std::optional<crypto::Digest> expected;
+    TRY(with_retries(options, [&] {
+      if (!may_continue) fs::remove(part, ignored);
+      continued = holds_bytes(part);
+      return remote.pull(url, part, expected, options);
+    }));
+    if (!expected && !continued) return {};
+    crypto::Digest got{};
+    if (expected) {
+      const File file = TRY(File::open_to_read(part));
+      got = TRY(sha256_of(file));
+      if (got == *expected) return {};
+    }
+    fs::remove(part, ignored);
+    if (!expected) {
+      may_continue = false;
+    } else if (!began_before) {
+      return Error(Code::Integrity,
+                   url + " came with SHA-256 " + to_hex(got) + ", the remote says " + to_hex(*expected));
+    }
+  }
 }
 
 // Regular files and folders only, as in an archive.
 Result<void> copy_folder(const fs::path& from, const fs::path& to) {
-  fs::path target = to.has_filename() ? to : to.parent_path();
+  NewFolder made = TRY(NewFolder::beside(to));
   std::error_code failure;
-  if (fs::exists(fs::symlink_status(target, failure)) && !fs::is_empty(target, failure)) {
-    return Error(Code::InvalidArgument, target.string() + " exists and is not empty",
-                 "name a folder that does not exist yet");
-  }
-  std::string made = (parent_of(target) / ".cloister-XXXXXX").string();
-  if (::mkdtemp(made.data()) == nullptr) return system_error(parent_of(target), "create a folder in", errno);
-  RemoveOnExit half_made(made);
   fs::recursive_directory_iterator entries(from, failure);
   if (failure) return system_error(from, "read", failure.value());
   for (; entries != fs::recursive_directory_iterator(); entries.increment(failure)) {
-    const fs::path place = fs::path(made) / entries->path().lexically_relative(from);
+    const fs::path place = made.path() / entries->path().lexically_relative(from);
     const fs::file_status status = entries->symlink_status(failure);
     if (fs::is_directory(status)) {
       fs::create_directory(place, failure);
@@ -83,13 +88,12 @@ Result<void> copy_folder(const fs::path& from, const fs::path& to) {
     if (failure) return system_error(entries->path(), "copy", failure.value());
   }
   if (failure) return system_error(from, "read", failure.value());
-  TRY(rename_durably(made, target));
-  half_made.keep();
-  return {};
+  return made.finish();
 }
 
 // Where the archive of a folder is made.
-Result<File> scratch_file(const fs::path& folder) {
+Result<File> scratch_file(const fs::path& folder, const ClientOptions& options) {
+  if (!options.scratch.empty()) return File::create_temporary(options.scratch);
   const fs::path inside = folder.has_filename() ? folder : folder.parent_path();
   Result<File> file = File::create_temporary(parent_of(inside));
   if (file.ok()) return file;
@@ -144,6 +148,11 @@ Result<std::string> push_folder(const std::string& remote, const std::string& na
   return TRY(upload_folder(remote, name, folder, options)).url;
 }
 
+Result<void> check_remote(const std::string& url, const ClientOptions& options) {
+  const auto kind = TRY(make_remote(url));
+  return kind->check(url, options);
+}
+
 Result<void> delete_upload(const std::string& remote, const Uploaded& upload, const ClientOptions& options) {
   const auto kind = TRY(make_remote(remote));
   return kind->remove(remote, upload, options);
@@ -154,7 +163,7 @@ Result<Uploaded> upload_folder(const std::string& remote, const std::string& nam
   TRY(make_remote(remote));  // said before the work
   const std::string zip_name = name.ends_with(".zip") ? name : name + ".zip";
   TRY(check_name(zip_name));
-  const File zip = TRY(scratch_file(folder));
+  const File zip = TRY(scratch_file(folder, options));
   const RemoveOnExit remove(zip.path());
   TRY(zip_folder(folder, zip.path(), options.progress));
   return upload_file(remote, zip_name, zip.path(), options);

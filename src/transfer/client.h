@@ -18,8 +18,14 @@ struct ClientOptions {
   std::chrono::milliseconds pause{500};  // after the first failure; doubled after each
   uint64_t max_file_size = uint64_t{1} << 42;
   ZipLimits zip;
-  Progress progress;  // of each step: packing, moving, unpacking
+  std::filesystem::path scratch;  // where push_folder makes its archive; empty: see there
+  Progress progress;              // of each step: packing, moving, unpacking
 };
+
+// Is there anything at `url`, a remote or what was uploaded to one? One attempt, no longer than the timeouts
+// of `options.http`; any answer will do, because services differ in what they say. Unavailable, Denied (its
+// certificate), NotFound (a folder of this machine); errors of push_file for what is no remote.
+Result<void> check_remote(const std::string& url, const ClientOptions& options);
 
 // `name` is what the file is called there. Returns its URL. Unsupported for a remote of another kind (the
 // message lists the kinds), Integrity when what arrived is not what was sent, InvalidArgument when it is too
@@ -34,11 +40,11 @@ struct Uploaded {
 };
 
 // Into `file`, which appears whole or not at all; what came before a failure is kept beside it and resumed by
-// the next call. NotFound, Integrity, Unavailable.
+// the next call, when the remote knows a hash; else it begins again. NotFound, Integrity, Unavailable.
 Result<void> pull(const std::string& url, const std::filesystem::path& file, const ClientOptions& options);
 
-// The folder as one zip, `name` with ".zip" added when it lacks that. The archive is made beside the folder
-// (or in the system's temporary folder, when that is not writable) and removed afterwards.
+// The folder as one zip, `name` with ".zip" added when it lacks that. The archive is made in `scratch`, else
+// beside the folder (or in the system's temporary folder, when that is not writable) and removed afterwards.
 Result<std::string> push_folder(const std::string& remote, const std::string& name,
                                 const std::filesystem::path& folder, const ClientOptions& options);
 // The same for those who may have to take it back.

@@ -105,7 +105,7 @@ TEST_F(TransferClient, AnUploadIsNotDeletedWithoutItsTokenAndNoOtherServerIsAske
 }
 
 TEST_F(TransferClient, MovesMoreThanFourGibibytes) {
-  if (std::getenv("CLOISTER_LONG_TESTS") == nullptr) GTEST_SKIP() << "set CLOISTER_LONG_TESTS=1";
+  if (std::getenv("CLOISTER_LONG_TESTS") == nullptr) GTEST_SKIP() << kOnlyInLongTests;
   fs::create_directory(folder_ / "tree");
   write(folder_ / "tree/big", "");
   fs::resize_file(folder_ / "tree/big", (uint64_t{4} << 30) + 12345);
@@ -218,6 +218,94 @@ TEST_F(TransferClient, AnotherFilesBeginningIsNotKeptAsThisOnes) {
   write(folder_ / (".cloister-" + hash + ".part"), "wrong");
   ASSERT_TRUE(pull(url, folder_ / "g", options_).ok());
   EXPECT_EQ(read(folder_ / "g"), "right content");
+}
+
+TEST_F(TransferClient, ABeginningIsNotContinuedWhenNoHashCanCheckIt) {
+  const std::string content = noise(100000);
+  std::atomic<int> calls{0};
+  const auto server = serve([&](http::Exchange& exchange) {
+    ++calls;
+    const std::string_view range = exchange.request().header("range");
+    const auto asked = parse_range(range, content.size()).value_or(ByteRange{true, 0, content.size()});
+    http::Response response;
+    response.status = range.empty() ? 200 : 206;
+    response.body = content.substr(asked.begin);
+    response.headers = {{"Content-Range", "bytes " + std::to_string(asked.begin) + "-" +
+                                              std::to_string(content.size() - 1) + "/" +
+                                              std::to_string(content.size())}};
+    EXPECT_TRUE(exchange.respond(std::move(response)).ok());
+  });
+  const std::string url = url_of(*server) + "/f";
+  const std::string hash = to_hex(crypto::sha256(as_bytes(url))).substr(0, 16);
+  write(folder_ / (".cloister-" + hash + ".part"), "of another file");
+  ASSERT_TRUE(pull(url, folder_ / "g", options_).ok());
+  EXPECT_EQ(read(folder_ / "g"), content);
+  EXPECT_EQ(calls, 2);
+}
+
+TEST_F(TransferClient, AServerThatLiesAboutEveryHashIsAskedTwiceAtMost) {
+  std::atomic<int> calls{0};
+  const auto server = serve([&](http::Exchange& exchange) {
+    ++calls;
+    const std::string other = to_hex(crypto::sha256(as_bytes("other")));
+    const bool resumed = !exchange.request().header("range").empty();
+    EXPECT_TRUE(exchange
+                    .respond({.status = resumed ? 206u : 200u,
+                              .headers = {{"X-Content-SHA-256", other}, {"Content-Range", "bytes 5-8/9"}},
+                              .body = resumed ? "tail" : "whole"})
+                    .ok());
+  });
+  const std::string url = url_of(*server) + "/f";
+  const std::string hash = to_hex(crypto::sha256(as_bytes(url))).substr(0, 16);
+  write(folder_ / (".cloister-" + hash + ".part"), "begin");
+  EXPECT_EQ(pull(url, folder_ / "g", options_).error().code(), Code::Integrity);
+  EXPECT_EQ(calls, 2);
+  EXPECT_TRUE(names_in(folder_).empty());
+}
+
+TEST_F(TransferClient, SaysWhetherARemoteIsThere) {
+  for (const std::string& remote : remotes()) EXPECT_TRUE(check_remote(remote, options_).ok()) << remote;
+  EXPECT_TRUE(check_remote(server_->url() + "/no/such", options_).ok()) << "any answer will do";
+  EXPECT_EQ(check_remote("file:///nowhere/x", options_).error().code(), Code::NotFound);
+  EXPECT_EQ(check_remote("nonsense", options_).error().code(), Code::InvalidArgument);
+  // Takes connections and says nothing.
+  const Listener silent = Listener::bind("127.0.0.1:0").value();
+  options_.http.stall_timeout = 200ms;
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(check_remote("http://" + silent.address(), options_).error().code(), Code::Unavailable);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
+}
+
+TEST_F(TransferClient, AFolderTakesItsNameWhenItIsFinishedAndNotBefore) {
+  const fs::path target = folder_ / "made";
+  {
+    NewFolder made = NewFolder::beside(target / "").value();
+    write(made.path() / "f", "x");
+    EXPECT_FALSE(fs::exists(target));
+  }
+  EXPECT_TRUE(names_in(folder_).empty());
+  fs::create_directory(target);
+  NewFolder one = NewFolder::beside(target).value();
+  NewFolder two = NewFolder::beside(target).value();
+  EXPECT_NE(one.path(), two.path());
+  write(one.path() / "f", "one");
+  ASSERT_TRUE(one.finish().ok());
+  EXPECT_FALSE(two.finish().ok()) << "it has become one that is not empty";
+  EXPECT_EQ(read(target / "f"), "one");
+  EXPECT_EQ(NewFolder::beside(target).error().code(), Code::InvalidArgument);
+}
+
+TEST_F(TransferClient, MakesTheArchiveWhereItIsTold) {
+  make_tree();
+  fs::create_directory(folder_ / "scratch");
+  options_.scratch = folder_ / "scratch";
+  size_t seen = 0;
+  options_.progress = [&](uint64_t, uint64_t) {
+    seen = std::max(seen, names_in(folder_ / "scratch").size());
+  };
+  ASSERT_TRUE(push_folder(remotes()[0], "volume", folder_ / "tree", options_).ok());
+  EXPECT_GE(seen, 1u);
+  EXPECT_TRUE(names_in(folder_ / "scratch").empty());
 }
 
 TEST_F(TransferClient, DamagedContentIsAnIntegrityErrorAndNeverAFile) {

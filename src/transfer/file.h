@@ -3,8 +3,10 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 
 #include "base/bytes.h"
+#include "base/descriptor.h"
 #include "crypto/sha256.h"
 
 namespace cloister::transfer {
@@ -18,14 +20,8 @@ class File {
   // A new file `folder/.cloister-XXXXXX`; path() tells which.
   static Result<File> create_temporary(const std::filesystem::path& folder);
 
-  File(File&& other) noexcept;
-  File& operator=(File&& other) noexcept;
-  ~File();
-
   const std::filesystem::path& path() const { return path_; }
-  int fd() const { return fd_; }
   Result<uint64_t> size() const;
-  Result<int64_t> modified() const;  // seconds since 1970
   // Up to out.size() bytes; fewer only at the end.
   Result<size_t> read_at(uint64_t offset, MutableByteView out) const;
   Result<void> read_exact_at(uint64_t offset, MutableByteView out) const;  // Malformed "… ends early"
@@ -34,7 +30,7 @@ class File {
 
  private:
   File(int fd, std::filesystem::path path) : fd_(fd), path_(std::move(path)) {}
-  int fd_;
+  Descriptor fd_;
   std::filesystem::path path_;
 };
 
@@ -51,11 +47,26 @@ class RemoveOnExit {
   std::filesystem::path path_;
 };
 
+// A folder that is made beside the one it shall become. finish() makes everything in it durable and gives it
+// that name; without finish() it goes away.
+class NewFolder {
+ public:
+  // InvalidArgument when `target` exists and is not an empty folder.
+  static Result<NewFolder> beside(const std::filesystem::path& target);
+  const std::filesystem::path& path() const { return path_; }
+  Result<void> finish();
+
+ private:
+  NewFolder(std::filesystem::path target, std::filesystem::path path);
+  std::filesystem::path target_, path_;
+  std::unique_ptr<RemoveOnExit> remove_;
+};
+
+// file_error, and InvalidArgument for what is there already or is a folder.
 Error system_error(const std::filesystem::path& path, std::string_view what, int number);
 Result<crypto::Digest> sha256_of(const File& file);
 // Renames durably: what bears the new name after a power cut is whole.
 Result<void> rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
-Result<void> sync_folder(const std::filesystem::path& folder);
 // "a/b" → "a"; "b" → ".".
 std::filesystem::path parent_of(const std::filesystem::path& path);
 

@@ -48,6 +48,13 @@ Result<void> copy(const File& from, const File& to, const Progress& progress) {
 
 class FileRemote : public Remote {
  public:
+  Result<void> check(const std::string& url, const ClientOptions&) override {
+    const fs::path path = TRY(path_in(url));
+    std::error_code absent;
+    if (!fs::exists(path, absent)) return Error(Code::NotFound, "there is no " + path.string());
+    return {};
+  }
+
   Result<Uploaded> push(const std::string& remote, const std::string& name, const File& file,
                         const crypto::Digest& sha256, const ClientOptions& options) override {
     const fs::path root = TRY(path_in(remote));

@@ -35,6 +35,11 @@ Result<std::optional<crypto::Digest>> hash_in(const http::ClientResponse& respon
 
 class HttpRemote : public Remote {
  public:
+  Result<void> check(const std::string& url, const ClientOptions& options) override {
+    TRY(http::fetch("HEAD", url, "", {}, options.http));
+    return {};
+  }
+
   Result<Uploaded> push(const std::string& remote, const std::string& name, const File& file,
                         const crypto::Digest& sha256, const ClientOptions& options) override {
     std::string target = remote;

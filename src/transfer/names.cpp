@@ -5,47 +5,36 @@
 namespace cloister::transfer {
 namespace {
 
-// Length of the UTF-8 sequence at the start of `text`; 0 when there is none (Unicode 15, table 3-7).
-size_t sequence_length(std::string_view text) {
-  const auto byte = [&text](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  const auto continues = [&byte](size_t i) { return (byte(i) & 0xc0) == 0x80; };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    if (!continues(1) || !continues(2)) return 0;
-    if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) > 0x9f)) return 0;
-    return 3;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    if (!continues(1) || !continues(2) || !continues(3)) return 0;
-    if ((first == 0xf0 && byte(1) < 0x90) || (first == 0xf4 && byte(1) > 0x8f)) return 0;
-    return 4;
-  }
-  return 0;
-}
-
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 }  // namespace
 
 bool is_upload_name(std::string_view name) {
   if (name.empty() || name.size() > 200 || name == "." || name == "..") return false;
   while (!name.empty()) {
-    const size_t length = sequence_length(name);
+    const size_t length = utf8_length(name);
     if (length == 0 || name[0] == '/' || name[0] == '\\' || is_control(name[0])) return false;
     name.remove_prefix(length);
   }
   return true;
+}
+
+bool is_archive_name(std::string_view name) {
+  if (name.size() > kMaxArchiveName) return false;
+  if (name.ends_with('/')) name.remove_suffix(1);
+  for (const char c : name) {
+    if (is_control(c) || c == '\\') return false;
+  }
+  for (size_t depth = 0; depth < kMaxArchiveDepth; ++depth) {
+    const size_t slash = name.find('/');
+    const std::string_view part = name.substr(0, slash);
+    if (part.empty() || part == "." || part == ".." || part.size() > 255) return false;
+    if (slash == std::string_view::npos) return true;
+    name.remove_prefix(slash + 1);
+  }
+  return false;
 }
 
 std::string percent_encode(std::string_view segment) {
@@ -60,26 +49,10 @@ std::string percent_encode(std::string_view segment) {
   return out;
 }
 
-Result<std::string> percent_decode(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    const int high = i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
-    const int low = i + 2 < text.size() ? hex_digit(text[i + 2]) : -1;
-    if (high < 0 || low < 0) return Error(Code::Malformed, "a broken escape in an URL");
-    out += static_cast<char>(high * 16 + low);
-    i += 2;
-  }
-  return out;
-}
-
 std::string html_escape(std::string_view text) {
   std::string out;
   while (!text.empty()) {
-    const size_t length = sequence_length(text);
+    const size_t length = utf8_length(text);
     const char c = text[0];
     if (length == 0 || is_control(c)) {
       out += kReplacement;
@@ -104,7 +77,7 @@ std::string html_escape(std::string_view text) {
 std::string json_string(std::string_view text) {
   std::string out = "\"";
   while (!text.empty()) {
-    const size_t length = sequence_length(text);
+    const size_t length = utf8_length(text);
     const char c = text[0];
     if (length == 0) {
       out += kReplacement;

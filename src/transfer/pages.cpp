@@ -64,17 +64,6 @@ std::string format_time(int64_t seconds) {
   return text;
 }
 
-std::string format_size(uint64_t bytes) {
-  static constexpr const char* kUnits[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  if (bytes < 1024) return std::to_string(bytes) + " B";
-  double value = static_cast<double>(bytes) / 1024;
-  size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < std::size(kUnits); ++unit) value /= 1024;
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.1f %s", value, kUnits[unit]);
-  return text;
-}
-
 std::string home_html(const StoreOptions& options, const std::string& base_url) {
   const std::string url = html_escape(base_url);
   std::string body =

@@ -21,6 +21,5 @@ std::string upload_html(const UploadView& view);
 std::string upload_json(const UploadView& view);
 
 std::string format_time(int64_t seconds);  // "2025-07-04T10:28:44Z"; what no calendar holds: "unknown"
-std::string format_size(uint64_t bytes);   // "5.0 MiB"
 
 }  // namespace cloister::transfer

@@ -11,6 +11,7 @@ namespace cloister::transfer {
 class Remote {
  public:
   virtual ~Remote() = default;
+  virtual Result<void> check(const std::string& url, const ClientOptions& options) = 0;
   // One attempt; whoever calls repeats it. `sha256` is the file's.
   virtual Result<Uploaded> push(const std::string& remote, const std::string& name, const File& file,
                                 const crypto::Digest& sha256, const ClientOptions& options) = 0;

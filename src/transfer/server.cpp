@@ -41,30 +41,41 @@ Response plain(unsigned status, std::string text) {
   return response;
 }
 
-// File errors name paths of this machine, which are not a stranger's business.
-bool is_about_files(const Error& error) { return error.message().starts_with("cannot "); }
+// What a request gets in place of an answer.
+struct Refusal {
+  unsigned status;
+  std::string text;
+  Refusal(unsigned code, std::string why) : status(code), text(std::move(why)) {}
+  Refusal(const Error& error);  // NOLINT: implicit on purpose
+};
 
-unsigned status_of(const Error& error) {
-  if (is_about_files(error)) return 507;
-  switch (error.code()) {
+unsigned status_of(Code code) {
+  switch (code) {
     case Code::InvalidArgument:
-      return error.message().starts_with("larger than") ? 413 : 400;
+    case Code::Malformed:
+      return 400;
     case Code::NotFound:
       return 404;
     case Code::Denied:
       return 403;
-    case Code::Malformed:
-      return 400;
+    case Code::Integrity:
+      return 422;
     case Code::Unavailable:
+    case Code::Internal:
       return 507;
-    default:
+    case Code::Unsupported:
       return 500;
   }
+  return 500;
 }
 
-std::string public_text(const Error& error) {
-  return is_about_files(error) ? "this cannot be stored now" : error.message();
-}
+// Internal errors name paths of this machine, which are not a stranger's business.
+Refusal::Refusal(const Error& error)
+    : status(status_of(error.code())),
+      text(error.code() == Code::Internal ? "this cannot be stored now" : error.message()) {}
+
+template <class T>
+using Answer = BasicResult<T, Refusal>;
 
 // URLs are secrets: nothing that the page loads or links to may learn them, nor an index of the web.
 void protect(Response& response) {
@@ -194,13 +205,8 @@ class TransferServer::Impl {
   }
 
   Result<void> upload(Exchange& exchange) {
-    const Result<Store::Incoming::Published> published = receive(exchange);
-    if (!published.ok()) {
-      const Error& error = published.error();
-      const unsigned status = error.code() == Code::Integrity ? 422 : status_of(error);
-      return exchange.respond(
-          plain(status, error.code() == Code::Integrity ? error.message() : public_text(error)));
-    }
+    const Answer<Store::Incoming::Published> published = receive(exchange);
+    if (!published.ok()) return exchange.respond(plain(published.error().status, published.error().text));
     const std::string url = url_of(exchange, published->upload);
     Response response = plain(201, url);
     response.headers.emplace_back("Location", url);
@@ -210,27 +216,31 @@ class TransferServer::Impl {
     return exchange.respond(std::move(response));
   }
 
-  Result<Store::Incoming::Published> receive(Exchange& exchange) {
+  Answer<Store::Incoming::Published> receive(Exchange& exchange) {
     const http::RequestHead& head = exchange.request();
     std::optional<crypto::Digest> expected;
     if (const std::string_view text = head.header("x-content-sha-256"); !text.empty()) {
       Result<crypto::Digest> digest = array_from_hex<32>(text);
-      if (!digest.ok()) return Error(Code::InvalidArgument, "X-Content-SHA-256 is not 64 hex digits");
+      if (!digest.ok()) return Refusal(400, "X-Content-SHA-256 is not 64 hex digits");
       expected = *digest;
     }
+    const uint64_t limit = store_->options().max_file_size;
+    const Refusal too_large(413, "larger than " + std::to_string(limit) + " bytes");
+    if (head.content_length.value_or(0) > limit) return Refusal(too_large);
     const auto incoming = TRY(store_->begin(head.path.substr(1), head.content_length));
     Bytes part(kBufferSize);
-    for (;;) {
+    for (uint64_t arrived = 0;;) {
       const size_t count = TRY(exchange.read_body_some(part));
       if (count == 0) break;
+      arrived += count;
+      if (arrived > limit) return Refusal(too_large);
       TRY(incoming->write(ByteView(part).first(count)));
     }
     const crypto::Digest digest = incoming->finish();
     if (expected && *expected != digest) {
-      return Error(Code::Integrity,
-                   "the content has SHA-256 " + to_hex(digest) + ", expected " + to_hex(*expected));
+      return Refusal(422, "the content has SHA-256 " + to_hex(digest) + ", expected " + to_hex(*expected));
     }
-    return incoming->publish();
+    return TRY(incoming->publish());
   }
 
   Result<void> get(Exchange& exchange) {
@@ -310,8 +320,10 @@ class TransferServer::Impl {
     const std::string token(query != head.query.end() ? std::string_view(query->second)
                                                       : head.header("x-delete-token"));
     const Result<void> removed = store_->remove(upload->id, token);
-    if (!removed.ok())
-      return exchange.respond(plain(status_of(removed.error()), public_text(removed.error())));
+    if (!removed.ok()) {
+      const Refusal refusal(removed.error());
+      return exchange.respond(plain(refusal.status, refusal.text));
+    }
     Response response;
     response.status = 204;
     response.content_type.clear();

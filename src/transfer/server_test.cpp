@@ -129,6 +129,60 @@ TEST_F(TransferServerTest, LimitsOneFileAndAllTogether) {
   EXPECT_TRUE(partial().empty());
 }
 
+TEST_F(TransferServerTest, WhoeverAnnouncesMuchAndSendsLittleKeepsNobodyOut) {
+  options_.store.max_file_size = options_.store.quota = uint64_t{1} << 40;
+  start();
+  http::Transport raw(connect_tcp(server_->address(), deadline_in(std::chrono::seconds(5))).value());
+  const std::string head = "PUT /f HTTP/1.1\r\nHost: h\r\nContent-Length: 1099511627776\r\n\r\n";
+  ASSERT_TRUE(raw.write_all(as_bytes(head + "some"), deadline_in(std::chrono::seconds(5))).ok());
+  while (partial().empty() || server_->store().used() == 0) std::this_thread::yield();
+  EXPECT_LE(server_->store().used(), uint64_t{16} << 20);
+  put("other", std::string(1000, 'x'));
+}
+
+TEST_F(TransferServerTest, WhatIsAnnouncedBeyondTheQuotaIsRefusedBeforeAnythingIsMade) {
+  options_.store.quota = 1000;
+  start();
+  fs::remove(folder_ / "store/partial");  // making anything there would fail in another way
+  EXPECT_EQ(server_->store().begin("f", 1001).error().code(), Code::Unavailable);
+  EXPECT_EQ(server_->store().begin("f", 1000).error().code(), Code::Internal);
+}
+
+TEST_F(TransferServerTest, AFailureToRemoveLosesNothing) {
+  options_.store.max_age = 100;
+  start();
+  const ClientResponse first = call("PUT", "/f", "content");
+  const std::string url = first.body.substr(0, first.body.size() - 1);
+  const std::string id = stored().at(0);
+  const auto block = [&] {  // a folder that holds something cannot be replaced
+    fs::create_directories(folder_ / "store/partial" / (id + ".removed") / "x");
+  };
+  block();
+  const ClientResponse refused = call("DELETE", std::string(first.header("x-url-delete")));
+  EXPECT_EQ(refused.status, 507u);
+  EXPECT_EQ(refused.body.find(folder_.string()), std::string::npos) << refused.body;
+  EXPECT_EQ(call("GET", url).body, "content");
+  EXPECT_EQ(server_->store().used(), 7u);
+  now_ += 100;
+  EXPECT_EQ(server_->store().remove_expired(), 0u);
+  EXPECT_EQ(server_->store().used(), 7u);
+  fs::remove_all(folder_ / "store/partial" / (id + ".removed"));
+  EXPECT_EQ(server_->store().remove_expired(), 1u);
+  EXPECT_EQ(server_->store().used(), 0u);
+  EXPECT_TRUE(stored().empty());
+  EXPECT_TRUE(partial().empty());
+}
+
+TEST_F(TransferServerTest, AFailureToPublishLeavesNothingAndNamesNoPath) {
+  start();
+  fs::remove(folder_ / "store/files");
+  const ClientResponse refused = call("PUT", "/f", "content");
+  EXPECT_EQ(refused.status, 507u);
+  EXPECT_EQ(refused.body, "this cannot be stored now\n");
+  EXPECT_TRUE(partial().empty());
+  EXPECT_EQ(server_->store().used(), 0u);
+}
+
 TEST_F(TransferServerTest, LimitsTheNumberOfUploads) {
   options_.store.max_uploads = 2;
   start();

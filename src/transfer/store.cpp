@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
@@ -20,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kHeader = "cloister-upload 1";
-constexpr uint64_t kReservationStep = 16 << 20;  // for uploads of unknown size
+constexpr uint64_t kReservationStep = 16 << 20;  // as bytes arrive
 
 template <size_t N>
 std::string random_text() {
@@ -84,13 +83,18 @@ Result<Upload> load_upload(const fs::path& folder) {
   return upload;
 }
 
+// What this machine cannot do is its operator's business: Internal, and nothing for a stranger to read.
+Error disk_error(const Error& error) { return Error(Code::Internal, error.message()); }
+
+Error too_large(uint64_t limit) {
+  return Error(Code::InvalidArgument, "larger than " + std::to_string(limit) + " bytes");
+}
+
 }  // namespace
 
 Store::Store(StoreOptions options) : options_(std::move(options)) {}
 
-Store::~Store() {
-  if (lock_ >= 0) ::close(lock_);
-}
+Store::~Store() = default;
 
 Result<std::unique_ptr<Store>> Store::open(const StoreOptions& given) {
   StoreOptions options = given;
@@ -103,9 +107,9 @@ Result<std::unique_ptr<Store>> Store::open(const StoreOptions& given) {
 Result<void> Store::load() {
   TRY(make_private_folder(options_.root));
   const fs::path lock = options_.root / "lock";
-  lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (lock_ < 0) return system_error(lock, "open", errno);
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+  lock_ = Descriptor(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!lock_.valid()) return system_error(lock, "open", errno);
+  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
     return Error(Code::Denied, options_.root.string() + " is in use by another transfer service");
   }
   std::error_code failure;
@@ -145,11 +149,13 @@ uint64_t Store::used() const {
   return used_;
 }
 
+bool Store::has_room(uint64_t size) const {
+  return size <= options_.quota && used_ <= options_.quota - size && uploads_.size() < options_.max_uploads;
+}
+
 Result<void> Store::reserve(uint64_t size) {
   const std::lock_guard lock(mutex_);
-  if (size > options_.quota || used_ > options_.quota - size || uploads_.size() >= options_.max_uploads) {
-    return Error(Code::Unavailable, "the transfer service is full");
-  }
+  if (!has_room(size)) return Error(Code::Unavailable, "the transfer service is full");
   used_ += size;
   return {};
 }
@@ -163,74 +169,81 @@ Result<std::unique_ptr<Store::Incoming>> Store::begin(std::string_view name, std
   if (!is_upload_name(name)) {
     return Error(Code::InvalidArgument, "not a name for an upload: 1 to 200 bytes of UTF-8 without '/'");
   }
-  if (size.value_or(0) > options_.max_file_size) {
-    return Error(Code::InvalidArgument, "larger than " + std::to_string(options_.max_file_size) + " bytes");
-  }
+  if (size.value_or(0) > options_.max_file_size) return too_large(options_.max_file_size);
+  // Nothing is held back for what is only announced: whoever announced much and sent nothing would keep all
+  // others out.
+  if (const std::lock_guard lock(mutex_); !has_room(size.value_or(0)))
+    return Error(Code::Unavailable, "the transfer service is full");
   std::string folder = (options_.root / "partial" / "XXXXXX").string();
-  if (::mkdtemp(folder.data()) == nullptr) return system_error(folder, "create", errno);
+  if (::mkdtemp(folder.data()) == nullptr) return disk_error(system_error(folder, "create", errno));
+  RemoveOnExit half_made(folder);
   Result<File> content = File::create(fs::path(folder) / "content");
-  if (!content.ok()) {
-    ::rmdir(folder.c_str());
-    return std::move(content).error();
-  }
-  std::unique_ptr<Incoming> incoming(new Incoming(*this, name, folder, std::move(*content)));
-  TRY(reserve(size.value_or(0)));
-  incoming->reserved_ = size.value_or(0);
-  return incoming;
+  if (!content.ok()) return disk_error(content.error());
+  half_made.keep();
+  return std::unique_ptr<Incoming>(
+      new Incoming(*this, name, folder, std::move(*content), size.value_or(options_.max_file_size)));
 }
 
-// Out of sight by one rename; what a crash leaves in partial/ goes at the next start.
-Result<void> Store::unpublish(const std::string& id) {
+// Out of sight by one durable rename, then out of the index; on failure it stays in both. What a crash leaves
+// in partial/ goes at the next start.
+Result<fs::path> Store::unpublish(const std::string& id) {
   const fs::path away = options_.root / "partial" / (id + ".removed");
-  const RemoveOnExit remove(away);
-  return rename_durably(folder_of(id), away);
+  if (::rename(folder_of(id).c_str(), away.c_str()) != 0)
+    return disk_error(system_error(folder_of(id), "remove", errno));
+  if (const Result<void> synced = sync_folder(options_.root / "files"); !synced.ok()) {
+    ::rename(away.c_str(), folder_of(id).c_str());
+    return disk_error(synced.error());
+  }
+  const auto found = uploads_.find(id);
+  used_ -= found->second.size;
+  uploads_.erase(found);
+  return fs::path(away);
+}
+
+Result<fs::path> Store::unpublish(std::string_view id, std::string_view token) {
+  const std::lock_guard lock(mutex_);
+  const auto found = uploads_.find(id);
+  if (found == uploads_.end()) return Error(Code::NotFound, "no such upload");
+  if (!equal_constant_time(crypto::sha256(as_bytes(token)), found->second.token_sha256)) {
+    return Error(Code::Denied, "not the token of this upload");
+  }
+  return unpublish(std::string(found->first));
 }
 
 Result<void> Store::remove(std::string_view id, std::string_view token) {
-  std::string known;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = uploads_.find(id);
-    if (found == uploads_.end()) return Error(Code::NotFound, "no such upload");
-    if (!equal_constant_time(crypto::sha256(as_bytes(token)), found->second.token_sha256)) {
-      return Error(Code::Denied, "not the token of this upload");
-    }
-    known = found->first;
-    used_ -= found->second.size;
-    uploads_.erase(found);
-  }
-  return unpublish(known);
+  const RemoveOnExit content(TRY(unpublish(id, token)));  // gigabytes, without the lock
+  return {};
 }
 
 size_t Store::remove_expired() {
   std::vector<std::string> expired;
   {
     const std::lock_guard lock(mutex_);
-    for (auto it = uploads_.begin(); it != uploads_.end();) {
-      if (!has_expired(it->second)) {
-        ++it;
-        continue;
-      }
-      expired.push_back(it->first);
-      used_ -= it->second.size;
-      it = uploads_.erase(it);
+    for (const auto& [id, upload] : uploads_) {
+      if (has_expired(upload)) expired.push_back(id);
     }
   }
-  // One that cannot be removed now is found again, still expired, at the next start.
-  for (const std::string& id : expired) static_cast<void>(unpublish(id));
-  return expired.size();
+  size_t count = 0;
+  for (const std::string& id : expired) {
+    std::unique_lock lock(mutex_);
+    if (!uploads_.contains(id)) continue;
+    const Result<fs::path> away = unpublish(id);
+    lock.unlock();
+    if (!away.ok()) continue;  // still expired the next time
+    const RemoveOnExit content(*away);
+    ++count;
+  }
+  return count;
 }
 
 Store::Incoming::~Incoming() { store_.release(reserved_); }
 
 Result<void> Store::Incoming::write(ByteView data) {
   const StoreOptions& options = store_.options();
-  if (data.size() > options.max_file_size - size_) {
-    return Error(Code::InvalidArgument, "larger than " + std::to_string(options.max_file_size) + " bytes");
-  }
+  if (data.size() > options.max_file_size - size_) return too_large(options.max_file_size);
   if (size_ + data.size() > reserved_) {
-    const uint64_t step =
-        std::max<uint64_t>(data.size(), std::min(kReservationStep, options.max_file_size - size_));
+    const uint64_t missing = announced_ > size_ ? announced_ - size_ : 0;
+    const uint64_t step = std::max<uint64_t>(data.size(), std::min(kReservationStep, missing));
     // Near the end of the quota the step may be too large where the bytes themselves are not.
     if (store_.reserve(step).ok()) {
       reserved_ += step;
@@ -240,7 +253,8 @@ Result<void> Store::Incoming::write(ByteView data) {
       reserved_ += exact;
     }
   }
-  TRY(content_.write_at(size_, data));
+  if (const Result<void> written = content_.write_at(size_, data); !written.ok())
+    return disk_error(written.error());
   hash_.update(data);
   size_ += data.size();
   return {};
@@ -249,6 +263,18 @@ Result<void> Store::Incoming::write(ByteView data) {
 crypto::Digest Store::Incoming::finish() {
   digest_ = hash_.finish();
   return digest_;
+}
+
+Result<void> Store::Incoming::store(const Upload& upload) {
+  TRY(content_.sync());
+  TRY(write_private_file(folder_ / "upload", as_bytes(describe(upload))));
+  const fs::path place = store_.folder_of(upload.id);
+  if (::rename(folder_.c_str(), place.c_str()) != 0) return system_error(place, "create", errno);
+  remove_.keep();
+  RemoveOnExit not_durable(place);  // its uploader would be told that it failed, and find it after a restart
+  TRY(sync_folder(place.parent_path()));
+  not_durable.keep();
+  return {};
 }
 
 Result<Store::Incoming::Published> Store::Incoming::publish() {
@@ -260,10 +286,7 @@ Result<Store::Incoming::Published> Store::Incoming::publish() {
   out.upload.sha256 = digest_;
   out.upload.created = store_.now();
   out.upload.token_sha256 = crypto::sha256(as_bytes(out.token));
-  TRY(content_.sync());
-  TRY(write_private_file(folder_ / "upload", as_bytes(describe(out.upload))));
-  TRY(rename_durably(folder_, store_.folder_of(out.upload.id)));
-  remove_.keep();
+  if (const Result<void> stored = store(out.upload); !stored.ok()) return disk_error(stored.error());
   const std::lock_guard lock(store_.mutex_);
   // What was reserved becomes what is kept.
   store_.used_ = store_.used_ - reserved_ + size_;

@@ -22,7 +22,7 @@ namespace cloister::transfer {
 struct StoreOptions {
   std::filesystem::path root;  // made when it does not exist
   uint64_t max_file_size = uint64_t{100} << 30;
-  uint64_t quota = uint64_t{1} << 40;     // of all uploads, those on their way included
+  uint64_t quota = uint64_t{1} << 40;     // of all uploads, with what has come of those on their way
   size_t max_uploads = 100'000;           // small files use up a disk, too
   int64_t max_age = int64_t{14} * 86400;  // seconds; 0: for ever
   std::function<int64_t()> now;           // seconds since 1970; the default is the system's clock
@@ -46,6 +46,7 @@ class Store {
 
   class Incoming;
   // `size` when it is known. InvalidArgument: the name, or larger than max_file_size. Unavailable: the quota.
+  // Internal, here and below: what this machine's disk or files refuse; the message names paths.
   Result<std::unique_ptr<Incoming>> begin(std::string_view name, std::optional<uint64_t> size);
 
   std::optional<Upload> find(std::string_view id) const;  // not what has expired
@@ -54,7 +55,7 @@ class Store {
   Result<void> remove(std::string_view id, std::string_view token);
   size_t remove_expired();
 
-  uint64_t used() const;  // bytes, those on their way included
+  uint64_t used() const;  // bytes; of those on their way what has arrived, rounded up
   int64_t now() const { return options_.now(); }
   const StoreOptions& options() const { return options_; }
 
@@ -63,12 +64,15 @@ class Store {
   Result<void> load();
   std::filesystem::path folder_of(std::string_view id) const { return options_.root / "files" / id; }
   bool has_expired(const Upload& upload) const;
+  bool has_room(uint64_t size) const;  // with the lock held, as unpublish()
   Result<void> reserve(uint64_t size);
   void release(uint64_t size);
-  Result<void> unpublish(const std::string& id);
+  // Where the upload's folder is then, to be removed.
+  Result<std::filesystem::path> unpublish(const std::string& id);
+  Result<std::filesystem::path> unpublish(std::string_view id, std::string_view token);
 
   const StoreOptions options_;
-  int lock_ = -1;
+  Descriptor lock_;
   mutable std::mutex mutex_;
   std::map<std::string, Upload, std::less<>> uploads_;
   uint64_t used_ = 0;
@@ -83,7 +87,6 @@ class Store::Incoming {
 
   // Errors as Store::begin, for uploads whose size was not known.
   Result<void> write(ByteView data);
-  uint64_t size() const { return size_; }
   // Of all that was written; ends the writing.
   crypto::Digest finish();
   struct Published {
@@ -95,18 +98,22 @@ class Store::Incoming {
 
  private:
   friend class Store;
-  Incoming(Store& store, std::string_view name, std::filesystem::path folder, File content)
+  Incoming(Store& store, std::string_view name, std::filesystem::path folder, File content,
+           uint64_t announced)
       : store_(store),
         name_(name),
         folder_(folder),
         remove_(std::move(folder)),
-        content_(std::move(content)) {}
+        content_(std::move(content)),
+        announced_(announced) {}
+  Result<void> store(const Upload& upload);
 
   Store& store_;
   const std::string name_;
   const std::filesystem::path folder_;
   RemoveOnExit remove_;
   File content_;
+  const uint64_t announced_;  // a hint: how much may come
   crypto::Sha256 hash_;
   crypto::Digest digest_{};
   uint64_t size_ = 0;

@@ -13,6 +13,10 @@
 
 namespace cloister::transfer {
 
+constexpr const char* kOnlyInLongTests =
+    "takes minutes and more than 4 GiB of disk, or a hundred thousand files: `./dev test --long` runs it "
+    "(CLOISTER_LONG_TESTS=1)";
+
 class TransferTest : public ::testing::Test {
  protected:
   TransferTest() {

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <unordered_set>
 
+#include "transfer/names.h"
 #include "transfer/zip_format.h"
 #include "transfer/zip_reader.h"
 
@@ -16,7 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMaxDepth = 64;
 constexpr size_t kBufferSize = 256 << 10;
 
 // Names from the archive go into messages: only what is safe on a terminal.
@@ -31,25 +31,9 @@ Error malformed(std::string_view what, std::string_view name) {
   return Error(Code::Malformed, text.append(what).append(" ").append(shown(name)));
 }
 
-// Relative, inside, one spelling for each file, nothing that only some systems read as a separator.
-bool is_plain_name(std::string_view name) {
-  if (name.ends_with('/')) name.remove_suffix(1);
-  if (name.empty() || name.size() > 4096) return false;
-  for (const char c : name) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f || c == '\\') return false;
-  }
-  for (size_t depth = 0;; ++depth) {
-    const size_t slash = name.find('/');
-    const std::string_view part = name.substr(0, slash);
-    if (part.empty() || part == "." || part == ".." || part.size() > 255 || depth == kMaxDepth) return false;
-    if (slash == std::string_view::npos) return true;
-    name.remove_prefix(slash + 1);
-  }
-}
-
 Result<void> check_record(const ZipRecord& record) {
   const std::string& name = record.entry.name;
-  if (!is_plain_name(name)) return malformed("not a plain relative name", name);
+  if (!is_archive_name(name)) return malformed("not a plain relative name", name);
   const uint32_t type = record.mode & S_IFMT;
   if (type != 0 && type != S_IFREG && type != S_IFDIR) return malformed("neither file nor folder", name);
   if ((type == S_IFDIR && !record.entry.is_folder()) || (type == S_IFREG && record.entry.is_folder())) {
@@ -196,37 +180,16 @@ Result<void> make_folders(const fs::path& root, std::string_view name) {
   return {};
 }
 
-Result<void> sync_everything(const fs::path& folder) {
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return system_error(folder, "open", errno);
-  const int failed = ::syncfs(fd) == 0 ? 0 : errno;
-  ::close(fd);
-  if (failed != 0) return system_error(folder, "sync", failed);
-  return {};
-}
-
-fs::path without_trailing_slash(const fs::path& path) {
-  return path.has_filename() ? path : path.parent_path();
-}
-
 }  // namespace
 
 Result<void> unzip(const fs::path& zip, const fs::path& folder, const ZipLimits& limits,
                    const Progress& progress) {
-  const fs::path target = without_trailing_slash(folder);
-  std::error_code ignored;
-  if (fs::exists(fs::symlink_status(target, ignored)) && !fs::is_empty(target, ignored)) {
-    return Error(Code::InvalidArgument, target.string() + " exists and is not empty",
-                 "name a folder that does not exist yet");
-  }
+  NewFolder made = TRY(NewFolder::beside(folder));
   const File archive = TRY(File::open_to_read(zip));
   uint64_t total = 0;
   const std::vector<Placed> entries = TRY(plan(archive, limits, total));
 
-  std::string made = (parent_of(target) / ".cloister-XXXXXX").string();
-  if (::mkdtemp(made.data()) == nullptr) return system_error(parent_of(target), "create a folder in", errno);
-  RemoveOnExit half_made(made);
-  const fs::path root = made;
+  const fs::path& root = made.path();
   Extraction extraction(archive, progress, total);
   for (const Placed& placed : entries) {
     const std::string& name = placed.record.entry.name;
@@ -238,10 +201,7 @@ Result<void> unzip(const fs::path& zip, const fs::path& folder, const ZipLimits&
     if (!out.ok()) return std::move(out).error();
     TRY(extraction.run(placed, *out));
   }
-  TRY(sync_everything(root));
-  TRY(rename_durably(root, target));  // replaces an empty folder
-  half_made.keep();
-  return {};
+  return made.finish();
 }
 
 }  // namespace cloister::transfer

@@ -41,7 +41,7 @@ struct ZipEntry {
   bool is_folder() const { return name.ends_with('/'); }
 };
 struct ZipListing {
-  std::vector<ZipEntry> entries;  // the first `max_shown`
+  std::vector<ZipEntry> entries;  // the first ones: `max_shown`, or less when their names are long
   uint64_t count = 0;             // how many there are
 };
 // Reads only the directory. Malformed when `zip` is not an archive.

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <ctime>
 
+#include "transfer/names.h"
 #include "transfer/zip_format.h"
 
 namespace cloister::transfer {
 namespace {
 
 constexpr size_t kBufferSize = 64 << 10;
+constexpr size_t kMaxShownNames = 256 << 10;  // bytes; a page escapes each into up to six
 
 Error malformed(std::string_view what) {
   return Error(Code::Malformed, std::string("not a sound zip archive: ").append(what));
@@ -147,6 +149,7 @@ Result<std::optional<ZipRecord>> ZipReader::next() {
   record.entry.size = size;
   record.offset = offset;
   Bytes name(load_le<uint16_t>(&header[28]));
+  if (name.size() > kMaxArchiveName) return malformed("a name is too long");
   Bytes extra(load_le<uint16_t>(&header[30]));
   Bytes comment(load_le<uint16_t>(&header[32]));
   TRY(take(name));
@@ -180,9 +183,12 @@ Result<ZipListing> list_zip(const std::filesystem::path& zip, size_t max_shown) 
   ZipReader reader = TRY(ZipReader::open(file));
   ZipListing listing;
   listing.count = reader.count();
+  size_t names = 0;
   while (listing.entries.size() < max_shown) {
     std::optional<ZipRecord> record = TRY(reader.next());
     if (!record) break;
+    names += record->entry.name.size();
+    if (names > kMaxShownNames) break;
     listing.entries.push_back(std::move(record->entry));
   }
   return listing;

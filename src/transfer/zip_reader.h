@@ -22,7 +22,6 @@ class ZipReader {
   static Result<ZipReader> open(const File& file);
 
   uint64_t count() const { return count_; }
-  uint64_t directory_offset() const { return start_; }
   // The next record; nothing after the last one, when the directory must end, too.
   Result<std::optional<ZipRecord>> next();
   // Where the bytes of a record lie, after its local header has been compared with it.

@@ -10,6 +10,7 @@
 
 #include "base/files.h"
 #include "crypto/random.h"
+#include "transfer/names.h"
 #include "transfer/transfer_test_support.h"
 #include "transfer/zip_format.h"
 
@@ -156,6 +157,25 @@ TEST_F(Zip, RefusesLinksInTheFolderAndLeavesNoHalfArchive) {
   EXPECT_EQ(zip_folder(folder_ / "absent", folder_ / "t.zip").error().code(), Code::NotFound);
 }
 
+TEST_F(Zip, WritesNoNameThatItWouldNotRead) {
+  for (const char* name : {"back\\slash", "new\nline", "tab\there"}) {
+    fs::create_directory(folder_ / "tree");
+    write(folder_ / "tree" / name, "x");
+    const Result<void> result = zip_folder(folder_ / "tree", folder_ / "t.zip");
+    ASSERT_FALSE(result.ok()) << name;
+    EXPECT_EQ(result.error().code(), Code::Unsupported) << name;
+    fs::remove_all(folder_ / "tree");
+  }
+  fs::path deep = folder_ / "tree";
+  for (size_t i = 0; i < kMaxArchiveDepth; ++i) deep /= "d";
+  fs::create_directories(deep);
+  ASSERT_TRUE(zip_folder(folder_ / "tree", folder_ / "t.zip").ok());
+  ASSERT_TRUE(unzip(folder_ / "t.zip", folder_ / "back").ok());
+  EXPECT_EQ(tree_of(folder_ / "back"), tree_of(folder_ / "tree"));
+  write(deep / "f", "one part more");
+  EXPECT_EQ(zip_folder(folder_ / "tree", folder_ / "t.zip").error().code(), Code::Unsupported);
+}
+
 TEST_F(Zip, DoesNotReplaceAFolderThatHoldsSomething) {
   make_tree();
   ASSERT_TRUE(zip_folder(folder_ / "tree", folder_ / "t.zip").ok());
@@ -175,7 +195,7 @@ TEST_F(Zip, AnEmptyFolderIsAnEmptyArchive) {
 
 // Over 4 GiB of holes: the sizes and offsets need zip64.
 TEST_F(Zip, CarriesMoreThanFourGibibytes) {
-  if (std::getenv("CLOISTER_LONG_TESTS") == nullptr) GTEST_SKIP() << "set CLOISTER_LONG_TESTS=1";
+  if (std::getenv("CLOISTER_LONG_TESTS") == nullptr) GTEST_SKIP() << kOnlyInLongTests;
   fs::create_directory(folder_ / "tree");
   write(folder_ / "tree/big", "");
   fs::resize_file(folder_ / "tree/big", (uint64_t{4} << 30) + 12345);
@@ -192,7 +212,7 @@ TEST_F(Zip, CarriesMoreThanFourGibibytes) {
 
 // More entries than 16 bits count.
 TEST_F(Zip, CarriesMoreThan65535Files) {
-  if (std::getenv("CLOISTER_LONG_TESTS") == nullptr) GTEST_SKIP() << "set CLOISTER_LONG_TESTS=1";
+  if (std::getenv("CLOISTER_LONG_TESTS") == nullptr) GTEST_SKIP() << kOnlyInLongTests;
   fs::create_directory(folder_ / "tree");
   for (int i = 0; i < 66000; ++i) std::ofstream(folder_ / "tree" / std::to_string(i));
   ASSERT_TRUE(zip_folder(folder_ / "tree", folder_ / "t.zip").ok());
@@ -216,6 +236,18 @@ TEST_F(HostileZip, NamesThatLeaveTheFolderAreRefused) {
   std::string deep;
   for (int i = 0; i < 100; ++i) deep += "d/";
   expect_refused(fake_zip({{deep + "f", "x"}}), "not a plain relative name");
+}
+
+TEST_F(HostileZip, LongNamesDoNotFillAListing) {
+  std::vector<FakeEntry> entries;
+  for (int i = 0; i < 200; ++i) entries.push_back({std::to_string(1000 + i) + std::string(4000, '"'), ""});
+  write(folder_ / "h.zip", as_text(fake_zip(entries)));
+  const ZipListing listing = list_zip(folder_ / "h.zip", 1000).value();
+  EXPECT_EQ(listing.count, 200u);
+  EXPECT_GT(listing.entries.size(), 50u);
+  EXPECT_LT(listing.entries.size(), 70u);
+  write(folder_ / "h.zip", as_text(fake_zip({{std::string(kMaxArchiveName + 1, 'x'), ""}})));
+  EXPECT_EQ(list_zip(folder_ / "h.zip", 1000).error().code(), Code::Malformed);
 }
 
 TEST_F(HostileZip, LinksAndDevicesAreRefused) {

@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "transfer/file.h"
+#include "transfer/names.h"
 #include "transfer/zip.h"
 #include "transfer/zip_format.h"
 
@@ -23,8 +24,15 @@ struct Item {
   bool needs_zip64_sizes() const { return size >= kMax32; }
 };
 
-Result<void> collect(const fs::path& root, const std::string& prefix, std::vector<Item>& items, int depth) {
-  if (depth > 64) return Error(Code::Unsupported, (root / prefix).string() + " lies too deep for an archive");
+// An archive that its reader refuses would be found out only by whoever needs it.
+Result<void> check_name(const fs::path& path, const std::string& name) {
+  if (is_archive_name(name)) return {};
+  return Error(Code::Unsupported, path.string() + ": not a name for an archive",
+               "without control characters and backslashes, at most " + std::to_string(kMaxArchiveName) +
+                   " bytes, at most " + std::to_string(kMaxArchiveDepth) + " folders deep");
+}
+
+Result<void> collect(const fs::path& root, const std::string& prefix, std::vector<Item>& items) {
   std::error_code failure;
   fs::directory_iterator entries(root / prefix, failure);
   if (failure) return system_error(root / prefix, "read", failure.value());
@@ -35,11 +43,12 @@ Result<void> collect(const fs::path& root, const std::string& prefix, std::vecto
     Item item;
     item.name = prefix + path.filename().string();
     item.modified = status.st_mtime;
+    TRY(check_name(path, item.name + (S_ISDIR(status.st_mode) ? "/" : "")));
     if (S_ISDIR(status.st_mode)) {
       item.name += '/';
       const std::string name = item.name;
       items.push_back(std::move(item));
-      TRY(collect(root, name, items, depth + 1));
+      TRY(collect(root, name, items));
     } else if (S_ISREG(status.st_mode)) {
       item.size = static_cast<uint64_t>(status.st_size);
       items.push_back(std::move(item));
@@ -47,8 +56,6 @@ Result<void> collect(const fs::path& root, const std::string& prefix, std::vecto
       return Error(Code::Unsupported, path.string() + " is neither a file nor a folder",
                    "archives hold only these");
     }
-    if (items.back().name.size() > 4096)
-      return Error(Code::Unsupported, path.string() + ": the name is too long");
   }
   if (failure) return system_error(root / prefix, "read", failure.value());
   return {};
@@ -185,7 +192,7 @@ class Writer {
 
 Result<void> zip_folder(const fs::path& folder, const fs::path& zip, const Progress& progress) {
   std::vector<Item> items;
-  TRY(collect(folder, "", items, 0));
+  TRY(collect(folder, "", items));
   std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.name < b.name; });
   uint64_t total = 0;
   for (const Item& item : items) total += item.size;

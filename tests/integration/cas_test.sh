@@ -61,6 +61,8 @@ expect 1 'Session not found' "$cloister" session read s --cas "$api" --conf othe
 expect 0 'out - 0' "$cloister" session volumes s --cas "$api"
 expect 0 "replaces $first" "$cloister" session events s --cas "$api"
 expect 0 'valid, session s' "$cloister" session check template.yml -e SESSION=s -e 'BEFORE=~'
+expect 0 'name: "s"' env SESSION=s BEFORE=x "$cloister" session substitute template.yml -e SESSION -e BEFORE
+expect 2 'the environment has no BEFORE' env SESSION=s "$cloister" session substitute template.yml -e SESSION -e BEFORE
 expect 0 'name: "s"' env SESSION=s BEFORE=x "$cloister" session substitute template.yml --use-env
 expect 4 'used by another process' "$cloister" cas serve --state CAS --listen-api 127.0.0.1:0 --listen-enclave 127.0.0.1:0
 [ "$(stat -c %a CAS)" = 700 ] || fail 'the state folder can be read by others'

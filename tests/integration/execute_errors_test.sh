@@ -34,6 +34,25 @@ within 10 5 'Unable to connect to CAS at 127.0.0.1:9' cloister execute --image c
 within 10 5 '127.0.0.1:9' execute_with "${line% --url *} --url http://127.0.0.1:9/x/y.zip"
 expect 4 '' execute_with "${line% --url *} --url volumes" --cas-key "$(printf '%064d' 7)"
 
+within 10 5 '127.0.0.1:9' cloister execute --image copy_dapp.enclave $line --las "$las" --push http://127.0.0.1:9
+[[ $out != *copied* ]] || fail 'the program ran although its result could not be pushed'
+silent_service
+within 10 5 "$silent" execute_with "${line% --url *} --url http://$silent/x/y.zip"
+within 10 5 "$silent" cloister execute --image copy_dapp.enclave $line --las "$las" --push "http://$silent"
+[[ $out != *copied* ]] || fail 'the program ran although its result could not be pushed'
+within 10 5 "$silent" cloister execute --image copy_dapp.enclave --sessionID "$session/application" -s "$silent" --url volumes --push "http://$transfer" --las "$las"
+within 10 5 "$silent" cloister execute --image copy_dapp.enclave --sessionID "$session/application" -s "$cas_enclave" --url volumes --push "http://$transfer" --las "$silent"
+within 10 5 "$silent" decrypt --conf KEYS --encryptedOutputs "http://$silent/x/y.zip" --decryptedOutputs OUT
+nothing_temporary
+
+# The pinned key: the client API is what people pin, and a pin that cannot be read is not the same as none.
+mkdir pins
+(CLOISTER_CONFIG=$work/pins cloister cas trust 127.0.0.1 --key "$(printf '%064d' 7)" >/dev/null)
+CLOISTER_CONFIG=$work/pins expect 4 '' execute_with "${line% --url *} --url volumes"
+[[ $out != *copied* ]] || fail 'another CAS than the pinned one was believed'
+echo nonsense >pins/cas.json
+CLOISTER_CONFIG=$work/pins expect 1 'cas.json' execute_with "${line% --url *} --url volumes"
+
 # A session or service that does not exist.
 expect 4 '' execute_with "--sessionID 11111111111111111111111111/application -s $cas_enclave --url volumes"
 expect 4 '' execute_with "--sessionID $session/other -s $cas_enclave --url volumes"
@@ -48,7 +67,6 @@ expect 4 'debug-mode' cloister execute --image debug.enclave $debug_line --las "
 count=$(uploads)
 
 # Another program: refused, and the owner sees which.
-cp copy_files.enclave . 2>/dev/null || true
 sed 's/copied %lu files/stole %lu files/' "$source_folder/examples/copy_files/copy_files.c" >evil.c
 gcc -O2 -o evil evil.c
 cloister build --program ./evil:/application --heap 64M --stack 4M --threads 8 --name copy_dapp -o evil.enclave >/dev/null
@@ -72,7 +90,9 @@ for attack in last-byte truncated missing object; do
   out=$(execute_with "${line% --url *} --url bad" 2>&1 </dev/null) || code=$?
   [ "$code" -ne 0 ] || fail "$attack: the run succeeded"
   if [ "$attack" = last-byte ] || [ "$attack" = truncated ]; then [ "$code" -eq 3 ] || fail "$attack: exit code $code: $out"; fi
-  [[ $out != *http://* ]] || fail "$attack: something was pushed"
+  [[ $out != *http://* ]] || fail "$attack: something was pushed: $out"
+  [ "$attack" = object ] || nothing_temporary
+  rm -rf "${TMPDIR:?}"/*  # the copy of the files before the damaged one was committed
 done
 [ "$(uploads)" = "$count" ] || fail 'something was pushed'
 
@@ -106,6 +126,83 @@ count=$((count + $(uploads) - count))
 expect 1 'ended with status 7' cloister execute --image seven.enclave $line --las "$las" --push "http://$transfer"
 [ "$(uploads)" = "$count" ] || fail 'the result of a failed program was pushed'
 
+# The CAS holds a tag from the first commit on, so what was committed and not pushed stays, and its place is said.
+kept_result() {  # of the output in `out`: its folder
+  local folder
+  folder=$(sed -nE 's/.*the result is in ([^ ]*) and was not pushed.*/\1/p' <<<"$out")
+  [ -n "$folder" ] && [ -n "$(find "$folder" -name volume.fspf)" ] || fail "no result is left: $out"
+  echo "$folder"
+}
+sed '/^int main/,$s/^  return 0;/  return 7;/' "$source_folder/examples/copy_files/copy_files.c" >late.c
+grep -q 'return 7' late.c || fail 'the program that fails late is the usual one'
+gcc -O2 -o late late.c
+cloister build --program ./late:/application --heap 64M --name copy_dapp -o late.enclave --template late.yml >/dev/null
+line=$(push_with -t late.yml)
+expect 1 'ended with status 7' cloister execute --image late.enclave $line --las "$las" --push "http://$transfer"
+folder=$(kept_result)
+rm -rf OUT && decrypt --conf KEYS --encryptedOutputs "$folder" --decryptedOutputs OUT 2>/dev/null
+diff -r INPUTS OUT || fail 'what was left is not the result'
+rm -rf "$(dirname "$folder")"
+cat >full.py <<'SERVER'
+import http.server, os, time
+class Full(http.server.BaseHTTPRequestHandler):  # takes no upload, which nobody knows before
+    def do_HEAD(self):
+        self.send_response(200), self.end_headers()
+    def do_PUT(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        while os.path.exists("slow"):
+            open("asked", "w").close()
+            time.sleep(0.05)
+        self.send_response(507), self.end_headers()
+    def log_message(self, *_): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Full)
+print(server.server_port, flush=True)
+server.serve_forever()
+SERVER
+python3 full.py >full.port &
+service_pids+=($!)
+until [ -s full.port ]; do sleep 0.05; done
+line=$(push_with)
+expect 5 '507' cloister execute --image copy_dapp.enclave $line --las "$las" --push "http://127.0.0.1:$(cat full.port)"
+folder=$(kept_result)
+rm -rf OUT && decrypt --conf KEYS --encryptedOutputs "$(cloister transfer push "http://$transfer" "$folder")" --decryptedOutputs OUT 2>/dev/null
+diff -r INPUTS OUT || fail 'what was left is not the result'
+rm -rf "$(dirname "$folder")"
+nothing_temporary
+
+line=$(push_with)
+: >slow
+# shellcheck disable=SC2086
+cloister execute --image copy_dapp.enclave $line --las "$las" --push "http://127.0.0.1:$(cat full.port)" >push.out 2>push.err </dev/null &
+pid=$!
+for _ in $(seq 300); do
+  [ -e asked ] && break
+  sleep 0.1
+done
+[ -e asked ] || fail "nothing is pushed: $(cat push.err)"
+kill -TERM "$pid"
+code=0
+wait "$pid" || code=$?
+[ "$code" -eq 143 ] || fail "interrupted while pushing: exit code $code: $(cat push.err)"
+out=$(cat push.err)
+folder=$(kept_result)
+rm slow
+rm -rf OUT && decrypt --conf KEYS --encryptedOutputs "$folder" --decryptedOutputs OUT 2>/dev/null
+diff -r INPUTS OUT || fail 'what an interruption left is not the result'
+[ -z "$(find "$(dirname "$folder")" -name '.cloister-*')" ] || fail 'half an archive was left'
+rm -rf "$(dirname "$folder")"
+nothing_temporary
+
+# A third volume, that the service makes itself.
+sed -e 's/^images:/   - name: own\nimages:/' -e 's/^security:/        - name: own\n          path: \/own\nsecurity:/' copy_dapp.yml >third.yml
+line=$(push_with -t third.yml)
+expect 0 'http://' execute_with "$line"
+url=$(tail -1 <<<"$out")
+rm -rf OUT third && decrypt --conf KEYS --encryptedOutputs "$url" --decryptedOutputs OUT 2>/dev/null
+diff -r INPUTS OUT || fail 'with a third volume the result is another one'
+cloister transfer pull "$url" third --unpack
+[ -e third/own/volume.fspf ] || fail 'the volume that the service made was not pushed'
+
 # Interrupted: the program gets the signal, and nothing stays behind.
 printf '#include <stdio.h>\n#include <unistd.h>\nint main(void) { puts("waiting"); fflush(stdout); pause(); return 0; }\n' >wait.c
 gcc -o wait_for_ever wait.c
@@ -136,6 +233,8 @@ kill "${service_pids[0]}"
 wait "${service_pids[0]}" || true
 las=$las start_las --tcb-status OutOfDate
 expect 0 'OutOfDate' cloister las probe "$las" --state LAS
+expect 0 '"status": "OutOfDate"' cloister las probe "$las" --state LAS --json
+expect 0 '"refused": 0,' cloister las status "$las" --json
 line=$(push_with)
 expect 4 'not trustworthy' execute_with "$line"
 listing=$(events "$(session_of "$line")")

@@ -38,10 +38,14 @@ CLOISTER_CONFIG=$work/other within 10 4 "$cas_api" push_with
 CLOISTER_CONFIG=$work/other within 10 4 "$cas_api" push_with --insecure
 cloister cas trust 127.0.0.1:9 --key "$cas_key" >/dev/null
 within 10 5 '127.0.0.1:9' encryptedpush -a copy_dapp --inputDataFolder INPUTS --conf KEYS -s 127.0.0.1:9 -r "http://$transfer"
+silent_service
+cloister cas trust "$silent" --key "$cas_key" >/dev/null
+within 10 5 "$silent" encryptedpush -a copy_dapp --inputDataFolder INPUTS --conf KEYS -s "$silent" -r "http://$transfer"
 no_session_left
 nothing_stored
 
-# A dead transfer server; one that is none.
+# A dead or silent transfer server; one that is none.
+within 10 5 "$silent" encryptedpush -a copy_dapp --inputDataFolder INPUTS --conf KEYS -s "$cas_api" -r "http://$silent"
 within 10 5 '127.0.0.1:9' encryptedpush -a copy_dapp --inputDataFolder INPUTS --conf KEYS -s "$cas_api" -r http://127.0.0.1:9
 expect 2 '' encryptedpush -a copy_dapp --inputDataFolder INPUTS --conf KEYS -s "$cas_api" -r nonsense
 no_session_left
@@ -87,6 +91,31 @@ wait "$pid" || code=$?
 [ "$(ls KEYS/sessions)" = "$sessions" ] || fail 'keys of an interrupted run were left'
 nothing_temporary
 rm -rf LARGE
+
+# Interrupted while it decrypts: what was there stays, and nothing else.
+mkdir LARGE && head -c 300000000 /dev/urandom >LARGE/file
+large_line=$(encryptedpush -a copy_dapp -t copy_dapp.yml --inputDataFolder LARGE --conf LARGE-KEYS -s "$cas_api" -r "http://$transfer")
+cloister transfer pull "$(url_of "$large_line")" large --unpack
+for record in LARGE-KEYS/sessions/*/session.json; do  # the input volume in the place of the result
+  python3 -c 'import json, sys; r = json.load(open(sys.argv[1])); r["output"] = r["input"]; json.dump(r, open(sys.argv[1], "w"))' "$record"
+  cp "${record%session.json}input.key" "${record%session.json}output.key"
+done
+mkdir SOME && echo mine >SOME/mine
+for target in NEW SOME; do
+  decrypt --conf LARGE-KEYS --encryptedOutputs large --decryptedOutputs "$target" 2>decrypt.err </dev/null &
+  pid=$!
+  for _ in $(seq 2000); do
+    [ -s "$target/file" ] && break
+    sleep 0.01
+  done
+  kill -TERM "$pid" 2>/dev/null || fail "decrypt ended before it could be interrupted: $(cat decrypt.err)"
+  code=0
+  wait "$pid" || code=$?
+  [ "$code" -eq 143 ] || fail "interrupted: exit code $code: $(cat decrypt.err)"
+done
+[ ! -e NEW ] || fail 'half a result was left'
+[ "$(ls -A SOME)" = mine ] || fail "half a result was left: $(ls -A SOME)"
+rm -rf LARGE large LARGE-KEYS
 
 # Keys: none, the wrong one, a missing file, a damaged one.
 url=$(url_of "$line")

@@ -5,7 +5,8 @@ set -euo pipefail
 cloister=$(realpath "${1:?usage: transfer_page_test.sh CLOISTER_BINARY}")
 browser=$(command -v chromium || command -v chromium-browser || true)
 if [ -z "$browser" ]; then
-  echo "skipped: chromium is not installed"
+  echo "skipped: no browser; this test looks at the service's page with Chromium, which ./dev setup does not install for its size."
+  echo "With the package \`chromium\` it runs. What the page holds is also tested without a browser (server_test.cpp)."
   exit 77
 fi
 work=$(mktemp -d)

@@ -74,6 +74,25 @@ start
 diff -r tree again || fail 'after the crash it is different'
 stop || fail 'it does not end cleanly on SIGTERM'
 
+# Interrupted while it packs: no archive stays, neither beside the folder nor elsewhere.
+start
+mkdir -p place/huge tmp
+truncate -s 20G place/huge/sparse
+TMPDIR=$work/tmp "$cloister" transfer push "$url" place/huge >/dev/null 2>push.err </dev/null &
+push=$!
+for _ in $(seq 1 200); do
+  [ -n "$(find place tmp -name '.cloister-*' -size +1M)" ] && break
+  sleep 0.02
+done
+[ -n "$(find place tmp -name '.cloister-*' -size +1M)" ] || fail "it does not pack: $(cat push.err)"
+kill -INT "$push"
+code=0
+wait "$push" || code=$?
+[ "$code" -eq 130 ] || fail "interrupted: exit code $code: $(cat push.err)"
+[ "$(ls -A place tmp)" = "$(printf 'place:\nhuge\n\ntmp:')" ] || fail "the archive was left: $(find place tmp)"
+rm -r place
+stop || fail 'it does not end cleanly on SIGTERM'
+
 # TLS: only the pinned key, or a person's own word.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out cert.pem -days 2 \
   -subj /CN=transfer 2>/dev/null

@@ -18,7 +18,10 @@ start_services
 build_dapp copy_dapp.enclave
 line=$(push_with -t copy_dapp.yml)
 url=$(execute_with "$line" 2>execute.err) || fail "execute: $(cat execute.err)"
-rm -rf STORE/*/copy_dapp.zip
+input=$(url_of "$line")
+input=STORE/files/$(basename "$(dirname "$input")")
+[ -s "$input/content" ] || fail "the upload is not in $input"
+rm -r "$input"  # nobody needs it any more, least of all decrypt
 decrypt --conf KEYS --encryptedOutputs "$url" --decryptedOutputs OUTPUTS 2>/dev/null
 diff -r INPUTS OUTPUTS || fail 'the trees differ'
 echo "trip: $((large >> 20)) MiB, $many files, $depth folders deep"

@@ -52,6 +52,46 @@ execute_with() {  # line of step 1, more options
   # shellcheck disable=SC2086
   cloister execute --image copy_dapp.enclave $line --las "$las" --push "http://$transfer" "$@"
 }
+silent_service() {  # takes connections and never answers; its address is in `silent`
+  python3 -c 'import socket, time
+s = socket.create_server(("127.0.0.1", 0), backlog=64)
+print("127.0.0.1:%d" % s.getsockname()[1], flush=True)
+time.sleep(3600)' >silent.address &
+  service_pids+=($!)
+  until [ -s silent.address ]; do sleep 0.05; done
+  silent=$(cat silent.address)
+}
+no_key_in() {  # files and folders in which no volume key may lie, neither as digits nor as bytes
+  python3 - "$@" <<'SEARCH' || fail 'a volume key lies in the clear'
+import glob, os, sys
+
+needles = {}
+for name in glob.glob("KEYS/sessions/*/*.key"):
+    digits = open(name).read().strip()
+    needles[name] = [digits.encode(), digits.upper().encode(), bytes.fromhex(digits)]
+if not needles:
+    sys.exit("there is no key to look for")
+
+
+def files(place):
+    if not os.path.isdir(place):
+        return [place]
+    return [os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names]
+
+
+def holds(content):
+    return [name for name, spellings in needles.items() if any(s in content for s in spellings)]
+
+
+for spelling in [s for spellings in needles.values() for s in spellings]:
+    if not holds(b"\n\0" + spelling + b"\n"):
+        sys.exit("the search does not find what it must")
+bad = [(path, name) for place in sys.argv[1:] for path in files(place) for name in holds(open(path, "rb").read())]
+for path, name in bad:
+    print(f"{name} in {path}", file=sys.stderr)
+sys.exit(1 if bad else 0)
+SEARCH
+}
 nothing_temporary() { [ -z "$(ls -A "$TMPDIR")" ] || fail "temporary files were left: $(ls -A "$TMPDIR")"; }
 no_session_left() { [ -z "$(ls -A KEYS/sessions 2>/dev/null)" ] || fail "local state was left: $(ls KEYS/sessions)"; }
-nothing_stored() { [ -z "$(find STORE -type f -name '*.zip*' 2>/dev/null)" ] || fail "an upload was left: $(find STORE)"; }
+nothing_stored() { [ -z "$(find STORE/files STORE/partial -mindepth 1)" ] || fail "an upload was left: $(find STORE)"; }
