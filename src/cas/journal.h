@@ -40,7 +40,8 @@ struct JournalPayload {
   std::vector<WrittenRow> rows;
 };
 
-Bytes encode_payload(const JournalPayload& payload);
+// Internal when it is larger than `decode_payload` accepts: what cannot be read again must not be written.
+Result<Bytes> encode_payload(const JournalPayload& payload);
 Result<JournalPayload> decode_payload(ByteView bytes);
 
 }  // namespace cloister::cas

@@ -268,6 +268,25 @@ TEST_F(ServiceTest, TheAccessTokenMustBeTheEnclaves) {
   EXPECT_TRUE(service_->on_attest(verdict_of('a'), request, peer(7)).ok());
 }
 
+TEST_F(ServiceTest, ARefusalWithMegabytesOfReasonsLeavesTheStoreReadable) {
+  std::string list;
+  for (int i = 0; i < 4096; ++i) {
+    ByteArray<32> measurement{9};
+    store_le(measurement.data() + 1, i);
+    list += (list.empty() ? "" : ",") + to_hex(measurement);
+  }
+  std::string text = session_text("s");
+  const std::string one = "mrenclaves: [" + std::string(64, 'a') + "]\n";
+  text.replace(text.find(one), one.size(),
+               "attestation: [{mrenclave: &m [" + list +
+                   "]}, {mrenclave: *m}, {mrenclave: *m}, {mrenclave: *m}, " +
+                   "{mrenclave: *m}, {mrenclave: *m}]\n");
+  create(text);
+  EXPECT_FALSE(attest().ok());
+  open();
+  EXPECT_THAT(events(), HasSubstr("denied: service app"));
+}
+
 TEST_F(ServiceTest, RefusalsCannotFloodTheJournal) {
   create(session_text("s"));
   const uint64_t before = store_->head().sequence;

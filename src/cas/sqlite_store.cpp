@@ -14,6 +14,15 @@ namespace {
 
 using RowKey = std::pair<std::string, std::string>;
 
+// Between characters, and visibly.
+std::string shortened(std::string_view text) {
+  static constexpr std::string_view kCut = " [cut]";
+  if (text.size() <= kMaxEventText) return std::string(text);
+  size_t end = kMaxEventText - kCut.size();
+  while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) --end;
+  return std::string(text.substr(0, end)).append(kCut);
+}
+
 // Collects what a change writes; nothing reaches the database until the change has succeeded.
 class PendingTransaction final : public Transaction {
  public:
@@ -32,7 +41,7 @@ class PendingTransaction final : public Transaction {
     writes_[RowKey(table, key)] = std::nullopt;
   }
   void journal(std::string_view kind, std::string_view subject, std::string_view text) override {
-    events_.push_back({0, 0, std::string(kind), std::string(subject), std::string(text)});
+    events_.push_back({0, 0, std::string(kind), std::string(subject), shortened(text)});
   }
 
   // The rows go into the first event's entry. A change that writes must say why.

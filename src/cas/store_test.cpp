@@ -112,6 +112,35 @@ TEST_F(StoreTest, ManyTagsDoNotHideOtherEvents) {
   EXPECT_EQ(store_->events("s", 50).value().size(), 50u);
 }
 
+TEST_F(StoreTest, AnEventsTextIsCutSoThatTheJournalStaysReadable) {
+  const std::string huge =
+      "\u00e9" + std::string(kMaxEventText - 11, 'x') + "\u00e9\u00e9" + std::string(2 << 20, 'y');
+  const Result<void> done = store_->update([&](Transaction& transaction) -> Result<void> {
+    transaction.journal("denied", "s", huge);
+    return {};
+  });
+  ASSERT_TRUE(done.ok()) << done.error().message();
+  reopen();
+  const auto events = store_->events("s", 10).value();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].text, "\u00e9" + std::string(kMaxEventText - 11, 'x') + "\u00e9 [cut]")
+      << "no half character";
+  EXPECT_LE(events[0].text.size(), kMaxEventText);
+}
+
+TEST(JournalPayload, WhatCannotBeReadAgainIsNotWritten) {
+  JournalPayload payload;
+  payload.text = std::string(1 << 20, 'x');
+  EXPECT_TRUE(decode_payload(encode_payload(payload).value()).ok());
+  payload.text += 'x';
+  EXPECT_EQ(encode_payload(payload).error().code(), Code::Internal);
+  payload.text.clear();
+  payload.rows.push_back({"t", std::string(4097, 'k'), 1, {}});
+  EXPECT_EQ(encode_payload(payload).error().code(), Code::Internal);
+  payload.rows.assign(8193, {"t", "k", 1, {}});
+  EXPECT_EQ(encode_payload(payload).error().code(), Code::Internal);
+}
+
 TEST_F(StoreTest, AFailedChangeLeavesNothing) {
   put("a", "1");
   const Result<void> refused = store_->update([](Transaction& transaction) -> Result<void> {

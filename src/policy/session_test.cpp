@@ -118,6 +118,15 @@ TEST(Session, TakesAKeylessVolumeButNotTwoAtOnePath) {
       testing::HasSubstr("two volumes at `/data/in`"));
 }
 
+TEST(Session, BoundsTheNamesOfVariables) {
+  const auto with_name = [](size_t size) {
+    return replaced(tutorial(), "    environment:\n",
+                    "    environment:\n      ? " + std::string(size, 'N') + "\n      : v\n");
+  };
+  EXPECT_EQ(refusal(with_name(kMaxVariableName)), "accepted");
+  EXPECT_THAT(refusal(with_name(kMaxVariableName + 1)), testing::HasSubstr("more than 1024 bytes"));
+}
+
 TEST(Session, RefusesAllAdvisoriesIgnoredWithoutDebugMode) {
   EXPECT_THAT(refusal(replaced(tutorial(), "[INTEL-SA-00161]", "\"*\"")), testing::HasSubstr("debug-mode"));
 }
