@@ -6,14 +6,15 @@ namespace cloister::cas {
 namespace {
 
 constexpr uint8_t kFormat = 1;
+constexpr uint8_t kVolumeFormat = 2;
 constexpr uint32_t kMaxText = policy::kMaxYamlSize;
 constexpr uint32_t kMaxValue = policy::kMaxYamlBytes;
 constexpr uint32_t kMaxName = 1024;
 constexpr uint32_t kMaxVolumes = boundary::kMaxMounts;
 
-ByteWriter begin() {
+ByteWriter begin(uint8_t format = kFormat) {
   ByteWriter out;
-  out.le(kFormat);
+  out.le(format);
   return out;
 }
 
@@ -87,15 +88,19 @@ Result<SecretRecord> decode_secret(ByteView bytes) {
 }
 
 SecretBytes encode(const VolumeRecord& record) {
-  ByteWriter out = begin();
+  ByteWriter out = begin(kVolumeFormat);
   out.bytes(record.given).bytes(record.key.expose()).le(static_cast<uint8_t>(record.tag.has_value()));
   out.bytes(record.tag.value_or(Tag{})).bytes(record.previous);
   out.le(record.updates).le(record.updated).le(record.epoch).bytes(record.writer);
+  out.le(record.writer_epoch).le(record.reset_epoch);
   return SecretBytes(out.take());
 }
 
+// Format 1 knew one epoch for everything, which is then also the writer's.
 Result<VolumeRecord> decode_volume(ByteView bytes) {
-  ByteReader in = TRY(begin(bytes));
+  ByteReader in(bytes, "row");
+  const uint8_t format = TRY(in.le<uint8_t>());
+  if (format != 1 && format != kVolumeFormat) return Error(Code::Malformed, "a row of an unknown format");
   VolumeRecord record;
   record.given = TRY(in.array<32>());
   record.key.expose() = TRY(in.array<32>());
@@ -107,6 +112,8 @@ Result<VolumeRecord> decode_volume(ByteView bytes) {
   record.updated = TRY(in.le<int64_t>());
   record.epoch = TRY(in.le<uint64_t>());
   record.writer = TRY(in.array<16>());
+  record.writer_epoch = format == 1 ? record.epoch : TRY(in.le<uint64_t>());
+  record.reset_epoch = format == 1 ? 0 : TRY(in.le<uint64_t>());
   TRY(in.expect_end());
   return record;
 }

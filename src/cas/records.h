@@ -53,8 +53,10 @@ struct VolumeRecord {
   Tag previous{};          // what `tag` replaced, zero for the first
   uint64_t updates = 0;
   int64_t updated = 0;
-  uint64_t epoch = 0;   // newest given out; only grows, whatever else is reset
-  InstanceId writer{};  // who got that epoch; zero: nobody, or it has exited
+  uint64_t epoch = 0;         // newest given out, to whatever mount; only grows, whatever else is reset
+  InstanceId writer{};        // who mounted it for itself last; zero: nobody, or it has exited
+  uint64_t writer_epoch = 0;  // what that one got; stays when it exits
+  uint64_t reset_epoch = 0;   // of the last change of key or tag by the session's text
 };
 
 struct InstanceVolume {

@@ -95,6 +95,7 @@ class Service final : public attestation::AttestHandler {
   Result<void> grant(Transaction& transaction, Attempt& attempt);
   Result<boundary::MountConfig> grant_volume(Transaction& transaction, const Attempt& attempt,
                                              const policy::ImageVolume& mount);
+  Result<bool> takes_tag(const VolumeRecord& record, const InstanceVolume& granted) const;
   Error deny(const Attempt& attempt, const std::string& for_owner, Error for_enclave);
   void record(std::string_view kind, std::string_view session, const std::string& text);
   void record_limited(std::string_view kind, const std::string& session, const std::string& text);

@@ -142,7 +142,10 @@ Result<boundary::MountConfig> Service::grant_volume(Transaction& transaction, co
   }
   record.epoch += 1;
   mount.epoch = record.epoch;
-  if (exclusive) record.writer = attempt.config.instance_id;
+  if (exclusive) {
+    record.writer = attempt.config.instance_id;
+    record.writer_epoch = mount.epoch;
+  }
   transaction.put(kVolumes, key, encode(record));
   return mount;
 }

@@ -168,6 +168,7 @@ Result<void> Service::store_volumes(Transaction& transaction, const policy::Sess
     fresh.given = given;
     fresh.tag = volume.tag;
     fresh.epoch = record.epoch + 1;
+    fresh.reset_epoch = fresh.epoch;
     if (volume.keyless()) crypto::random_bytes(fresh.key.expose());
     transaction.put(kVolumes, key, encode(fresh));
   }

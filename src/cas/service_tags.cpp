@@ -39,6 +39,19 @@ Result<bool> apply(VolumeRecord& record, const attestation::TagUpdate& update, U
 
 }  // namespace
 
+// May this instance's tag become the volume's newest? False: it is acknowledged and forgotten. Denied:
+// fenced.
+Result<bool> Service::takes_tag(const VolumeRecord& record, const InstanceVolume& granted) const {
+  if (granted.epoch < record.reset_epoch) return lease_lost(granted.name);
+  if (granted.policy == UpdatePolicy::RollbackProtected) {
+    if (record.writer_epoch != granted.epoch) return lease_lost(granted.name);
+    return true;
+  }
+  // A state beside the protected one must not take its place: not under its writer, nor after it.
+  const bool beside_writer = record.writer != InstanceId{} && instances_.live(record.writer);
+  return !beside_writer && granted.epoch > record.writer_epoch;
+}
+
 void Service::record(std::string_view kind, std::string_view session, const std::string& text) {
   // It tells and does not decide: when the disk fails, whoever waits for something durable is refused anyway.
   static_cast<void>(store_
@@ -86,9 +99,8 @@ Result<void> Service::on_tags(const InstanceId& instance, const attestation::Pee
       const std::optional<SecretBytes> row = TRY(transaction.get(kVolumes, key));
       if (!row) return Error(Code::Integrity, "the state of volume `" + update.volume + "` is missing");
       VolumeRecord record = TRY(decode_volume(row->expose()));
-      if (granted->policy == UpdatePolicy::RollbackProtected && record.epoch != update.epoch) {
-        return lease_lost(update.volume);
-      }
+      const bool takes = TRY(takes_tag(record, *granted));
+      if (!takes) continue;
       const bool changed = TRY(apply(record, update, granted->policy, time));
       if (!changed) continue;
       transaction.put(kVolumes, key, encode(record));

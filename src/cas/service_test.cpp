@@ -399,6 +399,77 @@ TEST_F(ServiceTest, AnOwnerWhoReplacesAVolumesTagStartsFromItAndFencesTheWriter)
   EXPECT_EQ(tags(config, {{"in", {5}, {7}, 0}}).error().code(), Code::Denied);
 }
 
+// Two services over the volumes of session_text: `app` as it is, `side` with other update policies.
+std::string two_services(const std::string& out_policy, const std::string& more = {}) {
+  std::string text = session_text("s", more);
+  text.replace(text.find("secrets:\n"), 0,
+               "  - {name: side, image_name: side_image, mrenclaves: [" + std::string(64, 'a') +
+                   "], command: side}\n");
+  text.replace(text.find("security:"), 0,
+               "  - name: side_image\n"
+               "    volumes: [{name: in, path: /in, update_policy: no_rollback_protection},"
+               " {name: out, path: /out, update_policy: " +
+                   out_policy + "}]\n");
+  return text;
+}
+
+TEST_F(ServiceTest, AMountBesideTheWriterDoesNotEndItsLease) {
+  create(two_services("ephemeral"));
+  const EnclaveConfig writer = released(7);
+  ASSERT_TRUE(tags(writer, {{"out", {}, {1}, 0}}).ok());
+  const EnclaveConfig side = released(8, "s/side");
+  EXPECT_NE(mount(side, "out").epoch, mount(writer, "out").epoch) << "epochs are of one mount";
+  const Result<void> still = tags(writer, {{"out", {1}, {2}, 0}});
+  EXPECT_TRUE(still.ok()) << still.error().message();
+  EXPECT_EQ(volume("out").tag, (Tag{2}));
+}
+
+TEST_F(ServiceTest, AnUnprotectedMountsTagNeverReplacesTheWriters) {
+  create(two_services("no_rollback_protection"));
+  const EnclaveConfig side = released(8, "s/side");
+  EXPECT_TRUE(tags(side, {{"out", {}, {1}, 0}}, 8).ok());
+  EXPECT_EQ(volume("out").tag, (Tag{1}));
+  const EnclaveConfig writer = released(7);
+  EXPECT_EQ(mount(writer, "out").tag, (Tag{1}));
+  const EnclaveConfig beside = released(9, "s/side");
+  EXPECT_TRUE(tags(side, {{"out", {1}, {5}, 0}}, 8).ok());
+  EXPECT_TRUE(tags(beside, {{"out", {1}, {6}, 0}}, 9).ok());
+  EXPECT_EQ(volume("out").tag, (Tag{1})) << "acknowledged, not kept";
+  ASSERT_TRUE(tags(writer, {{"out", {1}, {2}, 0}}).ok());
+  service_->on_exit(writer.instance_id, peer(7), 0);
+  EXPECT_TRUE(tags(side, {{"out", {1}, {5}, 0}}, 8).ok());
+  EXPECT_EQ(volume("out").tag, (Tag{2})) << "its state is older than the writer's";
+  EXPECT_TRUE(tags(beside, {{"out", {2}, {6}, 0}}, 9).ok());
+  EXPECT_EQ(volume("out").tag, (Tag{6}));
+}
+
+TEST_F(ServiceTest, AVolumesNewTagFencesUnprotectedMountsToo) {
+  const crypto::Digest first = create(two_services("ephemeral"));
+  const EnclaveConfig side = released(8, "s/side");
+  ASSERT_TRUE(tags(side, {{"in", {9}, {5}, 0}}, 8).ok());
+  std::string other = two_services("ephemeral", predecessor(first));
+  other.replace(other.find(std::string(32, '2')), 32, std::string(32, '3'));
+  create(other);
+  EXPECT_EQ(tags(side, {{"in", {5}, {6}, 0}}, 8).error().code(), Code::Denied);
+  EXPECT_EQ(to_hex(*volume("in").tag), std::string(32, '3'));
+  EXPECT_TRUE(tags(released(9, "s/side"), {{"in", {5}, {7}, 0}}, 9).ok());
+}
+
+TEST(Records, AVolumeOfTheFirstFormatKeepsItsWriter) {
+  VolumeRecord record;
+  record.epoch = 5;
+  record.writer = {1};
+  const SecretBytes now = encode(record);
+  Bytes old(now.expose().begin(), now.expose().end() - 16);
+  old[0] = 1;
+  const VolumeRecord decoded = decode_volume(old).value();
+  EXPECT_EQ(decoded.writer_epoch, 5u);
+  EXPECT_EQ(decoded.writer, record.writer);
+  EXPECT_EQ(decoded.reset_epoch, 0u);
+  old[0] = 3;
+  EXPECT_EQ(decode_volume(old).error().code(), Code::Malformed);
+}
+
 TEST_F(ServiceTest, UpdatePoliciesDiffer) {
   std::string text = session_text("s");
   text.replace(text.find("{name: out, path: /out}"), 23, "{name: out, path: /out, update_policy: ephemeral}");
