@@ -1,7 +1,5 @@
 #include "cas/records.h"
 
-#include <ctime>
-
 namespace cloister::cas {
 namespace {
 
@@ -147,14 +145,6 @@ Result<InstanceRecord> decode_instance(ByteView bytes) {
   }
   TRY(in.expect_end());
   return record;
-}
-
-std::string rfc3339(int64_t seconds) {
-  const std::time_t time = static_cast<std::time_t>(seconds);
-  std::tm parts{};
-  gmtime_r(&time, &parts);
-  char text[32];
-  return {text, std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }
 
 }  // namespace cloister::cas

@@ -86,6 +86,4 @@ Result<SecretRecord> decode_secret(ByteView bytes);
 Result<VolumeRecord> decode_volume(ByteView bytes);
 Result<InstanceRecord> decode_instance(ByteView bytes);
 
-std::string rfc3339(int64_t seconds);  // "2026-01-31T12:00:00Z"
-
 }  // namespace cloister::cas

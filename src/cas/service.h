@@ -45,7 +45,8 @@ class Service final : public attestation::AttestHandler {
   // The new version's hash; empty: the session exists and the text names no predecessor. Malformed or
   // Unsupported: the text. NotFound: its predecessor is not the version in force. Denied: no right.
   Result<std::optional<crypto::Digest>> create_session(std::string_view text, const crypto::Digest& client);
-  // `hash`: a version; empty: the one in force.
+  // `hash`: a version; empty: the one in force. An older one is for who uploaded the one in force, and for
+  // whoever both versions let read.
   Result<SessionText> read_session(const std::string& name, const std::optional<crypto::Digest>& hash,
                                    const ClientKey& client);
   // The values of the session's secrets with `export_public`, for everybody.

@@ -120,7 +120,7 @@ Result<void> Service::check_upload(Transaction& transaction, const policy::Sessi
     const std::optional<Current> above = TRY(find(transaction, std::string(parent)));
     if (!above) continue;
     if (allowed(create_list(above->session->access), above->record.creator, client)) return {};
-    return Error(Code::Denied, "no right to create sessions in the namespace " + std::string(parent));
+    return Error(Code::Denied, "no right to create sessions in this namespace");
   }
   return {};
 }
@@ -205,8 +205,15 @@ Result<SessionText> Service::read_session(const std::string& name, const std::op
   const Current current = TRY(readable(name, client));
   const crypto::Digest wanted = hash.value_or(current.record.hash);
   const auto row = TRY(store_.get(kVersions, row_key(name, to_hex(wanted))));
-  if (!row) return Error(Code::NotFound, "Session not found: " + name + " with hash " + to_hex(wanted));
+  const Error absent(Code::NotFound, "Session not found: " + name + " with hash " + to_hex(wanted));
+  if (!row) return Error(absent);
   VersionRecord version = TRY(decode_version(row->expose()));
+  // Who may read the session now was not thereby given what it said before.
+  const bool is_owner = client && *client == current.record.creator;
+  if (wanted != current.record.hash && !is_owner) {
+    const Result<policy::Session> old = policy::parse_session(version.text);
+    if (!old.ok() || !allowed(old->access.read, version.creator, client)) return Error(absent);
+  }
   return SessionText{std::move(version.text), wanted};
 }
 

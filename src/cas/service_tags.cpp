@@ -63,7 +63,7 @@ void Service::record(std::string_view kind, std::string_view session, const std:
 }
 
 void Service::record_limited(std::string_view kind, const std::string& session, const std::string& text) {
-  const std::optional<uint64_t> left_out = limit_.take(session, now());
+  const std::optional<uint64_t> left_out = limit_.take(session);
   if (!left_out) return;
   record(kind, session, *left_out == 0 ? text : text + " (" + std::to_string(*left_out) + " more before)");
 }

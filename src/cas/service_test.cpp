@@ -148,6 +148,20 @@ TEST_F(ServiceTest, ASessionIsNotFoundForStrangers) {
   EXPECT_EQ(stolen.error().code(), Code::NotFound) << "knowing the hash is no right";
 }
 
+TEST_F(ServiceTest, AnOlderVersionIsReadByWhomItAllowedToo) {
+  const crypto::Digest first = create(session_text("s"));
+  const crypto::Digest second =
+      create(session_text("s", predecessor(first) + "access_policy: {read: [ANY]}\n"));
+  EXPECT_TRUE(service_->read_session("s", second, kOther).ok());
+  EXPECT_EQ(service_->read_session("s", first, kOther).error().code(), Code::NotFound);
+  EXPECT_FALSE(service_->read_session("s", first, std::nullopt).ok());
+  EXPECT_TRUE(service_->read_session("s", first, kOwner).ok());
+  const crypto::Digest third = create(session_text("s", predecessor(second)));
+  EXPECT_TRUE(service_->read_session("s", second, kOwner).ok());
+  EXPECT_FALSE(service_->read_session("s", second, kOther).ok()) << "the version in force closed it";
+  EXPECT_TRUE(service_->read_session("s", third, kOwner).ok());
+}
+
 TEST_F(ServiceTest, AccessPoliciesDecide) {
   const std::string keys = "access_policy: {read: [CREATOR, " + to_hex(kOther) + "], update: [NONE]}\n";
   const crypto::Digest hash = create(session_text("s", keys));
@@ -166,6 +180,7 @@ TEST_F(ServiceTest, TheNearestNamespaceDecidesWhoCreatesSessionsInIt) {
   const auto refused = service_->create_session(session_text("team/b/c"), kOther);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), Code::Denied);
+  EXPECT_THAT(refused.error().message(), Not(HasSubstr("team"))) << "which namespace exists is not said";
   create(session_text("team/open", "access_policy: {create_sessions: [ANY]}\n"));
   EXPECT_TRUE(service_->create_session(session_text("team/open/x"), kOther).ok());
   EXPECT_TRUE(service_->create_session(session_text("unclaimed/x"), kOther).ok());
@@ -292,6 +307,16 @@ TEST_F(ServiceTest, RefusalsCannotFloodTheJournal) {
   const uint64_t before = store_->head().sequence;
   for (int i = 0; i < 200; ++i) EXPECT_FALSE(attest(7, 'b').ok());
   EXPECT_LE(store_->head().sequence - before, 40u);
+}
+
+TEST(TokenBuckets, RefillByTheTimeThatPasses) {
+  TokenBuckets buckets(2, 50);
+  EXPECT_EQ(buckets.take("a"), 0u);
+  EXPECT_EQ(buckets.take("a"), 0u);
+  EXPECT_FALSE(buckets.take("a").has_value());
+  EXPECT_TRUE(buckets.take("b").has_value());
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  EXPECT_EQ(buckets.take("a"), 1u) << "and how many were left out";
 }
 
 // --- tags and leases

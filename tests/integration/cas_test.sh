@@ -16,6 +16,7 @@ cd "$work"
 export CLOISTER_CONFIG=$work/config
 
 start() {
+  rm -f serve.out
   "$cloister" cas serve --state CAS --listen-api "${1:-127.0.0.1:0}" --listen-enclave 127.0.0.1:0 >serve.out 2>serve.err &
   server=$!
   for _ in $(seq 1 200); do
