@@ -19,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing::Not;
 
 SecretBytes secret(std::string_view text) { return SecretBytes(Bytes(text.begin(), text.end())); }
 
@@ -281,6 +282,41 @@ TEST(StateFolder, MakesKeysOnceAndKeepsThem) {
   const auto lost = StateFolder::open(folder);
   ASSERT_FALSE(lost.ok());
   EXPECT_EQ(lost.error().code(), Code::Integrity);
+  EXPECT_THAT(lost.error().message(), HasSubstr("has lost a key"));
+  fs::remove_all(name);
+}
+
+TEST(StateFolder, CallsAKeyLostOnlyWhenItIsMissing) {
+  char name[] = "/tmp/cloister-cas-XXXXXX";
+  ASSERT_NE(::mkdtemp(name), nullptr);
+  const fs::path folder = fs::path(name) / "state";
+  ASSERT_TRUE(StateFolder::open(folder).ok());
+  ASSERT_TRUE(write_private_file(folder / "cas.db", as_bytes("database")).ok());
+  const fs::path key = folder / "service-key.pem";
+  fs::rename(key, folder / "kept");
+  fs::create_directory(key);  // there, but not to be read
+  const auto unreadable = StateFolder::open(folder);
+  ASSERT_FALSE(unreadable.ok());
+  EXPECT_EQ(unreadable.error().code(), Code::Unavailable);
+  EXPECT_THAT(unreadable.error().message(), Not(HasSubstr("lost")));
+  fs::remove(key);
+  ASSERT_TRUE(write_private_file(key, as_bytes("not a key")).ok());
+  EXPECT_THAT(StateFolder::open(folder).error().message(), HasSubstr("is not the service's key"));
+  fs::rename(folder / "kept", key);
+  EXPECT_TRUE(StateFolder::open(folder).ok());
+  fs::remove_all(name);
+}
+
+TEST(StateFolder, CompletesWhatAStartLeftUnfinished) {
+  char name[] = "/tmp/cloister-cas-XXXXXX";
+  ASSERT_NE(::mkdtemp(name), nullptr);
+  const fs::path folder = fs::path(name) / "state";
+  ASSERT_TRUE(StateFolder::open(folder).ok());
+  const Bytes database_key = read_file(folder / "database.key", 4096).value();
+  fs::remove(folder / "service-key.pem");
+  EXPECT_TRUE(StateFolder::open(folder).ok()) << "no database yet: nothing can be lost";
+  EXPECT_EQ(read_file(folder / "database.key", 4096).value(), database_key);
+  EXPECT_TRUE(fs::exists(folder / "service-key.pem"));
   fs::remove_all(name);
 }
 

@@ -1,13 +1,12 @@
 #include "cli/environment.h"
 
-#include <arpa/inet.h>
-#include <netdb.h>
 #include <unistd.h>
 
 #include <cctype>
 #include <cstdio>
 #include <cstdlib>
 
+#include "cas/trust.h"
 #include "sgx/image.h"
 
 extern char** environ;
@@ -109,14 +108,6 @@ Result<fs::path> runtime_folder() {
   return folder;
 }
 
-fs::path config_folder() {
-  if (const char* given = std::getenv("CLOISTER_CONFIG"); given != nullptr && *given != 0) return given;
-  if (const char* xdg = std::getenv("XDG_CONFIG_HOME"); xdg != nullptr && *xdg != 0)
-    return fs::path(xdg) / "cloister";
-  const char* home = std::getenv("HOME");
-  return fs::path(home != nullptr && *home != 0 ? home : "/root") / ".config/cloister";
-}
-
 Result<std::string> resolve_address(const std::string& text, uint16_t default_port) {
   std::string host = text, port = std::to_string(default_port);
   if (text.starts_with("[")) {
@@ -128,21 +119,8 @@ Result<std::string> resolve_address(const std::string& text, uint16_t default_po
     host = text.substr(0, colon);
     port = text.substr(colon + 1);
   }
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV;
-  addrinfo* list = nullptr;
-  const int failed = getaddrinfo(host.c_str(), port.c_str(), &hints, &list);
-  if (failed != 0) {
-    const bool wrong = failed == EAI_SERVICE || host.empty();
-    return Error(wrong ? Code::InvalidArgument : Code::Unavailable,
-                 "cannot resolve " + text + ": " + gai_strerror(failed));
-  }
-  char numeric[NI_MAXHOST] = {};
-  getnameinfo(list->ai_addr, list->ai_addrlen, numeric, sizeof(numeric), nullptr, 0, NI_NUMERICHOST);
-  const bool v6 = list->ai_family == AF_INET6;
-  freeaddrinfo(list);
-  return (v6 ? "[" + std::string(numeric) + "]" : std::string(numeric)) + ":" + port;
+  const std::vector<std::string> numeric = TRY(cas::resolve(host, port));
+  return numeric.front();
 }
 
 Result<host::RunOptions> run_options_from_environment() {

@@ -1,5 +1,4 @@
-// What the environment says: settings of `run` (CLOISTER_NAME before SCONE_NAME), where Cloister's own files
-// are.
+// What the environment says: settings of `run` (CLOISTER_NAME before SCONE_NAME), where the runtime is.
 #pragma once
 
 #include <filesystem>
@@ -19,8 +18,6 @@ Result<uint64_t> parse_size(std::string_view text, std::string_view what);
 
 // kernel.elf and agent.elf: $CLOISTER_LIB, else ../lib/cloister beside the program. NotFound.
 Result<std::filesystem::path> runtime_folder();
-// This user's settings and keys: $CLOISTER_CONFIG, else $XDG_CONFIG_HOME/cloister, else ~/.config/cloister.
-std::filesystem::path config_folder();
 
 // Numeric "ip:port" of "host[:port]". InvalidArgument, Unavailable when the name is unknown.
 Result<std::string> resolve_address(const std::string& text, uint16_t default_port);
