@@ -151,7 +151,8 @@ constexpr Route kRoutes[] = {
     {{"POST", "/session", Certificate, "as `POST /v1/sessions`; the path of older clients"}, post_session},
     {{"POST", "/v1/sessions", Certificate,
       "body: a session, any content type. 201 `{\"hash\"}`; 409 when it exists and the text names no "
-      "predecessor; 404 when the predecessor is not the version in force; 403 without the right; 400 for the "
+      "predecessor; 404 when the predecessor is not the version in force; 403 without the right or when the "
+      "key has uploaded too much; 400 for the "
       "text, with position"},
      post_session},
     {{"GET", "/v1/sessions/{name}", ReadRight,

@@ -147,4 +147,36 @@ Result<InstanceRecord> decode_instance(ByteView bytes) {
   return record;
 }
 
+SecretBytes encode(const UnleasedRecord& record) {
+  ByteWriter out = begin();
+  out.le(static_cast<uint32_t>(record.instances.size()));
+  for (const InstanceId& instance : record.instances) out.bytes(instance);
+  return SecretBytes(out.take());
+}
+
+Result<UnleasedRecord> decode_unleased(ByteView bytes) {
+  ByteReader in = TRY(begin(bytes));
+  UnleasedRecord record;
+  const uint32_t count = TRY(in.le<uint32_t>());
+  if (count > kMaxUnleased) return Error(Code::Malformed, "too many instances in one row");
+  for (uint32_t i = 0; i < count; ++i) record.instances.push_back(TRY(in.array<16>()));
+  TRY(in.expect_end());
+  return record;
+}
+
+SecretBytes encode(const UploaderRecord& record) {
+  ByteWriter out = begin();
+  out.le(record.sessions).le(record.bytes);
+  return SecretBytes(out.take());
+}
+
+Result<UploaderRecord> decode_uploader(ByteView bytes) {
+  ByteReader in = TRY(begin(bytes));
+  UploaderRecord record;
+  record.sessions = TRY(in.le<uint64_t>());
+  record.bytes = TRY(in.le<uint64_t>());
+  TRY(in.expect_end());
+  return record;
+}
+
 }  // namespace cloister::cas

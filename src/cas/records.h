@@ -16,12 +16,15 @@ namespace cloister::cas {
 using Tag = ByteArray<16>;
 using InstanceId = ByteArray<16>;
 
-// Tables. Keys: a session's name; NAME:hash, NAME:secret, NAME:volume (names have no ':'); an instance's id.
+// Tables. Keys: a session's name; NAME:hash, NAME:secret, NAME:volume (names have no ':'); an instance's id;
+// a session's name; the key hash of who uploads.
 inline constexpr std::string_view kSessions = "session";
 inline constexpr std::string_view kVersions = "version";
 inline constexpr std::string_view kSecrets = "secret";
 inline constexpr std::string_view kVolumes = "volume";
 inline constexpr std::string_view kInstances = "instance";
+inline constexpr std::string_view kUnleased = "unleased";
+inline constexpr std::string_view kUploaders = "uploader";
 
 std::string row_key(std::string_view session, std::string_view part);
 
@@ -73,11 +76,26 @@ struct InstanceRecord {
   std::vector<InstanceVolume> volumes;
 };
 
+// A session's instances that hold no lease, oldest first. No volume's row names them, so without this list
+// nothing would lead to the rows of those that ended without a notice.
+struct UnleasedRecord {
+  std::vector<InstanceId> instances;
+};
+inline constexpr size_t kMaxUnleased = 2048;
+
+// What a key has uploaded so far; nothing of it is ever given back, because nothing is deleted.
+struct UploaderRecord {
+  uint64_t sessions = 0;
+  uint64_t bytes = 0;  // of texts, and of the secrets that were made for them
+};
+
 SecretBytes encode(const SessionRecord& record);
 SecretBytes encode(const VersionRecord& record);
 SecretBytes encode(const SecretRecord& record);
 SecretBytes encode(const VolumeRecord& record);
 SecretBytes encode(const InstanceRecord& record);
+SecretBytes encode(const UnleasedRecord& record);
+SecretBytes encode(const UploaderRecord& record);
 
 // Malformed when it is not what `encode` makes.
 Result<SessionRecord> decode_session(ByteView bytes);
@@ -85,5 +103,7 @@ Result<VersionRecord> decode_version(ByteView bytes);
 Result<SecretRecord> decode_secret(ByteView bytes);
 Result<VolumeRecord> decode_volume(ByteView bytes);
 Result<InstanceRecord> decode_instance(ByteView bytes);
+Result<UnleasedRecord> decode_unleased(ByteView bytes);
+Result<UploaderRecord> decode_uploader(ByteView bytes);
 
 }  // namespace cloister::cas

@@ -25,6 +25,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   check(decode_secret(input), input);
   check(decode_volume(input), input);
   check(decode_instance(input), input);
+  check(decode_unleased(input), input);
+  check(decode_uploader(input), input);
   const Result<JournalPayload> payload = decode_payload(input);
   if (payload.ok()) CLOISTER_CHECK(encode_payload(*payload).value().size() == size);
   return 0;

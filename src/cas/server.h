@@ -14,6 +14,7 @@ struct CasOptions {
   std::string enclave_address = "127.0.0.1:18765";
   attestation::QuoteVerifierOptions evidence;  // which roots are trusted
   ApiOptions api;
+  ServiceOptions service;
 };
 
 class CasServer {

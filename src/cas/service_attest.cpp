@@ -3,6 +3,8 @@
 //
 // Everything that can fail is done before the transaction, so that epochs are only spent on configurations
 // that go out; the transaction then checks that the session is still the one that was judged.
+#include <algorithm>
+
 #include "attestation/verifier.h"
 #include "cas/configuration.h"
 #include "cas/service.h"
@@ -166,8 +168,13 @@ Result<void> Service::grant(Transaction& transaction, Attempt& attempt) {
   }
   const Result<SecretBytes> encoded = checked_encoding(attempt.config);
   if (!encoded.ok()) return Error(encoded.error());
-  if (!attempt.instance->volumes.empty()) {
+  const std::vector<InstanceVolume>& volumes = attempt.instance->volumes;
+  if (!volumes.empty()) {
     transaction.put(kInstances, to_hex(attempt.config.instance_id), encode(*attempt.instance));
+    const bool has_lease = std::any_of(volumes.begin(), volumes.end(), [](const InstanceVolume& volume) {
+      return volume.policy == boundary::UpdatePolicy::RollbackProtected;
+    });
+    if (!has_lease) TRY(keep_unleased(transaction, attempt.name, attempt.config.instance_id));
   }
   transaction.journal("attested", attempt.name, said);
   return {};

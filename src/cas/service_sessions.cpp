@@ -31,6 +31,12 @@ SecretRecord make_secret(const policy::SecretSpec& spec) {
   return record;
 }
 
+uint64_t size_of_made_secrets(const policy::Session& session) {
+  uint64_t size = 0;
+  for (const policy::SecretSpec& spec : session.secrets) size += spec.value ? 0 : spec.size;
+  return size;
+}
+
 Result<crypto::Digest> digest_of_given(Transaction& transaction, const policy::Session& session,
                                        const policy::Volume& volume) {
   if (volume.keyless()) return crypto::Digest{};
@@ -47,10 +53,6 @@ Result<crypto::Digest> digest_of_given(Transaction& transaction, const policy::S
 }
 
 }  // namespace
-
-int64_t Service::now() const {
-  return options_.clock ? options_.clock() : static_cast<int64_t>(std::time(nullptr));
-}
 
 // Both `find`s: the rows come from the store or from a transaction over it.
 namespace {
@@ -125,6 +127,27 @@ Result<void> Service::check_upload(Transaction& transaction, const policy::Sessi
   return {};
 }
 
+Result<void> Service::charge(Transaction& transaction, const crypto::Digest& client, bool is_new,
+                             uint64_t bytes) {
+  const std::string key = to_hex(client);
+  const std::optional<SecretBytes> row = TRY(transaction.get(kUploaders, key));
+  UploaderRecord uploader;
+  if (row) uploader = TRY(decode_uploader(row->expose()));
+  uploader.sessions += is_new ? 1 : 0;
+  uploader.bytes += bytes;
+  if (is_new && uploader.sessions > options_.max_sessions) {
+    return Error(Code::Denied, "this key has created " + std::to_string(options_.max_sessions) +
+                                   " sessions, the most that this service keeps of one");
+  }
+  if (uploader.bytes > options_.max_bytes) {
+    return Error(Code::Denied, "this key's sessions would have more than " +
+                                   std::to_string(options_.max_bytes) +
+                                   " bytes, the most that this service keeps of one");
+  }
+  transaction.put(kUploaders, key, encode(uploader));
+  return {};
+}
+
 Result<void> Service::store_secrets(Transaction& transaction, const policy::Session& session,
                                     const std::optional<Current>& current) {
   if (current) {
@@ -170,6 +193,7 @@ Result<void> Service::store_volumes(Transaction& transaction, const policy::Sess
     fresh.epoch = record.epoch + 1;
     fresh.reset_epoch = fresh.epoch;
     if (volume.keyless()) crypto::random_bytes(fresh.key.expose());
+    if (record.writer != InstanceId{}) TRY(keep_unleased(transaction, session.name, record.writer));
     transaction.put(kVolumes, key, encode(fresh));
   }
   return {};
@@ -185,9 +209,10 @@ Result<std::optional<crypto::Digest>> Service::create_session(std::string_view t
     exists = current && !session->predecessor;
     if (exists) return {};
     TRY(check_upload(transaction, *session, current, client));
+    TRY(charge(transaction, client, !current, text.size() + size_of_made_secrets(*session)));
     TRY(store_secrets(transaction, *session, current));
     TRY(store_volumes(transaction, *session));
-    VersionRecord version{client, now(), std::string(text)};
+    VersionRecord version{client, std::time(nullptr), std::string(text)};
     transaction.put(kVersions, row_key(session->name, to_hex(hash)), encode(version));
     transaction.put(kSessions, session->name, encode(SessionRecord{hash, client, version.uploaded}));
     std::string said = "session hash " + to_hex(hash) + ", uploaded by key " + to_hex(client);

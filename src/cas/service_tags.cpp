@@ -1,4 +1,6 @@
 // What an attested instance says afterwards: new tags, its exit, its silence.
+#include <ctime>
+
 #include "cas/service.h"
 
 namespace cloister::cas {
@@ -52,6 +54,38 @@ Result<bool> Service::takes_tag(const VolumeRecord& record, const InstanceVolume
   return !beside_writer && granted.epoch > record.writer_epoch;
 }
 
+// The row of an instance with a lease goes with the lease's next holder. The others' go here, when a later
+// one comes and they are not expected back.
+Result<void> Service::keep_unleased(Transaction& transaction, const std::string& session,
+                                    const InstanceId& instance) {
+  const std::optional<SecretBytes> row = TRY(transaction.get(kUnleased, session));
+  UnleasedRecord list;
+  if (row) list = TRY(decode_unleased(row->expose()));
+  UnleasedRecord kept;
+  size_t too_many = list.instances.size() < kMaxUnleased ? 0 : list.instances.size() - kMaxUnleased + 1;
+  for (const InstanceId& one : list.instances) {
+    if (too_many > 0 || !instances_.may_return(one)) {
+      transaction.erase(kInstances, to_hex(one));
+      too_many -= too_many > 0 ? 1 : 0;
+    } else {
+      kept.instances.push_back(one);
+    }
+  }
+  kept.instances.push_back(instance);
+  transaction.put(kUnleased, session, encode(kept));
+  return {};
+}
+
+Result<void> Service::forget_instance(Transaction& transaction, const std::string& session,
+                                      const InstanceId& instance) {
+  transaction.erase(kInstances, to_hex(instance));
+  const std::optional<SecretBytes> row = TRY(transaction.get(kUnleased, session));
+  if (!row) return {};
+  UnleasedRecord list = TRY(decode_unleased(row->expose()));
+  if (std::erase(list.instances, instance) > 0) transaction.put(kUnleased, session, encode(list));
+  return {};
+}
+
 void Service::record(std::string_view kind, std::string_view session, const std::string& text) {
   // It tells and does not decide: when the disk fails, whoever waits for something durable is refused anyway.
   static_cast<void>(store_
@@ -88,7 +122,7 @@ Result<void> Service::on_tags(const InstanceId& instance, const attestation::Pee
   if (known == nullptr || !equal_constant_time(known->key, peer.key)) {
     return Error(Code::Denied, "this instance is not known: its lease has ended");
   }
-  const int64_t time = now();
+  const int64_t time = std::time(nullptr);
   Result<void> done = store_.update([&](Transaction& transaction) -> Result<void> {
     std::string said;
     for (const attestation::TagUpdate& update : updates) {
@@ -130,7 +164,7 @@ void Service::on_exit(const InstanceId& instance, const attestation::Peer& peer,
       record.writer = {};
       transaction.put(kVolumes, key, encode(record));
     }
-    if (!known->volumes.empty()) transaction.erase(kInstances, to_hex(instance));
+    if (!known->volumes.empty()) TRY(forget_instance(transaction, known->session, instance));
     transaction.journal("exited", known->session,
                         "service " + known->service + ", instance " + to_hex(instance) + ", status " +
                             std::to_string(status));

@@ -29,13 +29,13 @@ constexpr crypto::Digest kOwner{1}, kOther{2};
 class ServiceTest : public ::testing::Test {
  protected:
   void SetUp() override { open(); }
-  void open() {
+  void open(const ServiceOptions& with = {}) {
     service_.reset();
     store_.reset();
     SqliteStoreOptions options;
     options.path = folder_.path / "cas.db";
     store_ = SqliteStore::open(options, key_, signer_).value();
-    service_ = std::make_unique<Service>(*store_);
+    service_ = std::make_unique<Service>(*store_, with);
   }
   crypto::Digest create(const std::string& text, const crypto::Digest& client = kOwner) {
     const auto hash = service_->create_session(text, client);
@@ -197,6 +197,36 @@ TEST_F(ServiceTest, SecretsAreMadeOnceAndKeptWhileTheyFit) {
   larger.replace(larger.find("size: 8"), 7, "size: 9");
   create(larger);
   EXPECT_EQ(service_->public_values("s", std::nullopt).value().at("shown").size(), 18u);
+}
+
+TEST_F(ServiceTest, AKeyCreatesSoManySessionsAndNoMore) {
+  ServiceOptions options;
+  options.max_sessions = 2;
+  open(options);
+  const crypto::Digest first = create(session_text("a"));
+  create(session_text("b"));
+  const auto refused = service_->create_session(session_text("c"), kOwner);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), Code::Denied);
+  EXPECT_THAT(refused.error().message(), HasSubstr("has created 2 sessions"));
+  EXPECT_FALSE(service_->create_session(session_text("b"), kOwner).value().has_value()) << "it exists";
+  create(session_text("c"), kOther);
+  create(session_text("a", predecessor(first)));
+  open(options);
+  EXPECT_EQ(service_->create_session(session_text("d"), kOwner).error().code(), Code::Denied);
+}
+
+TEST_F(ServiceTest, AKeyUploadsSoManyBytesAndNoMore) {
+  const std::string text = session_text("a");
+  ServiceOptions options;
+  options.max_bytes = 2 * (text.size() + 16 + 8) + 100;  // two versions with their secrets
+  open(options);
+  const crypto::Digest first = create(text);
+  const crypto::Digest second = create(session_text("a", predecessor(first)));
+  const auto refused = service_->create_session(session_text("a", predecessor(second), "A: b"), kOwner);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), Code::Denied);
+  EXPECT_EQ(service_->read_session("a", std::nullopt, kOwner)->hash, second);
 }
 
 // --- attestation
@@ -478,6 +508,50 @@ TEST_F(ServiceTest, AVolumesNewTagFencesUnprotectedMountsToo) {
   EXPECT_EQ(tags(side, {{"in", {5}, {6}, 0}}, 8).error().code(), Code::Denied);
   EXPECT_EQ(to_hex(*volume("in").tag), std::string(32, '3'));
   EXPECT_TRUE(tags(released(9, "s/side"), {{"in", {5}, {7}, 0}}, 9).ok());
+}
+
+TEST_F(ServiceTest, RowsOfInstancesThatEndedWithoutANoticeGo) {
+  const auto has_row = [&](const EnclaveConfig& config) {
+    return store_->get(kInstances, to_hex(config.instance_id)).value().has_value();
+  };
+  std::string text = session_text("s");
+  text.replace(text.find("{name: out, path: /out}"), 23, "{name: out, path: /out, update_policy: ephemeral}");
+  text.replace(text.find("{name: in, path: /in}"), 21,
+               "{name: in, path: /in, update_policy: no_rollback_protection}");
+  create(text);
+  const EnclaveConfig first = released(7);
+  service_->on_disconnect(first.instance_id, peer(7));
+  const EnclaveConfig second = released(8);
+  EXPECT_TRUE(has_row(first)) << "it may come back";
+  EXPECT_TRUE(service_->on_resume(first.instance_id, peer(7)).ok());
+
+  ServiceOptions impatient;
+  impatient.resume_time = std::chrono::milliseconds(0);
+  open(impatient);
+  ASSERT_TRUE(service_->on_resume(second.instance_id, peer(8)).ok());
+  const EnclaveConfig third = released(9);
+  EXPECT_FALSE(has_row(first));
+  EXPECT_TRUE(has_row(second)) << "it is connected";
+  EXPECT_EQ(service_->on_resume(first.instance_id, peer(7)).error().code(), Code::Denied);
+  service_->on_exit(third.instance_id, peer(9), 0);
+  EXPECT_FALSE(has_row(third));
+}
+
+TEST_F(ServiceTest, ARowWhoseLeaseTheOwnerEndedGoesToo) {
+  ServiceOptions impatient;
+  impatient.resume_time = std::chrono::milliseconds(0);
+  open(impatient);
+  crypto::Digest hash = create(session_text("s"));
+  std::vector<EnclaveConfig> runs;
+  for (const char* digit : {"3", "4", "5"}) {
+    runs.push_back(released(7));
+    service_->on_disconnect(runs.back().instance_id, peer(7));
+    std::string text = session_text("s", predecessor(hash));
+    text.replace(text.find(std::string(32, '2')), 32, std::string(32, *digit));
+    hash = create(text);
+  }
+  EXPECT_FALSE(store_->get(kInstances, to_hex(runs[0].instance_id)).value().has_value());
+  EXPECT_FALSE(store_->get(kInstances, to_hex(runs[1].instance_id)).value().has_value());
 }
 
 TEST(Records, AVolumeOfTheFirstFormatKeepsItsWriter) {

@@ -12,6 +12,8 @@
 namespace cloister::cas {
 namespace {
 
+constexpr size_t kMaxBatch = 256;  // changes in one commit
+
 using RowKey = std::pair<std::string, std::string>;
 
 // Between characters, and visibly.
@@ -76,8 +78,8 @@ struct Job {
 
 class SqliteStore::Impl {
  public:
-  Impl(const SqliteStoreOptions& options, SqliteRows writer, SqliteRows reader, const JournalHead& head)
-      : options_(options), writer_(std::move(writer)), reader_(std::move(reader)), head_(head) {
+  Impl(SqliteRows writer, SqliteRows reader, const JournalHead& head)
+      : writer_(std::move(writer)), reader_(std::move(reader)), head_(head) {
     thread_ = std::thread([this] { work(); });
   }
   ~Impl() {
@@ -120,7 +122,7 @@ class SqliteStore::Impl {
         std::unique_lock lock(mutex_);
         waiting_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
         if (jobs_.empty()) return;
-        while (!jobs_.empty() && batch.size() < options_.max_batch) {
+        while (!jobs_.empty() && batch.size() < kMaxBatch) {
           batch.push_back(jobs_.front());
           jobs_.pop_front();
         }
@@ -147,7 +149,7 @@ class SqliteStore::Impl {
       PendingTransaction transaction(writer_);
       job->outcome = (*job->change)(transaction);
       if (!job->outcome.ok()) continue;
-      Result<JournalHead> flushed = transaction.flush(head, now());
+      Result<JournalHead> flushed = transaction.flush(head, std::time(nullptr));
       if (flushed.ok()) {
         head = *flushed;
       } else {
@@ -163,9 +165,6 @@ class SqliteStore::Impl {
     return head_;
   }
 
-  int64_t now() const { return options_.clock ? options_.clock() : static_cast<int64_t>(std::time(nullptr)); }
-
-  const SqliteStoreOptions options_;
   SqliteRows writer_;  // of thread_
   std::mutex reader_mutex_;
   SqliteRows reader_;
@@ -188,7 +187,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const SqliteStoreOptions&
   SqliteRows writer = TRY(SqliteRows::open(options.path, false, sealer, signer));
   const JournalHead head = TRY(writer.verify(options.verified_entries));
   SqliteRows reader = TRY(SqliteRows::open(options.path, true, sealer, signer));
-  auto impl = std::make_unique<Impl>(options, std::move(writer), std::move(reader), head);
+  auto impl = std::make_unique<Impl>(std::move(writer), std::move(reader), head);
   return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(impl)));
 }
 

@@ -16,8 +16,6 @@ namespace cloister::cas {
 struct SqliteStoreOptions {
   std::filesystem::path path;
   size_t verified_entries = 1000;  // of the journal, at opening
-  size_t max_batch = 256;          // changes in one commit
-  std::function<int64_t()> clock;  // seconds since 1970; empty: the system's
 };
 
 class SqliteStore final : public Store {
