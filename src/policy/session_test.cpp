@@ -186,6 +186,10 @@ TEST(Placeholders, FillsInSecretsInTheirFormat) {
   };
   EXPECT_EQ(expand_secrets("a$$SCONE::k:hex$$b$$", lookup).value(), "a01ffb$$");
   EXPECT_FALSE(expand_secrets("$$SCONE::k", lookup).ok());
+  const auto outside = [](std::string_view text) { return expand_arguments(text, {"$$SCONE::k$$"}); };
+  EXPECT_EQ(expand_secrets("@@1$$SCONE::k:hex$$@@1", lookup, outside).value(), "$$SCONE::k$$01ff$$SCONE::k$$")
+      << "what an argument says is not a reference";
+  EXPECT_EQ(expand_secrets("$$SCONE::k:hex$$@@2", lookup, outside).error().code(), Code::InvalidArgument);
 }
 
 }  // namespace
