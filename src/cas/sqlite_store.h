@@ -15,7 +15,7 @@ namespace cloister::cas {
 
 struct SqliteStoreOptions {
   std::filesystem::path path;
-  size_t verified_entries = 1000;  // of the journal, at opening
+  size_t verified_entries = 1000;  // of the journal, the newest, at opening; journal.h: what that finds
 };
 
 class SqliteStore final : public Store {
