@@ -199,17 +199,41 @@ TEST_F(ServiceTest, ARowWhoseLeaseTheOwnerEndedGoesToo) {
   ServiceOptions impatient;
   impatient.resume_time = std::chrono::milliseconds(0);
   open(impatient);
-  crypto::Digest hash = create(session_text("s"));
+  // Of one lease, so that no other volume leads to the row.
+  const auto text_of = [](char digit, const std::string& more) {
+    std::string text = session_text("s", more);
+    text.replace(text.find("{name: out, path: /out}"), 23,
+                 "{name: out, path: /out, update_policy: ephemeral}");
+    return text.replace(text.find(std::string(32, '2')), 32, std::string(32, digit));
+  };
+  crypto::Digest hash = create(text_of('2', ""));
   std::vector<EnclaveConfig> runs;
-  for (const char* digit : {"3", "4", "5"}) {
+  for (const char digit : {'3', '4', '5'}) {
     runs.push_back(released(7));
     service_->on_disconnect(runs.back().instance_id, peer(7));
-    std::string text = session_text("s", predecessor(hash));
-    text.replace(text.find(std::string(32, '2')), 32, std::string(32, *digit));
-    hash = create(text);
+    hash = create(text_of(digit, predecessor(hash)));
   }
   EXPECT_FALSE(store_->get(kInstances, to_hex(runs[0].instance_id)).value().has_value());
   EXPECT_FALSE(store_->get(kInstances, to_hex(runs[1].instance_id)).value().has_value());
+}
+
+TEST(Instances, MayReturnForAWhileAfterAStartAndAfterTheyLeft) {
+  const auto record = std::make_shared<const InstanceRecord>();
+  const auto while_away = std::chrono::milliseconds(400);
+  Instances instances(while_away);
+  EXPECT_TRUE(instances.may_return({1})) << "the service may have ended under it";
+  std::this_thread::sleep_for(while_away);
+  EXPECT_FALSE(instances.may_return({1}));
+  for (const InstanceId& id : {InstanceId{1}, InstanceId{2}}) instances.connect(id, record);
+  EXPECT_TRUE(instances.may_return({1}));
+  instances.exit({2});
+  EXPECT_FALSE(instances.may_return({2})) << "it said goodbye";
+  instances.disconnect({1});
+  instances.disconnect({2});
+  EXPECT_TRUE(instances.may_return({1}));
+  EXPECT_FALSE(instances.may_return({2}));
+  std::this_thread::sleep_for(while_away);
+  EXPECT_FALSE(instances.may_return({1}));
 }
 
 TEST(Records, AVolumeOfTheFirstFormatKeepsItsWriter) {
