@@ -195,6 +195,35 @@ TEST_F(ServiceTest, RowsOfInstancesThatEndedWithoutANoticeGo) {
   EXPECT_FALSE(has_row(third));
 }
 
+TEST_F(ServiceTest, AFullListOfInstancesLosesItsOldest) {
+  create(two_services("ephemeral"));
+  UnleasedRecord full;
+  for (uint32_t i = 0; i < kMaxUnleased; ++i) {
+    InstanceId id{1};
+    store_le(id.data() + 4, i);
+    full.instances.push_back(id);
+  }
+  const InstanceId oldest = full.instances[0], next = full.instances[1];
+  ASSERT_TRUE(store_
+                  ->update([&](Transaction& transaction) -> Result<void> {
+                    transaction.put(kUnleased, "s", encode(full));
+                    for (const InstanceId& id : {oldest, next}) {
+                      transaction.put(kInstances, to_hex(id), encode(InstanceRecord{}));
+                    }
+                    transaction.journal("attested", "s", "many");
+                    return {};
+                  })
+                  .ok());
+  const EnclaveConfig newest = released(8, "s/side");
+  const auto row = store_->get(kUnleased, "s").value();
+  const UnleasedRecord list = decode_unleased(row->expose()).value();
+  EXPECT_EQ(list.instances.size(), kMaxUnleased);
+  EXPECT_EQ(list.instances.front(), next);
+  EXPECT_EQ(list.instances.back(), newest.instance_id);
+  EXPECT_FALSE(store_->get(kInstances, to_hex(oldest)).value().has_value());
+  EXPECT_TRUE(store_->get(kInstances, to_hex(next)).value().has_value());
+}
+
 TEST_F(ServiceTest, ARowWhoseLeaseTheOwnerEndedGoesToo) {
   ServiceOptions impatient;
   impatient.resume_time = std::chrono::milliseconds(0);
