@@ -1,7 +1,8 @@
 #include "cas/api.h"
 
-#include <ctime>
 #include <nlohmann/json.hpp>
+
+#include "attestation/tcb_json.h"
 
 namespace cloister::cas {
 namespace {
@@ -30,6 +31,10 @@ http::Response json_response(unsigned status, const Json& json) {
 
 http::Response message(unsigned status, const std::string& text) {
   return json_response(status, {{"msg", {text}}});
+}
+
+http::Response too_large() {
+  return message(413, "a request has at most " + std::to_string(kMaxApiBody) + " bytes");
 }
 
 unsigned status_of(Code code) {
@@ -67,8 +72,11 @@ Result<std::optional<crypto::Digest>> wanted_hash(const Call& call) {
 }
 
 Result<http::Response> post_session(Call& call) {
-  const std::string text = TRY(call.exchange.read_body(kMaxApiBody));
-  const std::optional<crypto::Digest> hash = TRY(call.service.create_session(text, *call.client()));
+  const Result<std::string> text = call.exchange.read_body(kMaxApiBody);
+  // Without a length (chunked) only the reading finds out.
+  if (!text.ok() && text.error().code() == Code::InvalidArgument) return too_large();
+  if (!text.ok()) return Error(text.error());
+  const std::optional<crypto::Digest> hash = TRY(call.service.create_session(*text, *call.client()));
   if (!hash) return message(409, "Session already exists, please specify predecessor hash");
   return json_response(201, {{"hash", to_hex(*hash)}});
 }
@@ -104,7 +112,7 @@ Result<http::Response> get_volumes(Call& call) {
     one["tag"] = volume.tag ? Json(to_hex(*volume.tag)) : Json();
     one["initial_tag"] = volume.initial ? Json(to_hex(*volume.initial)) : Json();
     one["updates"] = volume.updates;
-    one["updated"] = volume.updated == 0 ? Json() : Json(rfc3339(volume.updated));
+    one["updated"] = volume.updated == 0 ? Json() : Json(attestation::format_rfc3339(volume.updated));
     one["in_use"] = volume.in_use;
     list.push_back(std::move(one));
   }
@@ -117,7 +125,7 @@ Result<http::Response> get_events(Call& call) {
   Json list = Json::array();
   for (const JournalEvent& event : events) {
     list.push_back({{"sequence", event.sequence},
-                    {"time", rfc3339(event.time)},
+                    {"time", attestation::format_rfc3339(event.time)},
                     {"kind", event.kind},
                     {"text", event.text}});
   }
@@ -143,11 +151,13 @@ constexpr Route kRoutes[] = {
     {{"POST", "/session", Certificate, "as `POST /v1/sessions`; the path of older clients"}, post_session},
     {{"POST", "/v1/sessions", Certificate,
       "body: a session, any content type. 201 `{\"hash\"}`; 409 when it exists and the text names no "
-      "predecessor; 404 when the predecessor is not the version in force; 403 without the right; 400 for the "
+      "predecessor; 404 when the predecessor is not the version in force; 403 without the right or when the "
+      "key has uploaded too much; 400 for the "
       "text, with position"},
      post_session},
     {{"GET", "/v1/sessions/{name}", ReadRight,
-      "`{\"session\", \"hash\"}`: the text as it was uploaded; `?hash=` for an older version"},
+      "`{\"session\", \"hash\"}`: the text as it was uploaded; `?hash=` for an older version, "
+      "which its own `read` must allow too, except for who uploaded the version in force"},
      get_session},
     {{"GET", "/v1/values/session={name}", None,
       "`{\"values\": {SECRET: {\"value\"}}}` of secrets with `export_public`; with `,secret=SECRET` after "
@@ -232,9 +242,11 @@ std::string api_page() {
       "# CAS client API\n\n"
       "HTTPS (TLS 1.3), port 8081. A client is the key of the certificate that it presents (SHA-256 of\n"
       "the SPKI); any self-signed one will do. The server's key is what `cloister cas serve` prints and\n"
-      "clients pin. Bodies of at most 2 MiB. Errors are `{\"msg\": [TEXT]}` with 400, 401, 403, 404, 405, "
+      "clients pin. Bodies of at most 1 MiB. Errors are `{\"msg\": [TEXT]}` with 400, 401, 403, 404, 405, "
       "409,\n"
-      "413, 429, 500 or 503. A session that a client may not read is not found.\n\n"
+      "413, 429, 500 or 503. A session that a client may not read is not found.\n"
+      "Names of sessions are not secret: creating one tells whether it exists (409) and whether some\n"
+      "namespace above it is another's (403).\n\n"
       "This page is the table in `src/cas/api.cpp` as text; `ApiPage.SaysWhatTheTableSays` holds it.\n\n"
       "| verb | path | for | answer |\n|---|---|---|---|\n";
   for (const RouteInfo& route : routes()) {
@@ -246,13 +258,12 @@ std::string api_page() {
 }
 
 void Api::handle(http::Exchange& exchange) {
-  const std::string& address = exchange.peer().address;
   http::Response response;
   const std::optional<uint64_t> length = exchange.request().content_length;
-  if (!limit_.take(address.substr(0, address.rfind(':')), std::time(nullptr))) {
+  if (!limit_.take(exchange.peer().host())) {
     response = message(429, "too many requests");
   } else if (length && *length > kMaxApiBody) {
-    response = message(413, "a request has at most 2 MiB");
+    response = too_large();
   } else {
     response = answer(Call{service_, store_, options_, exchange, {}});
   }

@@ -28,7 +28,7 @@ struct RouteInfo {
 std::span<const RouteInfo> routes();
 std::string api_page();  // docs/reference/api.md
 
-inline constexpr size_t kMaxApiBody = 2u << 20;
+inline constexpr size_t kMaxApiBody = policy::kMaxYamlSize;  // a session is the only body
 
 struct ApiOptions {
   std::string version;

@@ -27,11 +27,13 @@ class ApiTest : public ::testing::Test {
   void SetUp() override { world_.start(); }
 
   http::ClientResponse call(std::string_view verb, const std::string& path, std::string_view body = {},
-                            const crypto::TlsIdentity* who = nullptr) {
+                            const crypto::TlsIdentity* who = nullptr,
+                            const std::string& header = "X-Test: 1") {
     http::ClientOptions options;
     options.expected_key = world_.server->key_hash();
     if (who != nullptr) options.identity = *who;
-    auto response = http::fetch(verb, "https://" + world_.server->api_address() + path, body, {}, options);
+    auto response =
+        http::fetch(verb, "https://" + world_.server->api_address() + path, body, {header}, options);
     EXPECT_TRUE(response.ok()) << response.error().message();
     return response.ok() ? std::move(*response) : http::ClientResponse{};
   }
@@ -150,6 +152,10 @@ TEST_F(ApiTest, UnknownPathsVerbsAndHugeBodies) {
   EXPECT_EQ(call("DELETE", "/v1/sessions/s").status, 405u);
   EXPECT_EQ(call("GET", "/session").header("allow"), "POST");
   EXPECT_EQ(call("POST", "/session", std::string(kMaxApiBody + 1, 'x'), &world_.owner).status, 413u);
+  EXPECT_EQ(
+      call("POST", "/session", std::string(kMaxApiBody + 1, 'x'), &world_.owner, "Transfer-Encoding: chunked")
+          .status,
+      413u);
   EXPECT_EQ(call("GET", "/v1/version").status, 200u);
   EXPECT_THAT(call("GET", "/v1/health").body, HasSubstr("\"status\":\"ok\""));
 }
@@ -206,6 +212,31 @@ TEST_F(OwnerTest, PinsAreKeptByAddressInAPrivateFile) {
   for (const char* bad : {"", "a b", "host:", "host:0", "host:70000", "http://host", "a:b:c", "[::1"}) {
     EXPECT_FALSE(full_address(bad).ok()) << bad;
   }
+}
+
+TEST_F(OwnerTest, WithoutAHomeTheSystemsIsTaken) {
+  std::map<std::string, std::string> before;
+  for (const char* name : {"HOME", "XDG_CONFIG_HOME"}) {
+    if (const char* value = ::getenv(name); value != nullptr) before[name] = value;
+    ::unsetenv(name);
+  }
+  ::unsetenv("CLOISTER_CONFIG");
+  const fs::path folder = config_folder();
+  ::setenv("HOME", "/somewhere", 1);
+  EXPECT_EQ(config_folder(), "/somewhere/.config/cloister");
+  ::setenv("XDG_CONFIG_HOME", "/elsewhere", 1);
+  EXPECT_EQ(config_folder(), "/elsewhere/cloister");
+  for (const char* name : {"HOME", "XDG_CONFIG_HOME"}) ::unsetenv(name);
+  for (const auto& [name, value] : before) ::setenv(name.c_str(), value.c_str(), 1);
+  EXPECT_TRUE(folder.is_absolute()) << folder;
+}
+
+TEST_F(OwnerTest, NamesBecomeNumericAddresses) {
+  EXPECT_EQ(resolve("127.0.0.1", "80").value(), std::vector<std::string>{"127.0.0.1:80"});
+  EXPECT_EQ(resolve("::1", "80").value(), std::vector<std::string>{"[::1]:80"});
+  EXPECT_EQ(resolve("", "80").error().code(), Code::InvalidArgument);
+  EXPECT_EQ(resolve("127.0.0.1", "http").error().code(), Code::InvalidArgument);
+  EXPECT_EQ(resolve("no-such-host.invalid", "80").error().code(), Code::Unavailable);
 }
 
 TEST_F(OwnerTest, AnIdentityIsMadeOnceAndKept) {

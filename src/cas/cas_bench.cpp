@@ -17,6 +17,7 @@ World& world() {
   static World* const one = [] {
     auto* made = new World;
     CasOptions options = made->options();
+    options.service.max_sessions = options.service.max_bytes = UINT64_MAX;
     options.api.burst = options.api.requests_per_second = 1e9;
     made->start(options);
     return made;

@@ -80,9 +80,7 @@ Result<Client> Client::connect(const std::string& address, const crypto::Digest&
 }
 
 Result<std::string> Client::call(std::string_view verb, const std::string& path, std::string_view body) {
-  std::vector<std::string> headers;
-  if (!body.empty()) headers.emplace_back("Content-Type: application/octet-stream");
-  http::ClientResponse response = TRY(http::fetch(verb, url_ + path, body, headers, options_, kMaxAnswer));
+  http::ClientResponse response = TRY(http::fetch(verb, url_ + path, body, {}, options_, kMaxAnswer));
   if (response.status >= 200 && response.status < 300) return std::move(response.body);
   return Error(code_of(response.status), message_of(response));
 }

@@ -3,26 +3,6 @@
 namespace cloister::cas {
 namespace {
 
-constexpr std::string_view kOpen = "$$SCONE::";
-constexpr std::string_view kClose = "$$";
-
-// A word of the command: secrets between, host arguments outside of references.
-Result<std::string> expand_word(std::string_view word, const std::vector<std::string>& arguments,
-                                const policy::SecretLookup& secrets) {
-  std::string out;
-  while (!word.empty()) {
-    const size_t begin = std::min(word.find(kOpen), word.size());
-    out += TRY(policy::expand_arguments(word.substr(0, begin), arguments));
-    word.remove_prefix(begin);
-    if (word.empty()) break;
-    const size_t close = word.find(kClose, kOpen.size());
-    const size_t end = close == std::string_view::npos ? word.size() : close + kClose.size();
-    out += TRY(policy::expand_secrets(word.substr(0, end), secrets));
-    word.remove_prefix(end);
-  }
-  return out;
-}
-
 Result<void> check_text(std::string_view text, const std::string& what) {
   if (text.find('\0') != std::string_view::npos) {
     return Error(Code::Malformed, what + " has a NUL: give a binary secret a format, like :hex");
@@ -50,8 +30,11 @@ Result<boundary::EnclaveConfig> build_configuration(const policy::Session& sessi
                                                     const std::vector<std::string>& host_arguments,
                                                     const policy::SecretLookup& secrets) {
   boundary::EnclaveConfig config;
+  const auto with_arguments = [&host_arguments](std::string_view text) {
+    return policy::expand_arguments(text, host_arguments);
+  };
   for (const std::string& word : service.command) {
-    std::string argument = TRY(expand_word(word, host_arguments, secrets));
+    std::string argument = TRY(policy::expand_secrets(word, secrets, with_arguments));
     TRY(check_text(argument, "argument " + std::to_string(config.argv.size())));
     config.argv.push_back(std::move(argument));
   }

@@ -1,5 +1,7 @@
 #include "cas/journal.h"
 
+#include <algorithm>
+
 namespace cloister::cas {
 namespace {
 
@@ -7,6 +9,13 @@ constexpr std::string_view kLabel = "cloister-cas-journal-v1";
 constexpr uint32_t kMaxText = 1u << 20;
 constexpr uint32_t kMaxKey = 4096;
 constexpr uint32_t kMaxRows = 8192;
+
+bool is_readable(const JournalPayload& payload) {
+  return payload.text.size() <= kMaxText && payload.rows.size() <= kMaxRows &&
+         std::all_of(payload.rows.begin(), payload.rows.end(), [](const WrittenRow& row) {
+           return row.table.size() <= kMaxKey && row.key.size() <= kMaxKey;
+         });
+}
 
 }  // namespace
 
@@ -17,7 +26,8 @@ crypto::Digest link_hash(const JournalLink& link) {
   return crypto::sha256(out.view());
 }
 
-Bytes encode_payload(const JournalPayload& payload) {
+Result<Bytes> encode_payload(const JournalPayload& payload) {
+  if (!is_readable(payload)) return Error(Code::Internal, "a journal entry is too large");
   ByteWriter out;
   out.field(payload.text).le(static_cast<uint32_t>(payload.rows.size()));
   for (const WrittenRow& row : payload.rows) {

@@ -4,7 +4,9 @@
 // replaces the rows (docs/threat-model.md says so).
 //
 // A payload also lists the rows that its transaction wrote, with a hash of each sealed value: that ties the
-// rows to the journal, so a single row that was put back to an earlier state is found at the next start.
+// rows to the journal. A start checks the newest entries only (SqliteStoreOptions), because it must not grow
+// with the service's age: a row that these wrote is found when it was put back to an earlier state. One that
+// was last written before them is not; a changed one is found when it is read.
 #pragma once
 
 #include <string>
@@ -40,7 +42,8 @@ struct JournalPayload {
   std::vector<WrittenRow> rows;
 };
 
-Bytes encode_payload(const JournalPayload& payload);
+// Internal when it is larger than `decode_payload` accepts: what cannot be read again must not be written.
+Result<Bytes> encode_payload(const JournalPayload& payload);
 Result<JournalPayload> decode_payload(ByteView bytes);
 
 }  // namespace cloister::cas

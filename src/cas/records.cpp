@@ -1,19 +1,18 @@
 #include "cas/records.h"
 
-#include <ctime>
-
 namespace cloister::cas {
 namespace {
 
 constexpr uint8_t kFormat = 1;
+constexpr uint8_t kVolumeFormat = 2;
 constexpr uint32_t kMaxText = policy::kMaxYamlSize;
 constexpr uint32_t kMaxValue = policy::kMaxYamlBytes;
 constexpr uint32_t kMaxName = 1024;
 constexpr uint32_t kMaxVolumes = boundary::kMaxMounts;
 
-ByteWriter begin() {
+ByteWriter begin(uint8_t format = kFormat) {
   ByteWriter out;
-  out.le(kFormat);
+  out.le(format);
   return out;
 }
 
@@ -87,15 +86,19 @@ Result<SecretRecord> decode_secret(ByteView bytes) {
 }
 
 SecretBytes encode(const VolumeRecord& record) {
-  ByteWriter out = begin();
+  ByteWriter out = begin(kVolumeFormat);
   out.bytes(record.given).bytes(record.key.expose()).le(static_cast<uint8_t>(record.tag.has_value()));
   out.bytes(record.tag.value_or(Tag{})).bytes(record.previous);
   out.le(record.updates).le(record.updated).le(record.epoch).bytes(record.writer);
+  out.le(record.writer_epoch).le(record.reset_epoch);
   return SecretBytes(out.take());
 }
 
+// Format 1 knew one epoch for everything, which is then also the writer's.
 Result<VolumeRecord> decode_volume(ByteView bytes) {
-  ByteReader in = TRY(begin(bytes));
+  ByteReader in(bytes, "row");
+  const uint8_t format = TRY(in.le<uint8_t>());
+  if (format != 1 && format != kVolumeFormat) return Error(Code::Malformed, "a row of an unknown format");
   VolumeRecord record;
   record.given = TRY(in.array<32>());
   record.key.expose() = TRY(in.array<32>());
@@ -107,6 +110,8 @@ Result<VolumeRecord> decode_volume(ByteView bytes) {
   record.updated = TRY(in.le<int64_t>());
   record.epoch = TRY(in.le<uint64_t>());
   record.writer = TRY(in.array<16>());
+  record.writer_epoch = format == 1 ? record.epoch : TRY(in.le<uint64_t>());
+  record.reset_epoch = format == 1 ? 0 : TRY(in.le<uint64_t>());
   TRY(in.expect_end());
   return record;
 }
@@ -142,12 +147,36 @@ Result<InstanceRecord> decode_instance(ByteView bytes) {
   return record;
 }
 
-std::string rfc3339(int64_t seconds) {
-  const std::time_t time = static_cast<std::time_t>(seconds);
-  std::tm parts{};
-  gmtime_r(&time, &parts);
-  char text[32];
-  return {text, std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts)};
+SecretBytes encode(const UnleasedRecord& record) {
+  ByteWriter out = begin();
+  out.le(static_cast<uint32_t>(record.instances.size()));
+  for (const InstanceId& instance : record.instances) out.bytes(instance);
+  return SecretBytes(out.take());
+}
+
+Result<UnleasedRecord> decode_unleased(ByteView bytes) {
+  ByteReader in = TRY(begin(bytes));
+  UnleasedRecord record;
+  const uint32_t count = TRY(in.le<uint32_t>());
+  if (count > kMaxUnleased) return Error(Code::Malformed, "too many instances in one row");
+  for (uint32_t i = 0; i < count; ++i) record.instances.push_back(TRY(in.array<16>()));
+  TRY(in.expect_end());
+  return record;
+}
+
+SecretBytes encode(const UploaderRecord& record) {
+  ByteWriter out = begin();
+  out.le(record.sessions).le(record.bytes);
+  return SecretBytes(out.take());
+}
+
+Result<UploaderRecord> decode_uploader(ByteView bytes) {
+  ByteReader in = TRY(begin(bytes));
+  UploaderRecord record;
+  record.sessions = TRY(in.le<uint64_t>());
+  record.bytes = TRY(in.le<uint64_t>());
+  TRY(in.expect_end());
+  return record;
 }
 
 }  // namespace cloister::cas

@@ -16,12 +16,15 @@ namespace cloister::cas {
 using Tag = ByteArray<16>;
 using InstanceId = ByteArray<16>;
 
-// Tables. Keys: a session's name; NAME:hash, NAME:secret, NAME:volume (names have no ':'); an instance's id.
+// Tables. Keys: a session's name; NAME:hash, NAME:secret, NAME:volume (names have no ':'); an instance's id;
+// a session's name; the key hash of who uploads.
 inline constexpr std::string_view kSessions = "session";
 inline constexpr std::string_view kVersions = "version";
 inline constexpr std::string_view kSecrets = "secret";
 inline constexpr std::string_view kVolumes = "volume";
 inline constexpr std::string_view kInstances = "instance";
+inline constexpr std::string_view kUnleased = "unleased";
+inline constexpr std::string_view kUploaders = "uploader";
 
 std::string row_key(std::string_view session, std::string_view part);
 
@@ -53,8 +56,10 @@ struct VolumeRecord {
   Tag previous{};          // what `tag` replaced, zero for the first
   uint64_t updates = 0;
   int64_t updated = 0;
-  uint64_t epoch = 0;   // newest given out; only grows, whatever else is reset
-  InstanceId writer{};  // who got that epoch; zero: nobody, or it has exited
+  uint64_t epoch = 0;         // newest given out, to whatever mount; only grows, whatever else is reset
+  InstanceId writer{};        // who mounted it for itself last; zero: nobody, or it has exited
+  uint64_t writer_epoch = 0;  // what that one got; stays when it exits
+  uint64_t reset_epoch = 0;   // of the last change of key or tag by the session's text
 };
 
 struct InstanceVolume {
@@ -71,11 +76,26 @@ struct InstanceRecord {
   std::vector<InstanceVolume> volumes;
 };
 
+// A session's instances that hold no lease, oldest first. No volume's row names them, so without this list
+// nothing would lead to the rows of those that ended without a notice.
+struct UnleasedRecord {
+  std::vector<InstanceId> instances;
+};
+inline constexpr size_t kMaxUnleased = 2048;
+
+// What a key has uploaded so far; nothing of it is ever given back, because nothing is deleted.
+struct UploaderRecord {
+  uint64_t sessions = 0;
+  uint64_t bytes = 0;  // of texts, and of the secrets that were made for them
+};
+
 SecretBytes encode(const SessionRecord& record);
 SecretBytes encode(const VersionRecord& record);
 SecretBytes encode(const SecretRecord& record);
 SecretBytes encode(const VolumeRecord& record);
 SecretBytes encode(const InstanceRecord& record);
+SecretBytes encode(const UnleasedRecord& record);
+SecretBytes encode(const UploaderRecord& record);
 
 // Malformed when it is not what `encode` makes.
 Result<SessionRecord> decode_session(ByteView bytes);
@@ -83,7 +103,7 @@ Result<VersionRecord> decode_version(ByteView bytes);
 Result<SecretRecord> decode_secret(ByteView bytes);
 Result<VolumeRecord> decode_volume(ByteView bytes);
 Result<InstanceRecord> decode_instance(ByteView bytes);
-
-std::string rfc3339(int64_t seconds);  // "2026-01-31T12:00:00Z"
+Result<UnleasedRecord> decode_unleased(ByteView bytes);
+Result<UploaderRecord> decode_uploader(ByteView bytes);
 
 }  // namespace cloister::cas

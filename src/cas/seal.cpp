@@ -38,6 +38,9 @@ Bytes Sealer::seal(const RowIdentity& row, ByteView value) const {
 }
 
 Result<SecretBytes> Sealer::open(const RowIdentity& row, ByteView sealed) const {
+  const Error damaged(Code::Integrity, "the database is damaged or was changed: " + std::string(row.table) +
+                                           " `" + std::string(row.key) + "` is not what was stored there");
+  if (sealed.size() < kSealOverhead) return Error(damaged);
   ByteReader in(sealed, "sealed value");
   const ByteView salt = TRY(in.take(kSaltSize));
   const crypto::GcmNonce nonce = TRY(in.array<crypto::kGcmNonceSize>());
@@ -45,8 +48,7 @@ Result<SecretBytes> Sealer::open(const RowIdentity& row, ByteView sealed) const 
   Bytes plain(in.remaining());
   const crypto::Aes256Gcm gcm(derive(salt));
   if (gcm.open(nonce, associated_data(row), in.rest(), tag, plain)) return SecretBytes(std::move(plain));
-  return Error(Code::Integrity, "the database is damaged or was changed: " + std::string(row.table) + " `" +
-                                    std::string(row.key) + "` is not what was stored there");
+  return Error(damaged);
 }
 
 }  // namespace cloister::cas

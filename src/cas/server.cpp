@@ -9,7 +9,7 @@ class CasServer::Impl {
   Impl(const CasOptions& options, StateFolder state, std::unique_ptr<Store> store)
       : state_(std::move(state)),
         store_(std::move(store)),
-        service_(*store_),
+        service_(*store_, options.service),
         api_(service_, *store_, options.api),
         verifier_(options.evidence) {}
 

@@ -1,5 +1,5 @@
-// The whole service: state folder, store, both listeners under one key. Starting is all or nothing; ending it
-// ends the connections first, so that nothing is acknowledged after the store is closed.
+// The whole service: state folder, store, both listeners under one key. When starting fails nothing runs;
+// ending it ends the connections first, so that nothing is acknowledged after the store is closed.
 #pragma once
 
 #include "attestation/evidence_verifier.h"
@@ -14,6 +14,7 @@ struct CasOptions {
   std::string enclave_address = "127.0.0.1:18765";
   attestation::QuoteVerifierOptions evidence;  // which roots are trusted
   ApiOptions api;
+  ServiceOptions service;
 };
 
 class CasServer {

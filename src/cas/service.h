@@ -17,8 +17,12 @@
 
 namespace cloister::cas {
 
+// What one uploading key may leave here, where nothing is deleted; and how long an instance without a lease
+// may be without a connection (agents try for 30 s).
 struct ServiceOptions {
-  std::function<int64_t()> clock;  // seconds since 1970; empty: the system's
+  uint64_t max_sessions = 10000;
+  uint64_t max_bytes = uint64_t{1} << 30;  // of all versions' texts, and of secrets made for them
+  std::chrono::milliseconds resume_time{120000};
 };
 
 // What an owner is told about a volume.
@@ -38,14 +42,16 @@ struct SessionText {
 
 class Service final : public attestation::AttestHandler {
  public:
-  explicit Service(Store& store, ServiceOptions options = {}) : store_(store), options_(std::move(options)) {}
+  explicit Service(Store& store, const ServiceOptions& options = {}) : store_(store), options_(options) {}
 
   // --- sessions. A session that `client` may not read is NotFound.
 
   // The new version's hash; empty: the session exists and the text names no predecessor. Malformed or
-  // Unsupported: the text. NotFound: its predecessor is not the version in force. Denied: no right.
+  // Unsupported: the text. NotFound: its predecessor is not the version in force. Denied: no right, or the
+  // client has uploaded too much.
   Result<std::optional<crypto::Digest>> create_session(std::string_view text, const crypto::Digest& client);
-  // `hash`: a version; empty: the one in force.
+  // `hash`: a version; empty: the one in force. An older one is for who uploaded the one in force, and for
+  // whoever both versions let read.
   Result<SessionText> read_session(const std::string& name, const std::optional<crypto::Digest>& hash,
                                    const ClientKey& client);
   // The values of the session's secrets with `export_public`, for everybody.
@@ -77,13 +83,13 @@ class Service final : public attestation::AttestHandler {
   };
   struct Attempt;  // service_attest.cpp
 
-  int64_t now() const;
   Result<std::optional<Current>> find(const std::string& name);
   Result<std::optional<Current>> find(Transaction& transaction, const std::string& name);
   Result<Current> readable(const std::string& name, const ClientKey& client);
   Result<Current> owned(const std::string& name, const ClientKey& client);
   Result<void> check_upload(Transaction& transaction, const policy::Session& session,
                             const std::optional<Current>& current, const crypto::Digest& client);
+  Result<void> charge(Transaction& transaction, const crypto::Digest& client, bool is_new, uint64_t bytes);
   Result<void> store_secrets(Transaction& transaction, const policy::Session& session,
                              const std::optional<Current>& current);
   Result<void> store_volumes(Transaction& transaction, const policy::Session& session);
@@ -95,14 +101,19 @@ class Service final : public attestation::AttestHandler {
   Result<void> grant(Transaction& transaction, Attempt& attempt);
   Result<boundary::MountConfig> grant_volume(Transaction& transaction, const Attempt& attempt,
                                              const policy::ImageVolume& mount);
+  Result<bool> takes_tag(const VolumeRecord& record, const InstanceVolume& granted) const;
   Error deny(const Attempt& attempt, const std::string& for_owner, Error for_enclave);
+  Result<void> keep_unleased(Transaction& transaction, const std::string& session,
+                             const InstanceId& instance);
+  Result<void> forget_instance(Transaction& transaction, const std::string& session,
+                               const InstanceId& instance);
   void record(std::string_view kind, std::string_view session, const std::string& text);
   void record_limited(std::string_view kind, const std::string& session, const std::string& text);
 
   Store& store_;
   const ServiceOptions options_;
   SessionCache cache_;
-  Instances instances_;
+  Instances instances_{options_.resume_time};
   TokenBuckets limit_{32, 0.2};  // refusals that are written down, per session
 };
 

@@ -1,8 +1,11 @@
 // Attestation: from genuine evidence to a configuration. What the evidence is worth (its root, signatures,
 // freshness) was settled before; here the session decides.
 //
-// Everything that can fail is done before the transaction, so that epochs are only spent on configurations
-// that go out; the transaction then checks that the session is still the one that was judged.
+// The session is judged and filled in before the transaction, so that the store's thread waits for neither.
+// The transaction checks that it is still this session, and adds what has an order: leases, epochs, tags.
+// When that fails (a volume in use, a configuration that is too large) nothing is kept, so no epoch is spent.
+#include <algorithm>
+
 #include "attestation/verifier.h"
 #include "cas/configuration.h"
 #include "cas/service.h"
@@ -19,8 +22,9 @@ struct Service::Attempt {
   std::string service_name;
   Current current;
   const policy::Service* service = nullptr;
-  std::map<std::string, SecretRecord, std::less<>> secrets;
+  std::map<std::string, SecretRecord> secrets;  // as far as they were asked for
   boundary::EnclaveConfig config;
+  SecretBytes encoded;
   std::shared_ptr<InstanceRecord> instance = std::make_shared<InstanceRecord>();
 };
 
@@ -36,13 +40,14 @@ std::string measured(const attestation::Verdict& verdict) {
   return text;
 }
 
-Result<Key256> volume_key(const policy::Volume& volume, const VolumeRecord& record,
-                          const std::map<std::string, SecretRecord, std::less<>>& secrets) {
+Result<Key256> volume_key(Transaction& transaction, const std::string& session, const policy::Volume& volume,
+                          const VolumeRecord& record) {
   if (volume.key) return *volume.key;
   if (volume.keyless()) return record.key;
-  const auto secret = secrets.find(volume.key_secret);
-  if (secret == secrets.end()) return Error(Code::Internal, "the key of a volume is missing");
-  const ByteArray<32> bytes = TRY(ByteReader(secret->second.value.expose(), "volume key").array<32>());
+  const auto row = TRY(transaction.get(kSecrets, row_key(session, volume.key_secret)));
+  if (!row) return Error(Code::Internal, "the key of a volume is missing");
+  const SecretRecord secret = TRY(decode_secret(row->expose()));
+  const ByteArray<32> bytes = TRY(ByteReader(secret.value.expose(), "volume key").array<32>());
   return Key256(bytes);
 }
 
@@ -78,17 +83,16 @@ Result<void> Service::check_attempt(Attempt& attempt) {
     }
     return deny(attempt, reasons, Error(Code::Denied, untrusted.message() + " (" + rules + ")"));
   }
-  for (const policy::SecretSpec& spec : session.secrets) {
-    const auto row = TRY(store_.get(kSecrets, row_key(attempt.name, spec.name)));
-    if (row) attempt.secrets[spec.name] = TRY(decode_secret(row->expose()));
-  }
   const auto lookup = [&](const policy::SecretReference& reference) -> Result<std::string> {
-    const auto found = attempt.secrets.find(reference.name);
-    if (found == attempt.secrets.end())
-      return Error(Code::Internal, "secret `" + reference.name + "` is missing");
-    const SecretRecord& secret = found->second;
-    return policy::format_secret(secret.value.expose(), secret.kind == policy::SecretKind::Ascii,
-                                 reference.format);
+    auto found = attempt.secrets.find(reference.name);
+    if (found == attempt.secrets.end()) {
+      const auto row = TRY(store_.get(kSecrets, row_key(attempt.name, reference.name)));
+      if (!row) return Error(Code::Internal, "secret `" + reference.name + "` is missing");
+      SecretRecord secret = TRY(decode_secret(row->expose()));
+      found = attempt.secrets.emplace(reference.name, std::move(secret)).first;
+    }
+    return policy::format_secret(found->second.value.expose(),
+                                 found->second.kind == policy::SecretKind::Ascii, reference.format);
   };
   if (!session.security.access_token.empty()) {
     const std::string token = TRY(policy::expand_secrets(session.security.access_token, lookup));
@@ -132,7 +136,7 @@ Result<boundary::MountConfig> Service::grant_volume(Transaction& transaction, co
     }
     transaction.erase(kInstances, to_hex(record.writer));
   }
-  mount.key = TRY(volume_key(volume, record, attempt.secrets));
+  mount.key = TRY(volume_key(transaction, attempt.name, volume, record));
   if (mount.update_policy == boundary::UpdatePolicy::Ephemeral) {
     mount.create = true;
     if (volume.keyless()) crypto::random_bytes(mount.key.expose());  // nobody needs it after this run
@@ -142,7 +146,10 @@ Result<boundary::MountConfig> Service::grant_volume(Transaction& transaction, co
   }
   record.epoch += 1;
   mount.epoch = record.epoch;
-  if (exclusive) record.writer = attempt.config.instance_id;
+  if (exclusive) {
+    record.writer = attempt.config.instance_id;
+    record.writer_epoch = mount.epoch;
+  }
   transaction.put(kVolumes, key, encode(record));
   return mount;
 }
@@ -161,10 +168,14 @@ Result<void> Service::grant(Transaction& transaction, Attempt& attempt) {
       attempt.config.mounts.push_back(std::move(mount));
     }
   }
-  const Result<SecretBytes> encoded = checked_encoding(attempt.config);
-  if (!encoded.ok()) return Error(encoded.error());
-  if (!attempt.instance->volumes.empty()) {
+  attempt.encoded = TRY(checked_encoding(attempt.config));
+  const std::vector<InstanceVolume>& volumes = attempt.instance->volumes;
+  if (!volumes.empty()) {
     transaction.put(kInstances, to_hex(attempt.config.instance_id), encode(*attempt.instance));
+    const bool has_lease = std::any_of(volumes.begin(), volumes.end(), [](const InstanceVolume& volume) {
+      return volume.policy == boundary::UpdatePolicy::RollbackProtected;
+    });
+    if (!has_lease) TRY(keep_unleased(transaction, attempt.name, attempt.config.instance_id));
   }
   transaction.journal("attested", attempt.name, said);
   return {};
@@ -177,9 +188,16 @@ Result<std::optional<attestation::Release>> Service::try_attest(const attestatio
   const Error unknown(Code::NotFound, "there is no such session or service");
   const size_t slash = request.subject.rfind('/');
   if (slash == std::string::npos) return Error(unknown);
-  Attempt attempt{
-      verdict, request, peer, request.subject.substr(0, slash), request.subject.substr(slash + 1), {},
-      nullptr, {},      {}};
+  Attempt attempt{verdict,
+                  request,
+                  peer,
+                  request.subject.substr(0, slash),
+                  request.subject.substr(slash + 1),
+                  {},
+                  nullptr,
+                  {},
+                  {},
+                  {}};
   std::optional<Current> current = TRY(find(attempt.name));
   if (!current) return Error(unknown);
   attempt.current = std::move(*current);
@@ -211,7 +229,7 @@ Result<std::optional<attestation::Release>> Service::try_attest(const attestatio
   if (replaced) return std::optional<attestation::Release>();
   attestation::Release release;
   release.instance_id = attempt.config.instance_id;
-  release.configuration = boundary::encode_config(attempt.config);
+  release.configuration = std::move(attempt.encoded);
   return std::optional<attestation::Release>(std::move(release));
 }
 

@@ -31,6 +31,12 @@ SecretRecord make_secret(const policy::SecretSpec& spec) {
   return record;
 }
 
+uint64_t size_of_made_secrets(const policy::Session& session) {
+  uint64_t size = 0;
+  for (const policy::SecretSpec& spec : session.secrets) size += spec.value ? 0 : spec.size;
+  return size;
+}
+
 Result<crypto::Digest> digest_of_given(Transaction& transaction, const policy::Session& session,
                                        const policy::Volume& volume) {
   if (volume.keyless()) return crypto::Digest{};
@@ -47,10 +53,6 @@ Result<crypto::Digest> digest_of_given(Transaction& transaction, const policy::S
 }
 
 }  // namespace
-
-int64_t Service::now() const {
-  return options_.clock ? options_.clock() : static_cast<int64_t>(std::time(nullptr));
-}
 
 // Both `find`s: the rows come from the store or from a transaction over it.
 namespace {
@@ -120,8 +122,29 @@ Result<void> Service::check_upload(Transaction& transaction, const policy::Sessi
     const std::optional<Current> above = TRY(find(transaction, std::string(parent)));
     if (!above) continue;
     if (allowed(create_list(above->session->access), above->record.creator, client)) return {};
-    return Error(Code::Denied, "no right to create sessions in the namespace " + std::string(parent));
+    return Error(Code::Denied, "no right to create sessions in this namespace");
   }
+  return {};
+}
+
+Result<void> Service::charge(Transaction& transaction, const crypto::Digest& client, bool is_new,
+                             uint64_t bytes) {
+  const std::string key = to_hex(client);
+  const std::optional<SecretBytes> row = TRY(transaction.get(kUploaders, key));
+  UploaderRecord uploader;
+  if (row) uploader = TRY(decode_uploader(row->expose()));
+  uploader.sessions += is_new ? 1 : 0;
+  uploader.bytes += bytes;
+  if (is_new && uploader.sessions > options_.max_sessions) {
+    return Error(Code::Denied, "this key has created " + std::to_string(options_.max_sessions) +
+                                   " sessions, the most that this service keeps of one");
+  }
+  if (uploader.bytes > options_.max_bytes) {
+    return Error(Code::Denied, "this key's sessions would have more than " +
+                                   std::to_string(options_.max_bytes) +
+                                   " bytes, the most that this service keeps of one");
+  }
+  transaction.put(kUploaders, key, encode(uploader));
   return {};
 }
 
@@ -168,7 +191,9 @@ Result<void> Service::store_volumes(Transaction& transaction, const policy::Sess
     fresh.given = given;
     fresh.tag = volume.tag;
     fresh.epoch = record.epoch + 1;
+    fresh.reset_epoch = fresh.epoch;
     if (volume.keyless()) crypto::random_bytes(fresh.key.expose());
+    if (record.writer != InstanceId{}) TRY(keep_unleased(transaction, session.name, record.writer));
     transaction.put(kVolumes, key, encode(fresh));
   }
   return {};
@@ -184,9 +209,10 @@ Result<std::optional<crypto::Digest>> Service::create_session(std::string_view t
     exists = current && !session->predecessor;
     if (exists) return {};
     TRY(check_upload(transaction, *session, current, client));
+    TRY(charge(transaction, client, !current, text.size() + size_of_made_secrets(*session)));
     TRY(store_secrets(transaction, *session, current));
     TRY(store_volumes(transaction, *session));
-    VersionRecord version{client, now(), std::string(text)};
+    VersionRecord version{client, std::time(nullptr), std::string(text)};
     transaction.put(kVersions, row_key(session->name, to_hex(hash)), encode(version));
     transaction.put(kSessions, session->name, encode(SessionRecord{hash, client, version.uploaded}));
     std::string said = "session hash " + to_hex(hash) + ", uploaded by key " + to_hex(client);
@@ -204,8 +230,15 @@ Result<SessionText> Service::read_session(const std::string& name, const std::op
   const Current current = TRY(readable(name, client));
   const crypto::Digest wanted = hash.value_or(current.record.hash);
   const auto row = TRY(store_.get(kVersions, row_key(name, to_hex(wanted))));
-  if (!row) return Error(Code::NotFound, "Session not found: " + name + " with hash " + to_hex(wanted));
+  const Error absent(Code::NotFound, "Session not found: " + name + " with hash " + to_hex(wanted));
+  if (!row) return Error(absent);
   VersionRecord version = TRY(decode_version(row->expose()));
+  // Who may read the session now was not thereby given what it said before.
+  const bool is_owner = client && *client == current.record.creator;
+  if (wanted != current.record.hash && !is_owner) {
+    const Result<policy::Session> old = policy::parse_session(version.text);
+    if (!old.ok() || !allowed(old->access.read, version.creator, client)) return Error(absent);
+  }
   return SessionText{std::move(version.text), wanted};
 }
 

@@ -1,4 +1,6 @@
 // What an attested instance says afterwards: new tags, its exit, its silence.
+#include <ctime>
+
 #include "cas/service.h"
 
 namespace cloister::cas {
@@ -39,6 +41,51 @@ Result<bool> apply(VolumeRecord& record, const attestation::TagUpdate& update, U
 
 }  // namespace
 
+// May this instance's tag become the volume's newest? False: it is acknowledged and forgotten. Denied:
+// fenced.
+Result<bool> Service::takes_tag(const VolumeRecord& record, const InstanceVolume& granted) const {
+  if (granted.epoch < record.reset_epoch) return lease_lost(granted.name);
+  if (granted.policy == UpdatePolicy::RollbackProtected) {
+    if (record.writer_epoch != granted.epoch) return lease_lost(granted.name);
+    return true;
+  }
+  // A state beside the protected one must not take its place: not under its writer, nor after it.
+  const bool beside_writer = record.writer != InstanceId{} && instances_.live(record.writer);
+  return !beside_writer && granted.epoch > record.writer_epoch;
+}
+
+// The row of an instance with a lease goes with the lease's next holder. The others' go here, when a later
+// one comes and they are not expected back.
+Result<void> Service::keep_unleased(Transaction& transaction, const std::string& session,
+                                    const InstanceId& instance) {
+  const std::optional<SecretBytes> row = TRY(transaction.get(kUnleased, session));
+  UnleasedRecord list;
+  if (row) list = TRY(decode_unleased(row->expose()));
+  UnleasedRecord kept;
+  size_t too_many = list.instances.size() < kMaxUnleased ? 0 : list.instances.size() - kMaxUnleased + 1;
+  for (const InstanceId& one : list.instances) {
+    if (too_many > 0 || !instances_.may_return(one)) {
+      transaction.erase(kInstances, to_hex(one));
+      too_many -= too_many > 0 ? 1 : 0;
+    } else {
+      kept.instances.push_back(one);
+    }
+  }
+  kept.instances.push_back(instance);
+  transaction.put(kUnleased, session, encode(kept));
+  return {};
+}
+
+Result<void> Service::forget_instance(Transaction& transaction, const std::string& session,
+                                      const InstanceId& instance) {
+  transaction.erase(kInstances, to_hex(instance));
+  const std::optional<SecretBytes> row = TRY(transaction.get(kUnleased, session));
+  if (!row) return {};
+  UnleasedRecord list = TRY(decode_unleased(row->expose()));
+  if (std::erase(list.instances, instance) > 0) transaction.put(kUnleased, session, encode(list));
+  return {};
+}
+
 void Service::record(std::string_view kind, std::string_view session, const std::string& text) {
   // It tells and does not decide: when the disk fails, whoever waits for something durable is refused anyway.
   static_cast<void>(store_
@@ -50,7 +97,7 @@ void Service::record(std::string_view kind, std::string_view session, const std:
 }
 
 void Service::record_limited(std::string_view kind, const std::string& session, const std::string& text) {
-  const std::optional<uint64_t> left_out = limit_.take(session, now());
+  const std::optional<uint64_t> left_out = limit_.take(session);
   if (!left_out) return;
   record(kind, session, *left_out == 0 ? text : text + " (" + std::to_string(*left_out) + " more before)");
 }
@@ -75,7 +122,7 @@ Result<void> Service::on_tags(const InstanceId& instance, const attestation::Pee
   if (known == nullptr || !equal_constant_time(known->key, peer.key)) {
     return Error(Code::Denied, "this instance is not known: its lease has ended");
   }
-  const int64_t time = now();
+  const int64_t time = std::time(nullptr);
   Result<void> done = store_.update([&](Transaction& transaction) -> Result<void> {
     std::string said;
     for (const attestation::TagUpdate& update : updates) {
@@ -86,9 +133,8 @@ Result<void> Service::on_tags(const InstanceId& instance, const attestation::Pee
       const std::optional<SecretBytes> row = TRY(transaction.get(kVolumes, key));
       if (!row) return Error(Code::Integrity, "the state of volume `" + update.volume + "` is missing");
       VolumeRecord record = TRY(decode_volume(row->expose()));
-      if (granted->policy == UpdatePolicy::RollbackProtected && record.epoch != update.epoch) {
-        return lease_lost(update.volume);
-      }
+      const bool takes = TRY(takes_tag(record, *granted));
+      if (!takes) continue;
       const bool changed = TRY(apply(record, update, granted->policy, time));
       if (!changed) continue;
       transaction.put(kVolumes, key, encode(record));
@@ -118,7 +164,7 @@ void Service::on_exit(const InstanceId& instance, const attestation::Peer& peer,
       record.writer = {};
       transaction.put(kVolumes, key, encode(record));
     }
-    if (!known->volumes.empty()) transaction.erase(kInstances, to_hex(instance));
+    if (!known->volumes.empty()) TRY(forget_instance(transaction, known->session, instance));
     transaction.journal("exited", known->session,
                         "service " + known->service + ", instance " + to_hex(instance) + ", status " +
                             std::to_string(status));

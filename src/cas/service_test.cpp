@@ -1,102 +1,14 @@
-// The service's decisions, called as its listeners call it, over a real store.
-#include "cas/service.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
+// The service's decisions about sessions and attestation.
 #include <thread>
 
-#include "cas/cas_test_support.h"
+#include "cas/service_test_support.h"
 
 namespace cloister::cas {
 namespace {
 
-using attestation::AttestRequest;
-using attestation::Peer;
-using attestation::Release;
-using attestation::TagUpdate;
-using boundary::EnclaveConfig;
-using boundary::MountConfig;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using testing::predecessor;
-using testing::session_text;
-using testing::TestFolder;
-using testing::verdict_of;
-
-constexpr crypto::Digest kOwner{1}, kOther{2};
-
-class ServiceTest : public ::testing::Test {
- protected:
-  void SetUp() override { open(); }
-  void open() {
-    service_.reset();
-    store_.reset();
-    SqliteStoreOptions options;
-    options.path = folder_.path / "cas.db";
-    store_ = SqliteStore::open(options, key_, signer_).value();
-    service_ = std::make_unique<Service>(*store_);
-  }
-  crypto::Digest create(const std::string& text, const crypto::Digest& client = kOwner) {
-    const auto hash = service_->create_session(text, client);
-    EXPECT_TRUE(hash.ok()) << hash.error().message();
-    return hash.ok() && *hash ? **hash : crypto::Digest{};
-  }
-  static Peer peer(uint8_t key) { return {crypto::Digest{key}, "192.0.2.1:5"}; }
-  Result<Release> attest(uint8_t key = 7, char measurement = 'a', const std::string& subject = "s/app") {
-    AttestRequest request;
-    request.subject = subject;
-    request.host_arguments = host_arguments_;
-    return service_->on_attest(verdict_of(measurement), request, peer(key));
-  }
-  // Attests; checks that it was released.
-  EnclaveConfig released(uint8_t key = 7, const std::string& subject = "s/app") {
-    auto release = attest(key, 'a', subject);
-    EXPECT_TRUE(release.ok()) << release.error().message();
-    if (!release.ok()) return {};
-    auto config = boundary::decode_config(release->configuration.expose());
-    EXPECT_TRUE(config.ok()) << config.error().message();
-    EXPECT_EQ(config->instance_id, release->instance_id);
-    return std::move(*config);
-  }
-  static const MountConfig& mount(const EnclaveConfig& config, const std::string& name) {
-    for (const MountConfig& one : config.mounts) {
-      if (one.name == name) return one;
-    }
-    ADD_FAILURE() << "no volume " << name;
-    static const MountConfig none;
-    return none;
-  }
-  Result<void> tags(const EnclaveConfig& config, std::vector<TagUpdate> updates, uint8_t key = 7) {
-    for (TagUpdate& update : updates) {
-      if (update.epoch == 0) update.epoch = mount(config, update.volume).epoch;
-    }
-    return service_->on_tags(config.instance_id, peer(key), updates);
-  }
-  std::string events(const std::string& session = "s") {
-    std::string text;
-    const auto list = service_->events(session, kOwner, 1000).value();
-    for (const JournalEvent& event : list) {
-      text += event.kind + ": " + event.text + "\n";
-    }
-    return text;
-  }
-  VolumeSummary volume(const std::string& name) {
-    const auto list = service_->volumes("s", kOwner).value();
-    for (const VolumeSummary& summary : list) {
-      if (summary.name == name) return summary;
-    }
-    ADD_FAILURE() << "no volume " << name;
-    return {};
-  }
-
-  TestFolder folder_;
-  Key256 key_{ByteArray<32>{1, 2, 3}};
-  crypto::KeyPair signer_ = crypto::KeyPair::generate().value();
-  std::vector<std::string> host_arguments_ = {"one"};
-  std::unique_ptr<SqliteStore> store_;
-  std::unique_ptr<Service> service_;
-};
 
 // --- sessions
 
@@ -148,6 +60,20 @@ TEST_F(ServiceTest, ASessionIsNotFoundForStrangers) {
   EXPECT_EQ(stolen.error().code(), Code::NotFound) << "knowing the hash is no right";
 }
 
+TEST_F(ServiceTest, AnOlderVersionIsReadByWhomItAllowedToo) {
+  const crypto::Digest first = create(session_text("s"));
+  const crypto::Digest second =
+      create(session_text("s", predecessor(first) + "access_policy: {read: [ANY]}\n"));
+  EXPECT_TRUE(service_->read_session("s", second, kOther).ok());
+  EXPECT_EQ(service_->read_session("s", first, kOther).error().code(), Code::NotFound);
+  EXPECT_FALSE(service_->read_session("s", first, std::nullopt).ok());
+  EXPECT_TRUE(service_->read_session("s", first, kOwner).ok());
+  const crypto::Digest third = create(session_text("s", predecessor(second)));
+  EXPECT_TRUE(service_->read_session("s", second, kOwner).ok());
+  EXPECT_FALSE(service_->read_session("s", second, kOther).ok()) << "the version in force closed it";
+  EXPECT_TRUE(service_->read_session("s", third, kOwner).ok());
+}
+
 TEST_F(ServiceTest, AccessPoliciesDecide) {
   const std::string keys = "access_policy: {read: [CREATOR, " + to_hex(kOther) + "], update: [NONE]}\n";
   const crypto::Digest hash = create(session_text("s", keys));
@@ -166,6 +92,7 @@ TEST_F(ServiceTest, TheNearestNamespaceDecidesWhoCreatesSessionsInIt) {
   const auto refused = service_->create_session(session_text("team/b/c"), kOther);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), Code::Denied);
+  EXPECT_THAT(refused.error().message(), Not(HasSubstr("team"))) << "which namespace exists is not said";
   create(session_text("team/open", "access_policy: {create_sessions: [ANY]}\n"));
   EXPECT_TRUE(service_->create_session(session_text("team/open/x"), kOther).ok());
   EXPECT_TRUE(service_->create_session(session_text("unclaimed/x"), kOther).ok());
@@ -182,6 +109,36 @@ TEST_F(ServiceTest, SecretsAreMadeOnceAndKeptWhileTheyFit) {
   larger.replace(larger.find("size: 8"), 7, "size: 9");
   create(larger);
   EXPECT_EQ(service_->public_values("s", std::nullopt).value().at("shown").size(), 18u);
+}
+
+TEST_F(ServiceTest, AKeyCreatesSoManySessionsAndNoMore) {
+  ServiceOptions options;
+  options.max_sessions = 2;
+  open(options);
+  const crypto::Digest first = create(session_text("a"));
+  create(session_text("b"));
+  const auto refused = service_->create_session(session_text("c"), kOwner);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), Code::Denied);
+  EXPECT_THAT(refused.error().message(), HasSubstr("has created 2 sessions"));
+  EXPECT_FALSE(service_->create_session(session_text("b"), kOwner).value().has_value()) << "it exists";
+  create(session_text("c"), kOther);
+  create(session_text("a", predecessor(first)));
+  open(options);
+  EXPECT_EQ(service_->create_session(session_text("d"), kOwner).error().code(), Code::Denied);
+}
+
+TEST_F(ServiceTest, AKeyUploadsSoManyBytesAndNoMore) {
+  const std::string text = session_text("a");
+  ServiceOptions options;
+  options.max_bytes = 2 * (text.size() + 16 + 8) + 100;  // two versions with their secrets
+  open(options);
+  const crypto::Digest first = create(text);
+  const crypto::Digest second = create(session_text("a", predecessor(first)));
+  const auto refused = service_->create_session(session_text("a", predecessor(second), "A: b"), kOwner);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), Code::Denied);
+  EXPECT_EQ(service_->read_session("a", std::nullopt, kOwner)->hash, second);
 }
 
 // --- attestation
@@ -268,6 +225,25 @@ TEST_F(ServiceTest, TheAccessTokenMustBeTheEnclaves) {
   EXPECT_TRUE(service_->on_attest(verdict_of('a'), request, peer(7)).ok());
 }
 
+TEST_F(ServiceTest, ARefusalWithMegabytesOfReasonsLeavesTheStoreReadable) {
+  std::string list;
+  for (int i = 0; i < 4096; ++i) {
+    ByteArray<32> measurement{9};
+    store_le(measurement.data() + 1, i);
+    list += (list.empty() ? "" : ",") + to_hex(measurement);
+  }
+  std::string text = session_text("s");
+  const std::string one = "mrenclaves: [" + std::string(64, 'a') + "]\n";
+  text.replace(text.find(one), one.size(),
+               "attestation: [{mrenclave: &m [" + list +
+                   "]}, {mrenclave: *m}, {mrenclave: *m}, {mrenclave: *m}, " +
+                   "{mrenclave: *m}, {mrenclave: *m}]\n");
+  create(text);
+  EXPECT_FALSE(attest().ok());
+  open();
+  EXPECT_THAT(events(), HasSubstr("denied: service app"));
+}
+
 TEST_F(ServiceTest, RefusalsCannotFloodTheJournal) {
   create(session_text("s"));
   const uint64_t before = store_->head().sequence;
@@ -275,126 +251,26 @@ TEST_F(ServiceTest, RefusalsCannotFloodTheJournal) {
   EXPECT_LE(store_->head().sequence - before, 40u);
 }
 
-// --- tags and leases
-
-TEST_F(ServiceTest, TagsAreComparedAndSwapped) {
-  create(session_text("s"));
-  const EnclaveConfig config = released();
-  EXPECT_TRUE(tags(config, {{"out", {}, {1}, 0}}).ok());
-  EXPECT_TRUE(tags(config, {{"out", {1}, {2}, 0}}).ok());
-  EXPECT_TRUE(tags(config, {{"out", {1}, {2}, 0}}).ok()) << "a retry";
-  EXPECT_EQ(volume("out").updates, 2u);
-  EXPECT_EQ(volume("out").tag, (Tag{2}));
-  const Result<void> fork = tags(config, {{"out", {1}, {3}, 0}});
-  ASSERT_FALSE(fork.ok());
-  EXPECT_EQ(fork.error().code(), Code::Integrity);
-  EXPECT_EQ(fork.error().message(), "The FSPF tag is not fresh - suspected replay attack");
-  EXPECT_EQ(tags(config, {{"out", {9}, {2}, 0}}).error().code(), Code::Integrity) << "not that retry";
-  EXPECT_THAT(events(), HasSubstr("refused: tags of service app"));
+TEST(SessionCache, CountsASessionOnce) {
+  SessionCache cache;
+  auto large = std::make_shared<policy::Session>();
+  large->canonical.assign(size_t{10} << 20, 'x');
+  cache.add({1}, std::make_shared<policy::Session>());
+  for (int i = 0; i < 4; ++i) cache.add({2}, large);  // by as many threads that found it missing
+  EXPECT_NE(cache.find({1}), nullptr) << "10 MiB are less than its limit";
+  for (uint8_t i = 3; i < 6; ++i) cache.add({i}, large);
+  EXPECT_EQ(cache.find({1}), nullptr);
+  EXPECT_NE(cache.find({5}), nullptr);
 }
 
-TEST_F(ServiceTest, ABatchIsAllOrNothing) {
-  create(session_text("s"));
-  const EnclaveConfig config = released();
-  const Tag given = mount(config, "in").tag;
-  ASSERT_TRUE(tags(config, {{"in", given, {5}, 0}, {"out", {}, {6}, 0}}).ok());
-  EXPECT_FALSE(tags(config, {{"in", {5}, {7}, 0}, {"out", {9}, {8}, 0}}).ok());
-  EXPECT_EQ(volume("in").tag, (Tag{5}));
-  EXPECT_TRUE(tags(config, {{"in", {5}, {7}, 0}, {"out", {}, {6}, 0}}).ok()) << "half of it repeated";
-  EXPECT_EQ(volume("in").tag, (Tag{7}));
-}
-
-TEST_F(ServiceTest, TheNextRunOpensTheNewestStateUnderANewEpoch) {
-  create(session_text("s"));
-  const EnclaveConfig first = released();
-  ASSERT_TRUE(tags(first, {{"out", {}, {1}, 0}}).ok());
-  service_->on_exit(first.instance_id, peer(7), 0);
-  const EnclaveConfig second = released(8);
-  EXPECT_FALSE(mount(second, "out").create);
-  EXPECT_EQ(mount(second, "out").tag, (Tag{1}));
-  EXPECT_TRUE(equal_constant_time(mount(second, "out").key.expose(), mount(first, "out").key.expose()));
-  EXPECT_GT(mount(second, "out").epoch, mount(first, "out").epoch);
-  EXPECT_EQ(tags(first, {{"out", {1}, {2}, 0}}).error().code(), Code::Denied) << "it has exited";
-  EXPECT_THAT(events(), HasSubstr("exited: service app"));
-}
-
-TEST_F(ServiceTest, ASecondWriterWaitsForTheFirstOnesEnd) {
-  create(session_text("s"));
-  const EnclaveConfig first = released(7);
-  const auto second = attest(8);
-  ASSERT_FALSE(second.ok());
-  EXPECT_EQ(second.error().code(), Code::Denied);
-  EXPECT_THAT(second.error().message(), HasSubstr("in use by another enclave"));
-  EXPECT_TRUE(volume("out").in_use);
-  service_->on_disconnect(first.instance_id, peer(7));
-  EXPECT_FALSE(volume("out").in_use);
-  const EnclaveConfig third = released(9);
-  EXPECT_EQ(service_->on_resume(first.instance_id, peer(7)).error().code(), Code::Denied);
-  EXPECT_TRUE(tags(third, {{"out", {}, {3}, 0}}, 9).ok());
-}
-
-TEST_F(ServiceTest, OfManyWritersAtOnceOneIsGranted) {
-  create(session_text("s"));
-  std::atomic<int> granted{0};
-  std::vector<std::thread> threads;
-  for (uint8_t i = 10; i < 18; ++i) {
-    threads.emplace_back([&, i] { granted += attest(i).ok() ? 1 : 0; });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(granted, 1);
-}
-
-TEST_F(ServiceTest, AnInstanceResumesWithItsOwnKeyAlsoAfterARestart) {
-  create(session_text("s"));
-  const EnclaveConfig config = released(7);
-  ASSERT_TRUE(tags(config, {{"out", {}, {1}, 0}}).ok());
-  open();
-  EXPECT_FALSE(tags(config, {{"out", {1}, {2}, 0}}).ok()) << "not connected";
-  EXPECT_EQ(service_->on_resume(config.instance_id, peer(8)).error().code(), Code::Denied);
-  ASSERT_TRUE(service_->on_resume(config.instance_id, peer(7)).ok());
-  EXPECT_TRUE(tags(config, {{"out", {}, {1}, 0}}).ok()) << "the batch it did not know about";
-  EXPECT_TRUE(tags(config, {{"out", {1}, {2}, 0}}).ok());
-  EXPECT_FALSE(attest(9).ok()) << "it writes";
-}
-
-TEST_F(ServiceTest, TagsOfOthersVolumesAndKeysAreRefused) {
-  create(session_text("s"));
-  const EnclaveConfig config = released(7);
-  EXPECT_EQ(tags(config, {{"other", {}, {1}, 5}}).error().code(), Code::Denied);
-  EXPECT_EQ(tags(config, {{"out", {}, {1}, 99}}).error().code(), Code::Denied);
-  EXPECT_EQ(tags(config, {{"out", {}, {1}, 0}}, 8).error().code(), Code::Denied);
-  EXPECT_FALSE(volume("out").tag.has_value());
-}
-
-TEST_F(ServiceTest, AnOwnerWhoReplacesAVolumesTagStartsFromItAndFencesTheWriter) {
-  const crypto::Digest first = create(session_text("s"));
-  const EnclaveConfig config = released();
-  ASSERT_TRUE(tags(config, {{"in", mount(config, "in").tag, {5}, 0}, {"out", {}, {6}, 0}}).ok());
-  const crypto::Digest second = create(session_text("s", predecessor(first), "A: b"));
-  EXPECT_EQ(volume("in").tag, (Tag{5})) << "the text gives the same key and tag";
-  std::string other = session_text("s", predecessor(second));
-  other.replace(other.find(std::string(32, '2')), 32, std::string(32, '3'));
-  create(other);
-  EXPECT_EQ(to_hex(*volume("in").tag), std::string(32, '3'));
-  EXPECT_EQ(volume("out").tag, (Tag{6}));
-  EXPECT_EQ(tags(config, {{"in", {5}, {7}, 0}}).error().code(), Code::Denied);
-}
-
-TEST_F(ServiceTest, UpdatePoliciesDiffer) {
-  std::string text = session_text("s");
-  text.replace(text.find("{name: out, path: /out}"), 23, "{name: out, path: /out, update_policy: ephemeral}");
-  text.replace(text.find("{name: in, path: /in}"), 21,
-               "{name: in, path: /in, update_policy: no_rollback_protection}");
-  create(text);
-  const EnclaveConfig first = released(7);
-  const EnclaveConfig second = released(8);  // no lease to wait for
-  EXPECT_TRUE(mount(second, "out").create);
-  EXPECT_FALSE(equal_constant_time(mount(first, "out").key.expose(), mount(second, "out").key.expose()));
-  EXPECT_NE(mount(first, "in").epoch, mount(second, "in").epoch);
-  EXPECT_TRUE(tags(first, {{"out", {}, {1}, 0}, {"in", {9}, {5}, 0}}).ok());
-  EXPECT_FALSE(volume("out").tag.has_value());
-  EXPECT_EQ(volume("in").tag, (Tag{5}));
-  EXPECT_TRUE(tags(second, {{"in", {8}, {6}, 0}}, 8).ok());
+TEST(TokenBuckets, RefillByTheTimeThatPasses) {
+  TokenBuckets buckets(2, 50);
+  EXPECT_EQ(buckets.take("a"), 0u);
+  EXPECT_EQ(buckets.take("a"), 0u);
+  EXPECT_FALSE(buckets.take("a").has_value());
+  EXPECT_TRUE(buckets.take("b").has_value());
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  EXPECT_EQ(buckets.take("a"), 1u) << "and how many were left out";
 }
 
 }  // namespace

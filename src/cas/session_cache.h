@@ -22,6 +22,7 @@ class SessionCache {
   }
   void add(const crypto::Digest& hash, Parsed session) {
     const std::lock_guard lock(mutex_);
+    if (entries_.contains(hash)) return;
     // A parsed session takes several times its text.
     size_ += session->canonical.size();
     if (size_ > kMaxText) {

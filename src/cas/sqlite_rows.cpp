@@ -108,7 +108,7 @@ Result<WrittenRow> SqliteRows::write(std::string_view table, std::string_view ke
 Result<JournalHead> SqliteRows::append(const JournalHead& head, const JournalEvent& event,
                                        std::vector<WrittenRow> rows) {
   JournalLink link{head.sequence + 1, head.hash, event.time, event.kind, event.subject, {}};
-  const SecretBytes payload(encode_payload({event.text, std::move(rows)}));
+  const SecretBytes payload(TRY(encode_payload({event.text, std::move(rows)})));
   const Bytes sealed = sealer_.seal(payload_identity(link.sequence), payload.expose());
   link.payload_hash = crypto::sha256(sealed);
   const JournalHead next{link.sequence, link_hash(link)};

@@ -12,7 +12,18 @@
 namespace cloister::cas {
 namespace {
 
+constexpr size_t kMaxBatch = 256;  // changes in one commit
+
 using RowKey = std::pair<std::string, std::string>;
+
+// Between characters, and visibly.
+std::string shortened(std::string_view text) {
+  static constexpr std::string_view kCut = " [cut]";
+  if (text.size() <= kMaxEventText) return std::string(text);
+  size_t end = kMaxEventText - kCut.size();
+  while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) --end;
+  return std::string(text.substr(0, end)).append(kCut);
+}
 
 // Collects what a change writes; nothing reaches the database until the change has succeeded.
 class PendingTransaction final : public Transaction {
@@ -32,7 +43,7 @@ class PendingTransaction final : public Transaction {
     writes_[RowKey(table, key)] = std::nullopt;
   }
   void journal(std::string_view kind, std::string_view subject, std::string_view text) override {
-    events_.push_back({0, 0, std::string(kind), std::string(subject), std::string(text)});
+    events_.push_back({0, 0, std::string(kind), std::string(subject), shortened(text)});
   }
 
   // The rows go into the first event's entry. A change that writes must say why.
@@ -67,8 +78,8 @@ struct Job {
 
 class SqliteStore::Impl {
  public:
-  Impl(const SqliteStoreOptions& options, SqliteRows writer, SqliteRows reader, const JournalHead& head)
-      : options_(options), writer_(std::move(writer)), reader_(std::move(reader)), head_(head) {
+  Impl(SqliteRows writer, SqliteRows reader, const JournalHead& head)
+      : writer_(std::move(writer)), reader_(std::move(reader)), head_(head) {
     thread_ = std::thread([this] { work(); });
   }
   ~Impl() {
@@ -111,7 +122,7 @@ class SqliteStore::Impl {
         std::unique_lock lock(mutex_);
         waiting_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
         if (jobs_.empty()) return;
-        while (!jobs_.empty() && batch.size() < options_.max_batch) {
+        while (!jobs_.empty() && batch.size() < kMaxBatch) {
           batch.push_back(jobs_.front());
           jobs_.pop_front();
         }
@@ -138,7 +149,7 @@ class SqliteStore::Impl {
       PendingTransaction transaction(writer_);
       job->outcome = (*job->change)(transaction);
       if (!job->outcome.ok()) continue;
-      Result<JournalHead> flushed = transaction.flush(head, now());
+      Result<JournalHead> flushed = transaction.flush(head, std::time(nullptr));
       if (flushed.ok()) {
         head = *flushed;
       } else {
@@ -154,9 +165,6 @@ class SqliteStore::Impl {
     return head_;
   }
 
-  int64_t now() const { return options_.clock ? options_.clock() : static_cast<int64_t>(std::time(nullptr)); }
-
-  const SqliteStoreOptions options_;
   SqliteRows writer_;  // of thread_
   std::mutex reader_mutex_;
   SqliteRows reader_;
@@ -179,7 +187,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const SqliteStoreOptions&
   SqliteRows writer = TRY(SqliteRows::open(options.path, false, sealer, signer));
   const JournalHead head = TRY(writer.verify(options.verified_entries));
   SqliteRows reader = TRY(SqliteRows::open(options.path, true, sealer, signer));
-  auto impl = std::make_unique<Impl>(options, std::move(writer), std::move(reader), head);
+  auto impl = std::make_unique<Impl>(std::move(writer), std::move(reader), head);
   return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(impl)));
 }
 

@@ -15,9 +15,7 @@ namespace cloister::cas {
 
 struct SqliteStoreOptions {
   std::filesystem::path path;
-  size_t verified_entries = 1000;  // of the journal, at opening
-  size_t max_batch = 256;          // changes in one commit
-  std::function<int64_t()> clock;  // seconds since 1970; empty: the system's
+  size_t verified_entries = 1000;  // of the journal, the newest, at opening; journal.h: what that finds
 };
 
 class SqliteStore final : public Store {

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <unistd.h>
 
 #include "base/files.h"
 #include "crypto/random.h"
@@ -41,7 +40,11 @@ Result<Key256> load_or_make_database_key(const std::filesystem::path& path, bool
 
 Result<crypto::KeyPair> load_or_make_service_key(const std::filesystem::path& path, bool may_make) {
   Result<SecretBytes> file = read_secret_file(path, kMaxKeyFile);
-  if (file.ok()) return crypto::KeyPair::from_pem(file->expose());
+  if (file.ok()) {
+    Result<crypto::KeyPair> key = crypto::KeyPair::from_pem(file->expose());
+    if (!key.ok()) return Error(Code::Integrity, path.string() + " is not the service's key");
+    return key;
+  }
   if (file.error().code() != Code::NotFound || !may_make) return std::move(file).error();
   crypto::KeyPair key = TRY(crypto::KeyPair::generate());
   const SecretBytes pem = TRY(key.to_pkcs8_pem());
@@ -50,16 +53,6 @@ Result<crypto::KeyPair> load_or_make_service_key(const std::filesystem::path& pa
 }
 
 }  // namespace
-
-StateFolder::StateFolder(StateFolder&& other) noexcept
-    : folder_(std::move(other.folder_)),
-      lock_(std::exchange(other.lock_, -1)),
-      database_key_(other.database_key_),
-      identity_(std::move(other.identity_)) {}
-
-StateFolder::~StateFolder() {
-  if (lock_ >= 0) ::close(lock_);
-}
 
 Result<StateFolder> StateFolder::open(const std::filesystem::path& folder) {
   TRY(make_private_folder(folder));
@@ -71,11 +64,11 @@ Result<StateFolder> StateFolder::open(const std::filesystem::path& folder) {
 
 Result<void> StateFolder::lock() {
   const std::filesystem::path path = folder_ / "lock";
-  lock_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (lock_ < 0) {
+  lock_ = Descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock_.valid()) {
     return Error(Code::Unavailable, "cannot open " + path.string() + ": " + ::strerror(errno));
   }
-  if (::flock(lock_, LOCK_EX | LOCK_NB) == 0) return {};
+  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) return {};
   return Error(Code::Denied, "the state folder " + folder_.string() + " is used by another process",
                "stop the other service, or give this one another --state");
 }
@@ -84,17 +77,22 @@ Result<void> StateFolder::load() {
   const std::filesystem::path key_path = folder_ / "service-key.pem";
   const std::filesystem::path certificate_path = folder_ / "service-cert.pem";
   // The database comes last into a new folder, so keys that are missing beside one were lost.
-  const bool fresh = !std::filesystem::exists(database());
-  const auto lost = [this](const Error& error) {
+  std::error_code failure;
+  const bool fresh = !std::filesystem::exists(database(), failure);
+  if (failure) {
+    return Error(Code::Unavailable, "cannot look at " + database().string() + ": " + failure.message());
+  }
+  const auto explained = [&](const Error& error) {
+    if (fresh || error.code() != Code::NotFound) return error;
     return Error(Code::Integrity,
                  "the state folder " + folder_.string() + " has lost a key: " + error.message(),
                  "restore it from a backup; what the database holds cannot be read without it");
   };
   Result<Key256> database_key = load_or_make_database_key(folder_ / "database.key", fresh);
-  if (!database_key.ok()) return lost(database_key.error());
+  if (!database_key.ok()) return explained(database_key.error());
   database_key_ = *database_key;
   Result<crypto::KeyPair> key = load_or_make_service_key(key_path, fresh);
-  if (!key.ok()) return lost(key.error());
+  if (!key.ok()) return explained(key.error());
   // The certificate says nothing but the key, so a missing one is simply made again.
   const Result<Bytes> file = read_file(certificate_path, size_t{64} << 10);
   if (file.ok()) {

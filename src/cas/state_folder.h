@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "base/descriptor.h"
 #include "base/secret.h"
 #include "crypto/tls.h"
 
@@ -12,13 +13,10 @@ namespace cloister::cas {
 
 class StateFolder {
  public:
-  // Creates what is missing, all or nothing. Denied: another process uses it. Integrity: a database without
-  // its keys, or a key without its database's other half.
+  // Creates what is missing; what a start left unfinished the next one completes. Denied: another process
+  // uses it. Integrity: a database without its keys, or something else in their place. Unavailable,
+  // Malformed: a file cannot be read as it is; nothing is lost.
   static Result<StateFolder> open(const std::filesystem::path& folder);
-
-  StateFolder(StateFolder&& other) noexcept;
-  StateFolder& operator=(StateFolder&&) = delete;
-  ~StateFolder();
 
   const crypto::TlsIdentity& identity() const { return *identity_; }
   const Key256& database_key() const { return database_key_; }
@@ -30,7 +28,7 @@ class StateFolder {
   Result<void> load();
 
   std::filesystem::path folder_;
-  int lock_ = -1;
+  Descriptor lock_;
   Key256 database_key_;
   std::optional<crypto::TlsIdentity> identity_;
 };

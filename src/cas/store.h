@@ -26,6 +26,10 @@ struct JournalEvent {
   std::string text;
 };
 
+// What an event says beyond this is cut off: parts of it come from strangers, and an entry that is too large
+// to be read would end the service for everybody.
+inline constexpr size_t kMaxEventText = 4096;  // bytes
+
 class Transaction {
  public:
   virtual ~Transaction() = default;
@@ -33,6 +37,7 @@ class Transaction {
   virtual Result<std::optional<SecretBytes>> get(std::string_view table, std::string_view key) = 0;
   virtual void put(std::string_view table, std::string_view key, SecretBytes value) = 0;
   virtual void erase(std::string_view table, std::string_view key) = 0;
+  // `text` is cut to kMaxEventText.
   virtual void journal(std::string_view kind, std::string_view subject, std::string_view text) = 0;
 };
 

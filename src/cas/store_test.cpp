@@ -19,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing::Not;
 
 SecretBytes secret(std::string_view text) { return SecretBytes(Bytes(text.begin(), text.end())); }
 
@@ -112,6 +113,35 @@ TEST_F(StoreTest, ManyTagsDoNotHideOtherEvents) {
   EXPECT_EQ(store_->events("s", 50).value().size(), 50u);
 }
 
+TEST_F(StoreTest, AnEventsTextIsCutSoThatTheJournalStaysReadable) {
+  const std::string huge =
+      "\u00e9" + std::string(kMaxEventText - 11, 'x') + "\u00e9\u00e9" + std::string(2 << 20, 'y');
+  const Result<void> done = store_->update([&](Transaction& transaction) -> Result<void> {
+    transaction.journal("denied", "s", huge);
+    return {};
+  });
+  ASSERT_TRUE(done.ok()) << done.error().message();
+  reopen();
+  const auto events = store_->events("s", 10).value();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].text, "\u00e9" + std::string(kMaxEventText - 11, 'x') + "\u00e9 [cut]")
+      << "no half character";
+  EXPECT_LE(events[0].text.size(), kMaxEventText);
+}
+
+TEST(JournalPayload, WhatCannotBeReadAgainIsNotWritten) {
+  JournalPayload payload;
+  payload.text = std::string(1 << 20, 'x');
+  EXPECT_TRUE(decode_payload(encode_payload(payload).value()).ok());
+  payload.text += 'x';
+  EXPECT_EQ(encode_payload(payload).error().code(), Code::Internal);
+  payload.text.clear();
+  payload.rows.push_back({"t", std::string(4097, 'k'), 1, {}});
+  EXPECT_EQ(encode_payload(payload).error().code(), Code::Internal);
+  payload.rows.assign(8193, {"t", "k", 1, {}});
+  EXPECT_EQ(encode_payload(payload).error().code(), Code::Internal);
+}
+
 TEST_F(StoreTest, AFailedChangeLeavesNothing) {
   put("a", "1");
   const Result<void> refused = store_->update([](Transaction& transaction) -> Result<void> {
@@ -185,6 +215,36 @@ TEST_F(StoreTest, FindsARowThatWasPutBackOrRemoved) {
   expect_refused("t `a` is not what the journal says");
 }
 
+// What the bound on a start's work costs.
+TEST_F(StoreTest, LooksAtNoRowThatTheVerifiedEntriesDidNotWrite) {
+  put("a", "old");
+  put("c", "kept");
+  execute("CREATE TABLE kept AS SELECT * FROM rows WHERE key='a'");
+  reopen();
+  put("a", "new");
+  put("b", "1");
+  const std::string put_back = "DELETE FROM rows WHERE key='a'; INSERT INTO rows SELECT * FROM kept;";
+  execute(put_back + "UPDATE rows SET value=x'00' WHERE key='c'");
+  verified_ = 2;
+  expect_refused("t `a` is not what the journal says");
+  verified_ = 1;
+  reopen();
+  EXPECT_EQ(get("a"), "old") << "put back before the newest entry: unnoticed";
+  EXPECT_EQ(store_->get("t", "c").error().code(), Code::Integrity) << "changed: noticed when it is read";
+  EXPECT_EQ(get("b"), "1");
+}
+
+TEST_F(StoreTest, ReadsNoEventThatWasChangedBeforeTheVerifiedEntries) {
+  put("a", "1");
+  put("b", "2", "other");
+  execute("UPDATE journal SET payload=x'00' WHERE sequence=1");
+  expect_refused("journal entry 1: payload");
+  verified_ = 1;
+  reopen();
+  EXPECT_EQ(store_->events("s", 10).error().code(), Code::Integrity);
+  EXPECT_EQ(store_->events("other", 10).value().size(), 1u);
+}
+
 TEST_F(StoreTest, FindsChangedMissingAndUnsignedJournalEntries) {
   for (int i = 0; i < 4; ++i) put("k" + std::to_string(i), "v");
   execute("CREATE TABLE kept AS SELECT * FROM journal");
@@ -226,7 +286,7 @@ TEST_F(StoreTest, AValueIsBoundToItsRow) {
   EXPECT_NE(sealer.seal({"t", "a", 1}, value), sealed);
   sealed.back() ^= 1;
   EXPECT_FALSE(sealer.open({"t", "a", 1}, sealed).ok());
-  EXPECT_FALSE(sealer.open({"t", "a", 1}, Bytes(10)).ok());
+  EXPECT_EQ(sealer.open({"t", "a", 1}, Bytes(10)).error().code(), Code::Integrity);
 }
 
 TEST(StateFolder, MakesKeysOnceAndKeepsThem) {
@@ -252,6 +312,41 @@ TEST(StateFolder, MakesKeysOnceAndKeepsThem) {
   const auto lost = StateFolder::open(folder);
   ASSERT_FALSE(lost.ok());
   EXPECT_EQ(lost.error().code(), Code::Integrity);
+  EXPECT_THAT(lost.error().message(), HasSubstr("has lost a key"));
+  fs::remove_all(name);
+}
+
+TEST(StateFolder, CallsAKeyLostOnlyWhenItIsMissing) {
+  char name[] = "/tmp/cloister-cas-XXXXXX";
+  ASSERT_NE(::mkdtemp(name), nullptr);
+  const fs::path folder = fs::path(name) / "state";
+  ASSERT_TRUE(StateFolder::open(folder).ok());
+  ASSERT_TRUE(write_private_file(folder / "cas.db", as_bytes("database")).ok());
+  const fs::path key = folder / "service-key.pem";
+  fs::rename(key, folder / "kept");
+  fs::create_directory(key);  // there, but not to be read
+  const auto unreadable = StateFolder::open(folder);
+  ASSERT_FALSE(unreadable.ok());
+  EXPECT_EQ(unreadable.error().code(), Code::Unavailable);
+  EXPECT_THAT(unreadable.error().message(), Not(HasSubstr("lost")));
+  fs::remove(key);
+  ASSERT_TRUE(write_private_file(key, as_bytes("not a key")).ok());
+  EXPECT_THAT(StateFolder::open(folder).error().message(), HasSubstr("is not the service's key"));
+  fs::rename(folder / "kept", key);
+  EXPECT_TRUE(StateFolder::open(folder).ok());
+  fs::remove_all(name);
+}
+
+TEST(StateFolder, CompletesWhatAStartLeftUnfinished) {
+  char name[] = "/tmp/cloister-cas-XXXXXX";
+  ASSERT_NE(::mkdtemp(name), nullptr);
+  const fs::path folder = fs::path(name) / "state";
+  ASSERT_TRUE(StateFolder::open(folder).ok());
+  const Bytes database_key = read_file(folder / "database.key", 4096).value();
+  fs::remove(folder / "service-key.pem");
+  EXPECT_TRUE(StateFolder::open(folder).ok()) << "no database yet: nothing can be lost";
+  EXPECT_EQ(read_file(folder / "database.key", 4096).value(), database_key);
+  EXPECT_TRUE(fs::exists(folder / "service-key.pem"));
   fs::remove_all(name);
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -18,16 +19,16 @@ class TokenBuckets {
  public:
   TokenBuckets(double burst, double per_second) : burst_(burst), per_second_(per_second) {}
 
-  // Empty: too much. Otherwise how many were too much since the last that was not. `now` in seconds.
-  std::optional<uint64_t> take(const std::string& subject, int64_t now) {
+  // Empty: too much. Otherwise how many were too much since the last that was not.
+  std::optional<uint64_t> take(const std::string& subject) {
+    const Clock::time_point now = Clock::now();
     const std::lock_guard lock(mutex_);
     // Forgetting all is cheap for us, and gains an attacker with thousands of names one burst each.
     if (buckets_.size() >= kMaxSubjects && !buckets_.contains(subject)) buckets_.clear();
     Bucket& bucket = buckets_.try_emplace(subject, Bucket{burst_, now, 0}).first->second;
-    if (now > bucket.at) {
-      bucket.tokens = std::min(burst_, bucket.tokens + static_cast<double>(now - bucket.at) * per_second_);
-      bucket.at = now;
-    }
+    const std::chrono::duration<double> passed = now - bucket.at;
+    bucket.tokens = std::min(burst_, bucket.tokens + passed.count() * per_second_);
+    bucket.at = now;
     if (bucket.tokens < 1) {
       ++bucket.left_out;
       return std::nullopt;
@@ -37,10 +38,11 @@ class TokenBuckets {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;  // nobody can set it back
   static constexpr size_t kMaxSubjects = 4096;
   struct Bucket {
     double tokens = 0;
-    int64_t at = 0;
+    Clock::time_point at;
     uint64_t left_out = 0;
   };
   const double burst_, per_second_;

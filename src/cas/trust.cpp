@@ -1,7 +1,9 @@
 #include "cas/trust.h"
 
 #include <netdb.h>
+#include <pwd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <memory>
@@ -27,6 +29,15 @@ Result<Json> load() {
   return attestation::parse_json_object(as_text(*bytes), kMaxFile, file().string());
 }
 
+// Services are started without $HOME, and keys must not land in whatever folder they were started in.
+std::filesystem::path system_home() {
+  passwd entry{};
+  passwd* found = nullptr;
+  std::vector<char> room(16384);
+  if (::getpwuid_r(::getuid(), &entry, room.data(), room.size(), &found) != 0 || found == nullptr) return "/";
+  return found->pw_dir;
+}
+
 bool is_port(std::string_view text) {
   if (text.empty() || text.size() > 5) return false;
   uint32_t port = 0;
@@ -46,30 +57,6 @@ bool is_host(std::string_view text) {
          std::string_view::npos;
 }
 
-// Every numeric "ip:port" of a full address.
-Result<std::vector<std::string>> resolve(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  std::string host = address.substr(0, colon);
-  if (host.front() == '[') host = host.substr(1, host.size() - 2);
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* raw = nullptr;
-  const int code = ::getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(), &hints, &raw);
-  if (code != 0) return Error(Code::Unavailable, "cannot reach " + address + ": " + ::gai_strerror(code));
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(raw, ::freeaddrinfo);
-  std::vector<std::string> out;
-  for (const addrinfo* one = list.get(); one != nullptr; one = one->ai_next) {
-    char name[NI_MAXHOST], port[NI_MAXSERV];
-    if (::getnameinfo(one->ai_addr, one->ai_addrlen, name, sizeof(name), port, sizeof(port),
-                      NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-      continue;
-    }
-    out.push_back(one->ai_family == AF_INET6 ? "[" + std::string(name) + "]:" + port
-                                             : std::string(name) + ":" + port);
-  }
-  return out;
-}
-
 }  // namespace
 
 std::filesystem::path config_folder() {
@@ -79,7 +66,8 @@ std::filesystem::path config_folder() {
   };
   if (auto own = variable("CLOISTER_CONFIG"); !own.empty()) return own;
   if (const auto xdg = variable("XDG_CONFIG_HOME"); !xdg.empty()) return xdg / "cloister";
-  return variable("HOME") / ".config" / "cloister";
+  const auto home = variable("HOME");
+  return (home.empty() ? system_home() : home) / ".config" / "cloister";
 }
 
 Result<std::string> full_address(const std::string& address) {
@@ -89,6 +77,28 @@ Result<std::string> full_address(const std::string& address) {
   const std::string port = colon == std::string::npos ? "8081" : address.substr(colon + 1);
   if (is_host(host) && is_port(port)) return host + ":" + port;
   return Error(Code::InvalidArgument, "`" + address.substr(0, 300) + "` is not HOST or HOST:PORT");
+}
+
+Result<std::vector<std::string>> resolve(const std::string& host, const std::string& port) {
+  const std::string name = host + ":" + port;
+  if (host.empty() || !is_port(port)) return Error(Code::InvalidArgument, "not an address: " + name);
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICSERV;
+  addrinfo* raw = nullptr;
+  const int code = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &raw);
+  if (code != 0) return Error(Code::Unavailable, "cannot resolve " + name + ": " + ::gai_strerror(code));
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(raw, ::freeaddrinfo);
+  std::vector<std::string> out;
+  for (const addrinfo* one = list.get(); one != nullptr; one = one->ai_next) {
+    char text[NI_MAXHOST];
+    if (::getnameinfo(one->ai_addr, one->ai_addrlen, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) != 0)
+      continue;
+    out.push_back((one->ai_family == AF_INET6 ? "[" + std::string(text) + "]" : std::string(text)) + ":" +
+                  port);
+  }
+  if (out.empty()) return Error(Code::Unavailable, "cannot resolve " + name + ": no numeric address");
+  return out;
 }
 
 Result<void> trust(const std::string& address, const crypto::Digest& key) {
@@ -118,11 +128,14 @@ Result<crypto::Digest> trusted_key(const std::string& address) {
 
 Result<crypto::Digest> presented_key(const std::string& address) {
   const std::string full = TRY(full_address(address));
-  const std::vector<std::string> numeric = TRY(resolve(full));
+  const size_t colon = full.rfind(':');
+  std::string host = full.substr(0, colon);
+  if (host.front() == '[') host = host.substr(1, host.size() - 2);
+  const std::vector<std::string> numeric = TRY(resolve(host, full.substr(colon + 1)));
   crypto::TlsOptions options;
   options.any_key_type = true;
   const crypto::TlsContext tls = TRY(crypto::TlsContext::client(std::nullopt, options));
-  std::string reason = "no address";
+  std::string reason;
   for (const std::string& one : numeric) {
     const Deadline deadline = deadline_in(kTimeout);
     Result<Socket> socket = connect_tcp(one, deadline);

@@ -1,19 +1,25 @@
-// Which CAS keys this user trusts: cas.json (0600) in the configuration folder (0700), which is
-// $CLOISTER_CONFIG, else $XDG_CONFIG_HOME/cloister, else ~/.config/cloister. A key gets in by a person who
-// compared it, never by connecting.
+// Which CAS keys this user trusts: cas.json (0600) in the configuration folder (0700). A key gets in by a
+// person who compared it, never by connecting.
 #pragma once
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "crypto/sha256.h"
 
 namespace cloister::cas {
 
+// This user's settings and keys: $CLOISTER_CONFIG, else $XDG_CONFIG_HOME/cloister, else ~/.config/cloister;
+// without $HOME the home is the one that the system knows.
 std::filesystem::path config_folder();
 
 // "host" → "host:8081"; "host:port", "[v6]:port" stay. InvalidArgument for anything else.
 Result<std::string> full_address(const std::string& address);
+
+// Every numeric "ip:port" of a name, at least one. Unavailable when it is unknown; InvalidArgument when the
+// name is empty or the port is not a number.
+Result<std::vector<std::string>> resolve(const std::string& host, const std::string& port);
 
 // Replaces what was trusted at this address.
 Result<void> trust(const std::string& address, const crypto::Digest& key);

@@ -7,8 +7,8 @@
 
 #include "attestation/tcb_json.h"
 #include "base/files.h"
+#include "cas/trust.h"
 #include "cli/commands.h"
-#include "cli/environment.h"
 #include "collateral/cache.h"
 
 namespace cloister::cli {
@@ -28,7 +28,8 @@ struct Words {
 
 Result<collateral::CacheOptions> cache_options(const Words& words) {
   collateral::CacheOptions out;
-  out.folder = words.folder.empty() ? config_folder() / "collateral" : std::filesystem::path(words.folder);
+  out.folder =
+      words.folder.empty() ? cas::config_folder() / "collateral" : std::filesystem::path(words.folder);
   TRY(make_private_folder(out.folder));
   out.service.base_url = words.url;
   out.service.root_crl_url = words.root_crl_url;

@@ -1,13 +1,12 @@
 #include "cli/environment.h"
 
-#include <arpa/inet.h>
-#include <netdb.h>
 #include <unistd.h>
 
 #include <cctype>
 #include <cstdio>
 #include <cstdlib>
 
+#include "cas/trust.h"
 #include "cli/amounts.h"
 #include "cli/cas_connection.h"
 #include "sgx/image.h"
@@ -85,30 +84,11 @@ Result<fs::path> runtime_folder() {
   return folder;
 }
 
-fs::path config_folder() {
-  if (const char* given = std::getenv("CLOISTER_CONFIG"); given != nullptr && *given != 0) return given;
-  if (const char* xdg = std::getenv("XDG_CONFIG_HOME"); xdg != nullptr && *xdg != 0)
-    return fs::path(xdg) / "cloister";
-  const char* home = std::getenv("HOME");
-  return fs::path(home != nullptr && *home != 0 ? home : "/root") / ".config/cloister";
-}
-
 Result<std::string> resolve_address(const std::string& text, uint16_t default_port) {
   const HostPort address = TRY(split_address(text));
-  const std::string port = address.port.empty() ? std::to_string(default_port) : address.port;
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV;
-  addrinfo* list = nullptr;
-  const int failed = getaddrinfo(address.host.c_str(), port.c_str(), &hints, &list);
-  if (failed != 0) {
-    return Error(Code::Unavailable, "cannot resolve " + text + ": " + gai_strerror(failed));
-  }
-  char numeric[NI_MAXHOST] = {};
-  getnameinfo(list->ai_addr, list->ai_addrlen, numeric, sizeof(numeric), nullptr, 0, NI_NUMERICHOST);
-  const bool v6 = list->ai_family == AF_INET6;
-  freeaddrinfo(list);
-  return (v6 ? "[" + std::string(numeric) + "]" : std::string(numeric)) + ":" + port;
+  const std::vector<std::string> numeric =
+      TRY(cas::resolve(address.host, address.port.empty() ? std::to_string(default_port) : address.port));
+  return numeric.front();
 }
 
 Result<host::RunOptions> run_options_from_environment() {

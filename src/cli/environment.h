@@ -1,5 +1,4 @@
-// What the environment says: settings of `run` (CLOISTER_NAME before SCONE_NAME), where Cloister's own files
-// are.
+// What the environment says: settings of `run` (CLOISTER_NAME before SCONE_NAME), where the runtime is.
 #pragma once
 
 #include <filesystem>
@@ -16,8 +15,6 @@ std::string setting(std::string_view name);
 
 // kernel.elf and agent.elf: $CLOISTER_LIB, else ../lib/cloister beside the program. NotFound.
 Result<std::filesystem::path> runtime_folder();
-// This user's settings and keys: $CLOISTER_CONFIG, else $XDG_CONFIG_HOME/cloister, else ~/.config/cloister.
-std::filesystem::path config_folder();
 
 // Numeric "ip:port" of an address as split_address takes it. InvalidArgument, Unavailable when the name is
 // unknown.

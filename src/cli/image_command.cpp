@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "cas/trust.h"
 #include "cli/amounts.h"
 #include "cli/commands.h"
 #include "cli/environment.h"
@@ -46,7 +47,7 @@ Result<sgx::BuildOptions> build_options(const BuildArguments& arguments) {
   options.agent = parts / "agent.elf";
   options.signing_key = arguments.key;
   if (arguments.key.empty()) {
-    const fs::path folder = config_folder();
+    const fs::path folder = cas::config_folder();
     TRY(make_private_folder(folder));
     options.signing_key = folder / "signing-key.pem";
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/process_hardening.h"
 #include "cli/commands.h"
 
 namespace cloister::cli {
@@ -95,6 +96,7 @@ int run(int argc, char** argv) {
 }  // namespace cloister::cli
 
 int main(int argc, char** argv) {
+  cloister::forbid_core_dumps();
   try {
     return cloister::cli::run(argc, argv);
   } catch (const std::exception& error) {  // out of memory and the like; our own code does not throw

@@ -3,8 +3,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "base/process_hardening.h"
 #include "boundary/launch.h"
 #include "host/fatal.h"
 #include "host/process.h"
@@ -95,13 +94,6 @@ void* thread_main(void* argument) {
   const std::unique_ptr<Start> start(static_cast<Start*>(argument));
   run_thread(*start->process, start->index);
   return nullptr;
-}
-
-// Secrets of the enclave's simulation and of the caller must not end in a core file.
-void forbid_core_dumps() {
-  const rlimit none{0, 0};
-  setrlimit(RLIMIT_CORE, &none);
-  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 Bytes launch_record(const RunOptions& options) {

@@ -10,7 +10,9 @@
 #include <cerrno>
 #include <mutex>
 
+#include "base/descriptor.h"
 #include "crypto/encoding.h"
+#include "http/ascii.h"
 
 namespace cloister::http {
 namespace {
@@ -29,7 +31,7 @@ struct FreeUrl {
 };
 
 struct Target {
-  std::string host, port;
+  std::string scheme, host, port;
   bool is_loopback() const { return host == "localhost" || host == "[::1]" || host.starts_with("127."); }
   std::string name() const { return host + ":" + port; }
 };
@@ -47,17 +49,9 @@ Result<Target> parse_url(const std::string& text) {
   };
   const std::string scheme = part(CURLUPART_SCHEME);
   if (scheme != "http" && scheme != "https") return Error(bad);
-  Target target{part(CURLUPART_HOST), part(CURLUPART_PORT)};
+  Target target{scheme, part(CURLUPART_HOST), part(CURLUPART_PORT)};
   if (target.host.empty()) return Error(bad);
   return target;
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return out;
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -110,6 +104,10 @@ class Transfer {
     static std::once_flag once;
     std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
     Target target = TRY(parse_url(url));
+    if (target.scheme == "http" && (options.expected_key || options.identity)) {
+      return Error(Code::InvalidArgument, "a plain connection proves no key: " + url,
+                   "write https://HOST:PORT/…");
+    }
     std::unique_ptr<Transfer> transfer(new Transfer(options, std::move(target)));
     if (!transfer->easy_) return Error(Code::Internal, "libcurl does not start");
     TRY(transfer->set_up(url, headers));
@@ -337,12 +335,12 @@ class File {
     file.size_ = static_cast<uint64_t>(status.st_size);
     return file;
   }
-  int fd() const { return socket_.fd(); }
+  int fd() const { return descriptor_.get(); }
   uint64_t size() const { return size_; }
 
  private:
-  explicit File(int fd) : socket_(fd) {}
-  Socket socket_;  // any descriptor: it only closes it
+  explicit File(int fd) : descriptor_(fd) {}
+  Descriptor descriptor_;
   uint64_t size_ = 0;
 };
 

@@ -12,7 +12,8 @@
 namespace cloister::http {
 
 struct ClientOptions {
-  // Pin: SHA-256 of the server's SPKI. With a pin no authority is asked, without one the system's decide.
+  // Pin: SHA-256 of the server's SPKI. With a pin no authority is asked, without one the system's decide. A
+  // pin or an identity with an http:// URL is InvalidArgument: nothing would check or show it.
   std::optional<crypto::Digest> expected_key;
   std::optional<crypto::TlsIdentity> identity;      // the client's certificate; the key never touches a file
   bool insecure = false;                            // no check at all: only where a person asked for it

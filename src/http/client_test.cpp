@@ -157,6 +157,24 @@ TEST_F(HttpClient, WithoutAPinTrustsOnlyTheSystemsAuthorities) {
   EXPECT_EQ(fetch("GET", tls_url(*server) + "/", "", {}, insecure).value().status, 200u);
 }
 
+TEST_F(HttpClient, APinOrAnIdentityNeedsTls) {
+  std::atomic<int> asked{0};
+  const auto server = Server::start({}, [&asked](Exchange& exchange) {
+                        ++asked;
+                        echo(exchange);
+                      }).value();
+  ClientOptions pinned, identified;
+  pinned.expected_key = crypto::Digest{1};
+  identified.identity = make_identity("client");
+  for (const ClientOptions& options : {pinned, identified}) {
+    const auto refused = fetch("PUT", plain_url(*server) + "/p", "secret", {}, options);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code(), Code::InvalidArgument);
+    EXPECT_FALSE(fetch("PUT", "HTTP" + plain_url(*server).substr(4) + "/p", "secret", {}, options).ok());
+  }
+  EXPECT_EQ(asked, 0);
+}
+
 TEST_F(HttpClient, TheServerSeesTheClientsProvenKey) {
   ServerOptions options;
   options.tls = make_identity("server");
@@ -164,16 +182,14 @@ TEST_F(HttpClient, TheServerSeesTheClientsProvenKey) {
   const auto server = Server::start(options, [](Exchange& exchange) {
                         const Peer& peer = exchange.peer();
                         EXPECT_TRUE(peer.address.starts_with("127.0.0.1:"));
-                        const std::string text =
-                            (peer.key ? to_hex(*peer.key) : "none") + peer.certificate_pem;
-                        EXPECT_TRUE(exchange.respond({.body = text}).ok());
+                        EXPECT_TRUE(exchange.respond({.body = peer.key ? to_hex(*peer.key) : "none"}).ok());
                       }).value();
   ClientOptions client;
   client.expected_key = options.tls->key.spki_sha256();
   EXPECT_EQ(fetch("GET", tls_url(*server) + "/", "", {}, client).value().body, "none");
   client.identity = make_identity("client");
   EXPECT_EQ(fetch("GET", tls_url(*server) + "/", "", {}, client).value().body,
-            to_hex(client.identity->key.spki_sha256()) + client.identity->certificate.pem());
+            to_hex(client.identity->key.spki_sha256()));
 }
 
 TEST_F(HttpClient, SaysSoWhenAPlainServerIsAskedForTls) {

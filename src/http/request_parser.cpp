@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "http/ascii.h"
+
 namespace cloister::http {
 namespace {
 
@@ -36,14 +38,6 @@ std::optional<std::string> decode(std::string_view text, bool plus_is_space) {
     }
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return std::nullopt;
     out += c;
-  }
-  return out;
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
   return out;
 }

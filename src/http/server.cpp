@@ -18,8 +18,6 @@ namespace {
 constexpr std::chrono::milliseconds kLinger{1000};
 constexpr size_t kMaxLinger = 4 << 20;
 
-std::string host_of(std::string_view address) { return std::string(address.substr(0, address.rfind(':'))); }
-
 }  // namespace
 
 class Server::Impl {
@@ -60,7 +58,7 @@ class Server::Impl {
       Peer peer;
       Result<Socket> socket = listener_.accept(&peer.address);
       if (!socket.ok()) return;
-      const std::optional<Entry> entry = enter(*socket, host_of(peer.address));
+      const std::optional<Entry> entry = enter(*socket, peer.host());
       if (!entry) {
         refuse(*socket);
         continue;
@@ -106,11 +104,6 @@ class Server::Impl {
     Result<crypto::TlsStream> stream = tls_->accept(std::move(socket), deadline_in(options_.head_timeout));
     if (!stream.ok()) return;
     peer.key = stream->peer_spki_sha256();
-    if (peer.key) {
-      const Result<crypto::Certificate> certificate = stream->peer_certificate();
-      if (!certificate.ok()) return;
-      peer.certificate_pem = certificate->pem();
-    }
     serve_connection(Transport(std::move(*stream)), peer, options_, handler_);
   }
 

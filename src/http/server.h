@@ -27,7 +27,8 @@ struct RequestHead {
 struct Peer {
   std::string address;                // numeric, with port
   std::optional<crypto::Digest> key;  // SHA-256 of the client certificate's SPKI; possession is proven
-  std::string certificate_pem;        // empty without one
+
+  std::string host() const { return address.substr(0, address.rfind(':')); }  // the address without its port
 };
 
 struct Response {

@@ -16,7 +16,6 @@ class Transport {
   Result<size_t> read_some(MutableByteView out, Deadline deadline);
   Result<void> write_all(ByteView data, Deadline deadline);
   void close_notify();
-  const crypto::TlsStream* tls() const { return std::get_if<crypto::TlsStream>(&stream_); }
 
  private:
   std::variant<Socket, crypto::TlsStream> stream_;

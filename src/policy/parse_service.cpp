@@ -138,6 +138,10 @@ Result<std::vector<EnvironmentEntry>> read_environment(const Place& place) {
     if (entry.name.empty() || entry.name.find('=') != std::string::npos) {
       return value.malformed("a variable's name must not be empty or contain `=`");
     }
+    if (entry.name.size() > kMaxVariableName) {
+      return value.malformed("a variable's name has more than " + std::to_string(kMaxVariableName) +
+                             " bytes");
+    }
     if (!entry.from_host) entry.value = TRY(value.string());
   }
   return out;

@@ -63,11 +63,17 @@ Result<void> scan_arguments(std::string_view input, const Text& text, const Numb
 
 }  // namespace
 
-Result<std::string> expand_secrets(std::string_view text, const SecretLookup& lookup) {
+Result<std::string> expand_secrets(std::string_view text, const SecretLookup& lookup,
+                                   const TextLookup& outside) {
   std::string out;
   for (;;) {
     const size_t begin = text.find(kOpen);
-    out.append(text.substr(0, begin));
+    const std::string_view before = text.substr(0, begin);
+    if (outside) {
+      out.append(TRY(outside(before)));
+    } else {
+      out.append(before);
+    }
     if (begin == std::string_view::npos) return out;
     text.remove_prefix(begin + kOpen.size());
     const size_t end = text.find(kClose);

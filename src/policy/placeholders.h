@@ -21,9 +21,14 @@ struct SecretReference {
 // What a reference becomes. Called once for each occurrence.
 using SecretLookup = std::function<Result<std::string>(const SecretReference&)>;
 
-// Replaces every reference. Malformed for one that is broken ("$$SCONE::" without its end, an unknown
-// format); errors of `lookup` are passed on. `$$` before anything else stays as it is.
-Result<std::string> expand_secrets(std::string_view text, const SecretLookup& lookup);
+// What stands outside of references becomes.
+using TextLookup = std::function<Result<std::string>(std::string_view)>;
+
+// Replaces every reference, and with `outside` also the text between them. Malformed for one that is broken
+// ("$$SCONE::" without its end, an unknown format); errors of `lookup` and `outside` are passed on. `$$`
+// before anything else stays as it is.
+Result<std::string> expand_secrets(std::string_view text, const SecretLookup& lookup,
+                                   const TextLookup& outside = {});
 
 // The text of a secret in a format. Ascii secrets only have the default one.
 Result<std::string> format_secret(ByteView value, bool ascii, SecretFormat format);

@@ -16,9 +16,10 @@
 namespace cloister::policy {
 
 // Limits of one session.
-inline constexpr size_t kMaxSessionName = 512;  // bytes, with its namespaces
-inline constexpr size_t kMaxNamePart = 128;     // bytes of a service, volume, image or secret name
-inline constexpr size_t kMaxEntries = 1024;     // of services, volumes, images, secrets, each
+inline constexpr size_t kMaxSessionName = 512;    // bytes, with its namespaces
+inline constexpr size_t kMaxNamePart = 128;       // bytes of a service, volume, image or secret name
+inline constexpr size_t kMaxEntries = 1024;       // of services, volumes, images, secrets, each
+inline constexpr size_t kMaxVariableName = 1024;  // bytes of an environment variable's name
 
 struct SignerFactor {
   std::optional<ByteArray<32>> mrsigner;

@@ -118,6 +118,15 @@ TEST(Session, TakesAKeylessVolumeButNotTwoAtOnePath) {
       testing::HasSubstr("two volumes at `/data/in`"));
 }
 
+TEST(Session, BoundsTheNamesOfVariables) {
+  const auto with_name = [](size_t size) {
+    return replaced(tutorial(), "    environment:\n",
+                    "    environment:\n      ? " + std::string(size, 'N') + "\n      : v\n");
+  };
+  EXPECT_EQ(refusal(with_name(kMaxVariableName)), "accepted");
+  EXPECT_THAT(refusal(with_name(kMaxVariableName + 1)), testing::HasSubstr("more than 1024 bytes"));
+}
+
 TEST(Session, RefusesAllAdvisoriesIgnoredWithoutDebugMode) {
   EXPECT_THAT(refusal(replaced(tutorial(), "[INTEL-SA-00161]", "\"*\"")), testing::HasSubstr("debug-mode"));
 }
@@ -177,6 +186,10 @@ TEST(Placeholders, FillsInSecretsInTheirFormat) {
   };
   EXPECT_EQ(expand_secrets("a$$SCONE::k:hex$$b$$", lookup).value(), "a01ffb$$");
   EXPECT_FALSE(expand_secrets("$$SCONE::k", lookup).ok());
+  const auto outside = [](std::string_view text) { return expand_arguments(text, {"$$SCONE::k$$"}); };
+  EXPECT_EQ(expand_secrets("@@1$$SCONE::k:hex$$@@1", lookup, outside).value(), "$$SCONE::k$$01ff$$SCONE::k$$")
+      << "what an argument says is not a reference";
+  EXPECT_EQ(expand_secrets("$$SCONE::k:hex$$@@2", lookup, outside).error().code(), Code::InvalidArgument);
 }
 
 }  // namespace

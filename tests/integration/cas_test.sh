@@ -16,6 +16,7 @@ cd "$work"
 export CLOISTER_CONFIG=$work/config
 
 start() {
+  rm -f serve.out
   "$cloister" cas serve --state CAS --listen-api "${1:-127.0.0.1:0}" --listen-enclave 127.0.0.1:0 >serve.out 2>serve.err &
   server=$!
   for _ in $(seq 1 200); do
@@ -41,7 +42,10 @@ volumes: [{name: out}]
 images: [{name: image, volumes: [{name: out, path: /out}]}]
 END
 
+# A core file would hold the database key.
+ulimit -c unlimited 2>/dev/null || ulimit -c "$(ulimit -H -c)"
 start
+grep -Eq '^Max core file size +0 +0 ' "/proc/$server/limits" || fail 'serve may leave a core file'
 first_key=$key
 expect 1 'is not trusted' "$cloister" session create template.yml -e SESSION=s -e 'BEFORE=~' --cas "$api"
 expect 0 "$key" "$cloister" cas show "$api"

@@ -119,8 +119,9 @@ SysResult<int64_t> sys_sendto(SyscallArgs& args) {
 }
 SysResult<int64_t> sys_recvfrom(SyscallArgs& args) {
   const Ref<File> file = TRY(socket_of(args, 0));
-  if (args.a[2] != 0 && !user_range_ok(args.a[1], std::min<uint64_t>(args.a[2], kMaxMessage))) return Errno::Fault;
-  Bytes data(std::min<uint64_t>(args.a[2], kMaxMessage));
+  const uint64_t most = std::min<uint64_t>(args.a[2], kMaxMessage);
+  if (most != 0 && !user_range_ok(args.a[1], most)) return Errno::Fault;
+  Bytes data(most);
   Incoming incoming;
   const size_t count = TRY(file->socket()->receive(data, args.u32(3), incoming));
   TRY(copy_to_user(args.a[1], data.data(), count));
