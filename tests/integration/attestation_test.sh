@@ -76,7 +76,7 @@ grep -q owned terminal.json || fail 'nothing was planted'
 expect 0 '\x1b]0;owned\x07 \xc2\x9b31m' inspect terminal.json
 [[ $out != *$'\e'* && $out != *$'\xc2\x9b'* ]] || fail 'a control character reached the terminal'
 expect 0 'owned' inspect terminal.json --json
-python3 -c 'import json, sys; assert json.loads(sys.argv[1])["\x1b[2J"].startswith("\x1b]0;owned")' "$out" || fail 'not the JSON it was'
+python3 -c 'import json, sys; assert json.loads(sys.argv[1])["fields"]["\x1b[2J"].startswith("\x1b]0;owned")' "$out" || fail 'not the JSON it was'
 echo hello >hello.txt
 expect 2 'not a known structure' inspect hello.txt
 expect 2 'no kind of structure' inspect own/pck.der --as nonsense

@@ -93,10 +93,6 @@ inside() { "$cloister" run "${options[@]}" all.enclave "$@"; }
   tr '\n' ' ')" = '28 ok ' ] || fail 'sqlite3'
 if inside sh -c 'echo x >/data/new' >/dev/null 2>&1; then fail 'the image can be written'; fi
 
-# A pipeline of a shell needs fork, which says so once.
-out=$(CLOISTER_LOG=warning inside sh -c 'seq 3 | wc -l' 2>&1) && fail 'a pipeline works without fork'
-[[ $out == *'fork is not served'* ]] || fail "fork: $out"
-
 # ---- programs of every kind of link
 cat >copy.c <<'SOURCE'
 #include <stdio.h>

@@ -13,15 +13,11 @@ namespace {
 std::vector<Timer*> g_running;
 uint64_t g_rings = kNoDeadline;  // when the host was asked to ring
 
-// The host's clock may be ahead of ours, so that its ring comes a little before the deadline: it is asked
-// again.
-constexpr uint64_t kEarly = kSecond / 1000;
-
 void ask_host() {
   uint64_t next = kNoDeadline;
   for (const Timer* timer : g_running) next = std::min(next, timer->deadline());
   const uint64_t now = monotonic_ns();
-  if (next == kNoDeadline || (next >= g_rings && g_rings > deadline_after(kEarly))) return;
+  if (next == kNoDeadline || (next >= g_rings && g_rings > now)) return;
   g_rings = next;
   host::alarm(current().index, next > now ? next - now : 1);
 }
@@ -42,6 +38,8 @@ void Timer::stop() {
   running_ = false;
   std::erase(g_running, this);
 }
+
+void alarm_rang() { g_rings = kNoDeadline; }
 
 void run_timers() {
   if (g_running.empty()) return;

@@ -28,5 +28,6 @@ class Timer {
 };
 
 void run_timers();  // those that are due
+void alarm_rang();  // the host says so: it has to be asked again
 
 }  // namespace cloister::enclave

@@ -9,6 +9,7 @@
 #include "enclave/arch/host_call.h"
 #include "enclave/arch/log.h"
 #include "enclave/arch/thread_block.h"
+#include "enclave/arch/timers.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/arch/vector_state.h"
 #include "enclave/process.h"
@@ -240,7 +241,10 @@ void force_signal(Thread& thread, const SignalInfo& info) {
 }
 
 void take_host_events() {
-  const uint64_t events = exchange_host_events() & boundary::kForwardedSignals;
+  const uint64_t noted = exchange_host_events();
+  // Its clock may be ahead of ours, so a ring may come a little before the deadline.
+  if ((noted & signal_bit(kSigAlarm)) != 0) alarm_rang();
+  const uint64_t events = noted & boundary::kForwardedSignals;
   Process* process = user_process();
   if (events == 0 || process == nullptr) return;
   for (int signal = 1; signal <= kSignalCount; ++signal) {

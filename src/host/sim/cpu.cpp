@@ -268,14 +268,16 @@ void sim_after_aex(HostThread* thread) {
     thread->reserved = 1;
     return;
   }
+  bool again = false;
   do {
-    thread->notice = 0;
+    // An exception hides what came between it and this look, so that is shown by an entry of its own.
+    again = __atomic_exchange_n(&thread->notice, 0, __ATOMIC_SEQ_CST) != 0;
     thread->reserved = 0;
     const uint64_t reason = sim_eenter(thread);
     if (reason != static_cast<uint64_t>(boundary::LeaveReason::Resume)) {
       host::fatal("the enclave left its exception entry in an unknown way");
     }
-  } while (thread->reserved != 0);
+  } while (again || thread->reserved != 0);
 }
 
 int sim_on_signal(int signal, siginfo_t* info, ucontext_t* context, HostThread* thread, uint64_t fs,
