@@ -162,8 +162,7 @@ SysResult<int64_t> sys_setpgid(SyscallArgs& args) {
   Process* process = TRY(process_with(args, args.i32(0)));
   Process& self = process_of(args);
   if (process != &self && process->parent != &self) return Errno::NoProcess;
-  if (process != &self && process->executed)
-    return Errno::Access;  // it has called execve
+  if (process != &self && process->executed) return Errno::Access;  // it has called execve
   const int32_t group = args.i32(1) == 0 ? process->pid : args.i32(1);
   if (process->session == process->pid && group != process->group_id) return Errno::Perm;
   process->group_id = group;
