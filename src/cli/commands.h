@@ -28,6 +28,7 @@ inline int finished(const Result<void>& done) { return done.ok() ? kOk : report(
 // Set by the subcommand that was chosen; run after parsing.
 using Action = std::function<int()>;
 
+void add_doctor_command(CLI::App& app, Action& action);
 void add_volume_commands(CLI::App& app, Action& action);
 void add_attestation_commands(CLI::App& app, Action& action);
 void add_las_commands(CLI::App& app, Action& action);

@@ -71,6 +71,7 @@ int run(int argc, char** argv) {
       return static_cast<int>(kOk);
     };
   });
+  add_doctor_command(app, action);
   add_volume_commands(app, action);
   add_attestation_commands(app, action);
   add_las_commands(app, action);

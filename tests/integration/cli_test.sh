@@ -56,6 +56,9 @@ expect 1 'nowhere' "$cloister" volume verify nowhere "${key[@]}" --tag "$second"
 expect 2 '' "$cloister" volume nonsense
 expect 2 '' "$cloister"
 expect 0 'cloister ' "$cloister" version
+# Every test here runs enclaves, so the doctor must find that this machine can.
+expect 0 'this machine can.' "$cloister" doctor
+expect 0 '"runs_software_enclaves": true' "$cloister" doctor --json
 
 # Every object truncated, removed or changed in one byte is noticed (volume.lock carries nothing).
 objects=$(cd vol && find objects -type f | sort | head -3)

@@ -1,0 +1,116 @@
+#include "host/machine.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <map>
+
+namespace cloister::host {
+namespace {
+
+namespace fs = std::filesystem;
+
+using Leaves = std::map<std::pair<uint32_t, uint32_t>, std::array<uint32_t, 4>>;
+Cpuid of(Leaves leaves) {
+  return [leaves = std::move(leaves)](uint32_t leaf, uint32_t subleaf) {
+    const auto found = leaves.find({leaf, subleaf});
+    return found == leaves.end() ? std::array<uint32_t, 4>{} : found->second;
+  };
+}
+
+const Finding* find(const std::vector<Finding>& list, const std::string& name) {
+  for (const Finding& finding : list) {
+    if (finding.name == name) return &finding;
+  }
+  return nullptr;
+}
+
+class MachineTest : public testing::Test {
+ protected:
+  MachineTest() {
+    char text[] = "/tmp/machine-XXXXXX";
+    root_ = mkdtemp(text);
+  }
+  ~MachineTest() override { fs::remove_all(root_); }
+  void put(const std::string& path) {
+    fs::create_directories((root_ / path).parent_path());
+    std::ofstream(root_ / path) << "";
+  }
+  std::vector<Finding> findings(Leaves leaves) {
+    return hardware_findings(of(std::move(leaves)), root_, epc_);
+  }
+  fs::path root_;
+  uint64_t epc_ = 1;
+};
+
+constexpr std::array<uint32_t, 4> kIntel = {0x21, 0x756e6547, 0x6c65746e, 0x49656e69};
+constexpr std::array<uint32_t, 4> kAmd = {0x10, 0x68747541, 0x444d4163, 0x69746e65};
+
+// The values of a server CPU with two sections of 4 GiB and 1 MiB (SDM: leaf 12H).
+TEST_F(MachineTest, DescribesAnSgx2Server) {
+  const Leaves leaves = {{{0, 0}, kIntel},
+                         {{7, 0}, {0, 1u << 2, 1u << 30, 0}},
+                         {{0x12, 0}, {3, 0, 0, 0}},
+                         {{0x12, 2}, {0x70000001, 0x10, 1, 1}},
+                         {{0x12, 3}, {0x70000001, 0x20, 0x00100001, 0}},
+                         {{0x12, 4}, {0, 0, 0, 0}}};
+  auto list = findings(leaves);
+  EXPECT_EQ(epc_, (uint64_t{4} << 30) + (1 << 20));
+  EXPECT_EQ(find(list, "sgx")->detail, "SGX1, 4097 MiB of protected memory");
+  EXPECT_EQ(find(list, "sgx2")->verdict, Verdict::Yes);
+  EXPECT_EQ(find(list, "flc")->verdict, Verdict::Yes);
+  EXPECT_EQ(find(list, "sgx_enclave")->verdict, Verdict::No);
+  EXPECT_FALSE(find(list, "sgx_enclave")->advice.empty());
+  put("dev/sgx_enclave");
+  put("var/run/aesmd/aesm.socket");
+  list = findings(leaves);
+  EXPECT_EQ(find(list, "sgx_enclave")->verdict, Verdict::Yes);
+  EXPECT_EQ(find(list, "aesm")->verdict, Verdict::Yes);
+  EXPECT_EQ(find(list, "sgx_provision")->verdict, Verdict::No);
+}
+
+TEST_F(MachineTest, SaysWhenTheFirmwareKeepsSgxOff) {
+  const auto list = findings({{{0, 0}, kIntel}, {{7, 0}, {0, 1u << 2, 0, 0}}});
+  EXPECT_EQ(find(list, "sgx")->verdict, Verdict::No);
+  EXPECT_NE(find(list, "sgx")->advice.find("firmware"), std::string::npos);
+  EXPECT_EQ(find(list, "sgx2"), nullptr);
+  EXPECT_EQ(epc_, 0U);
+}
+
+TEST_F(MachineTest, KnowsGuestsOfTdxAndSnp) {
+  auto list = findings({{{0, 0}, kIntel}, {{0x21, 0}, {0, 0x65746e49, 0x20202020, 0x5844546c}}});
+  EXPECT_EQ(find(list, "tdx_guest")->verdict, Verdict::Yes);
+  EXPECT_EQ(find(list, "tdx_device")->verdict, Verdict::No);
+  put("dev/sev-guest");
+  list = findings(
+      {{{0, 0}, kAmd}, {{0x80000000, 0}, {0x80000028, 0, 0, 0}}, {{0x8000001f, 0}, {1u << 4, 0, 0, 0}}});
+  EXPECT_EQ(find(list, "tdx_guest")->verdict, Verdict::No);
+  EXPECT_EQ(find(list, "snp_cpu")->verdict, Verdict::Yes);
+  EXPECT_EQ(find(list, "snp_guest")->verdict, Verdict::Yes);
+}
+
+// A hypervisor may answer every subleaf with a section.
+TEST_F(MachineTest, EndsWithEndlessSections) {
+  uint64_t epc = 0;
+  const auto cpuid = [](uint32_t leaf, uint32_t) -> std::array<uint32_t, 4> {
+    if (leaf == 7) return {0, 1u << 2, 0, 0};
+    return {0x00001001, 0, 0x1001, 0};
+  };
+  hardware_findings(cpuid, root_, epc);
+  EXPECT_EQ(epc, 62U * 4096);
+}
+
+TEST_F(MachineTest, TriesWhatTheSoftwareNeedsAndLeavesNothingBehind) {
+  for (int i = 0; i < 2; ++i) {
+    const auto list = software_findings();
+    ASSERT_EQ(list.size(), 4U);
+    for (const Finding& finding : list) {
+      EXPECT_NE(finding.verdict, Verdict::Unknown) << finding.name;
+      EXPECT_EQ(finding.advice.empty(), finding.verdict == Verdict::Yes) << finding.name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cloister::host
