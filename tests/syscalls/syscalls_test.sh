@@ -24,7 +24,7 @@ printf '%s\n' "${names[@]}" |
   xargs -P 2 -I NAME gcc -O1 -w -D_GNU_SOURCE -Dmain=case_NAME -c "$here/NAME.c" -o NAME.o
 gcc -O1 "-DCASES=$list" "$here/cases_main.c" ./*.o -o cases -pthread -lrt
 [ $# -gt 2 ] && names=("${@:3}")
-"$cloister" build --program ./cases:/cases --heap 128M --threads 12 -o cases.enclave >/dev/null
+"$cloister" build --program ./cases:/cases --heap 128M --threads 32 -o cases.enclave >/dev/null
 
 # A case that fails equally on both sides has tested nothing. Only this one ends otherwise, by exit_group.
 expected_exit() { [ "$1" = threads_futex ] && echo 7 || echo 0; }

@@ -2,6 +2,7 @@
 #include "enclave/arch/thread.h"
 
 #include <cstring>
+#include <utility>
 
 #include "enclave/arch/boot.h"
 #include "enclave/arch/entry.h"
@@ -110,7 +111,10 @@ SysResult<Thread*> start_thread(Process& process, const UserFrame& frame, uint64
     }
     return &thread;
   }
-  log(LogLevel::Warning, "all {} threads of the image are in use: build it with a larger --threads", g_limit);
+  static bool said = false;
+  if (!std::exchange(said, true))
+    log(LogLevel::Warning, "all {} threads of the image are in use: build it with a larger --threads",
+        g_limit);
   return Errno::Again;
 }
 
