@@ -174,8 +174,7 @@ CodeMap map_code(const ElfFile& file) {
     if (section.name != ".eh_frame" || section.type == SHT_NOBITS) continue;
     map.functions = read_unwind_table(file.bytes.subspan(section.offset, section.size), section.address);
   }
-  map.symbols = file.symbols(sections);
-  for (const ElfSymbol& symbol : map.symbols) {
+  for (const ElfSymbol& symbol : file.symbols(sections)) {
     if (!in_code(map, symbol.address)) continue;
     map.starts.push_back(symbol.address);
     if (symbol.size != 0 && symbol.address + symbol.size > symbol.address) {

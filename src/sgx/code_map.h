@@ -23,7 +23,6 @@ struct CodeMap {
   std::vector<CodeRegion> regions;   // ascending addresses; executable bytes that are in the file
   std::vector<CodeRange> functions;  // ascending begins; what symbols with a size and unwind tables tell
   std::vector<uint64_t> starts;      // ascending: begins of functions and every other symbol in code
-  std::vector<ElfSymbol> symbols;    // of the file, as they stand there
 };
 
 // Never fails: what is malformed or absent is left out.

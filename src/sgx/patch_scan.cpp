@@ -17,13 +17,10 @@
 // prefixes, segment, control and debug registers, and memory at GS, which is the kernel's. What is allowed is
 // a list, not what is forbidden.
 //
-// Does its address mean something to others? Two places in C libraries:
-// - cancellation points. musl's __syscall_cp_asm, and glibc's __syscall_cancel_arch since 2.41, compare the
-//   interrupted address with labels around the `syscall`. They are left alone: by their labels where a symbol
-//   table has them, and by what both do last, the moves 16(%rsp) -> r9 and r11 -> 8(%rsp). glibc before 2.41
-//   (Debian 12) marks the thread instead, and compares no address.
-// - the return from a signal handler. Unwinders know it by its bytes (mov $15, %rax; syscall), so it keeps
-// them.
+// Does its address mean something to others? The return from a signal handler: unwinders know it by its bytes
+// (mov $15, %rax; syscall), so it keeps them. Cancellation points (musl's __syscall_cp_asm, glibc's
+// __syscall_cancel_arch since 2.41) are patched like all others: what they compare is the interrupted
+// address, and the kernel never shows one inside a trampoline (enclave/loader/patcher.h).
 #include "sgx/patch_scan.h"
 
 #include <Zydis/Zydis.h>
@@ -218,37 +215,15 @@ bool certain(const Decoder& decoder, const CodeMap& map, const Sweep& sweep, con
   return voted(decoder, region.bytes, site);
 }
 
-// The addresses that the C library compares with the interrupted one.
-std::vector<CodeRange> cancellation_ranges(const std::vector<ElfSymbol>& symbols) {
-  constexpr std::string_view kLabels[][2] = {{"__cp_begin", "__cp_end"},
-                                             {"__syscall_cancel_arch_start", "__syscall_cancel_arch_end"}};
-  std::vector<CodeRange> out;
-  for (const auto& pair : kLabels) {
-    CodeRange range{0, 0};
-    for (const ElfSymbol& symbol : symbols) {
-      if (symbol.name == pair[0]) range.begin = symbol.address;
-      if (symbol.name == pair[1]) range.end = symbol.address;
-    }
-    if (range.begin != 0 && range.begin < range.end) out.push_back(range);
-  }
-  return out;
-}
-
 bool ends_with(ByteView bytes, ByteView tail) {
   return bytes.size() >= tail.size() && std::ranges::equal(tail, bytes.last(tail.size()));
 }
 
-bool address_matters(const Sweep& sweep, const Site& site, const std::vector<CodeRange>& cancellation) {
-  // mov 16(%rsp), %r9; mov %r11, 8(%rsp)
-  constexpr uint8_t kCancellable[] = {0x4c, 0x8b, 0x4c, 0x24, 0x10, 0x4c, 0x89, 0x5c, 0x24, 0x08};
+bool returns_from_signal(const Sweep& sweep, const Site& site) {
   constexpr uint8_t kReturn[] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0};  // mov $15, %rax
   constexpr uint8_t kShortReturn[] = {0xb8, 0x0f, 0, 0, 0};         // mov $15, %eax
-  const uint64_t address = sweep.region->address + site.at;
-  for (const CodeRange& range : cancellation) {
-    if (range.contains(address)) return true;
-  }
   const ByteView before = sweep.region->bytes.first(site.at);
-  return ends_with(before, kCancellable) || ends_with(before, kReturn) || ends_with(before, kShortReturn);
+  return ends_with(before, kReturn) || ends_with(before, kShortReturn);
 }
 
 }  // namespace
@@ -256,7 +231,6 @@ bool address_matters(const Sweep& sweep, const Site& site, const std::vector<Cod
 PatchScan scan_for_patches(const ElfFile& file) {
   PatchScan out;
   const CodeMap map = map_code(file);
-  const std::vector<CodeRange> cancellation = cancellation_ranges(map.symbols);
   const Decoder decoder;
   for (const CodeRegion& region : map.regions) {
     constexpr uint8_t kCode[] = {0x0f, 0x05};
@@ -269,8 +243,8 @@ PatchScan scan_for_patches(const ElfFile& file) {
       const uint64_t offset = region.offset + site.previous;
       if (!site.has_previous || length < kMinDisplaced || length > kMaxDisplaced) {
         ++out.too_short;
-      } else if (address_matters(sweep, site, cancellation)) {
-        ++out.cancellation;
+      } else if (returns_from_signal(sweep, site)) {
+        ++out.signal_returns;
       } else if (!movable(decoder, region.bytes.subspan(site.previous, length))) {
         ++out.not_movable;
       } else if (!certain(decoder, map, sweep, site) || offset > kMaxPatchOffset ||

@@ -19,10 +19,10 @@ struct PatchScan {
   std::vector<PatchRow> rows;  // ascending
   // Instructions `syscall` that were met, and why some have no row.
   size_t sites = 0;
-  size_t too_short = 0;     // the instruction in front is shorter than kMinDisplaced, or unknown
-  size_t not_movable = 0;   // it would mean something else elsewhere
-  size_t uncertain = 0;     // where it begins is not beyond doubt
-  size_t cancellation = 0;  // its address has a meaning for the C library
+  size_t too_short = 0;       // the instruction in front is shorter than kMinDisplaced, or unknown
+  size_t not_movable = 0;     // it would mean something else elsewhere
+  size_t uncertain = 0;       // where it begins is not beyond doubt
+  size_t signal_returns = 0;  // known by their bytes
 };
 
 PatchScan scan_for_patches(const ElfFile& file);

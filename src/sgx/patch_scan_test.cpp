@@ -179,21 +179,23 @@ TEST(PatchScan, CodeBehindDataIsFoundWhereAStartIsKnown) {
   EXPECT_EQ(scan(code, 34).rows.size(), 1u);
 }
 
-TEST(PatchScan, LeavesCancellationPointsAndSignalReturnsAlone) {
-  const PatchScan point = scan(
-      "4c8b4c2410"
-      "4c895c2408"
-      "0f05"
-      "c3");
-  EXPECT_TRUE(point.rows.empty());
-  EXPECT_EQ(point.cancellation, 1u);
+TEST(PatchScan, PatchesCancellationPoints) {
+  EXPECT_EQ(scan("4c8b4c2410"
+                 "4c895c2408"
+                 "0f05"
+                 "c3")
+                .rows.size(),
+            1u);
+}
+
+TEST(PatchScan, LeavesSignalReturnsAlone) {
   EXPECT_EQ(scan("48c7c00f000000"
                  "0f05")
-                .cancellation,
+                .signal_returns,
             1u);
   EXPECT_EQ(scan("b80f000000"
                  "0f05")
-                .cancellation,
+                .signal_returns,
             1u);
   EXPECT_EQ(scan("48c7c00e000000"
                  "0f05"
@@ -244,7 +246,7 @@ TEST_P(RealLibraries, MostSitesCanBePatched) {
   const PatchScan found = scan_for_patches(parse_elf(*bytes, GetParam().path).value());
   std::cout << GetParam().path << ": " << found.rows.size() << " of " << found.sites << " (too short "
             << found.too_short << ", not movable " << found.not_movable << ", uncertain " << found.uncertain
-            << ", address matters " << found.cancellation << ")\n";
+            << ", signal returns " << found.signal_returns << ")\n";
   EXPECT_GT(found.sites, 0u);
   EXPECT_GE(static_cast<double>(found.rows.size()), GetParam().share * static_cast<double>(found.sites));
   for (const PatchRow& row : found.rows) {
