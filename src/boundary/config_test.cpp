@@ -12,7 +12,7 @@ EnclaveConfig example() {
   config.instance_id.fill(0x11);
   config.argv = {"/application", "a b", ""};
   config.environment = {"HOME=/", "EMPTY="};
-  config.working_directory = "/work dir";
+  config.working_directory = "/data dir";
   MountConfig input;
   input.name = "input";
   input.path = "/in";

@@ -31,7 +31,7 @@ inline std::string session_text(const std::string& name, const std::string& more
          measurement_hex('a') +
          "]\n"
          "    command: program --first=@@1 $$SCONE::word$$ plain\n"
-         "    pwd: /work\n"
+         "    pwd: /data\n"
          "    environment: {" +
          environment +
          ", PASSWORD: \"is $$SCONE::word$$!\"}\n"

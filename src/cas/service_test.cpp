@@ -152,7 +152,7 @@ TEST_F(ServiceTest, ReleasesAFilledInConfiguration) {
   EXPECT_EQ(config.argv[2].size(), 16u);
   EXPECT_EQ(config.environment[0], "SCONE_MODE=sim");
   EXPECT_EQ(config.environment[1], "PASSWORD=is " + config.argv[2] + "!");
-  EXPECT_EQ(config.working_directory, "/work");
+  EXPECT_EQ(config.working_directory, "/data");
   ASSERT_EQ(config.files.size(), 1u);
   EXPECT_EQ(as_text(config.files[0].content.expose()),
             service_->public_values("s", std::nullopt).value().at("shown"));

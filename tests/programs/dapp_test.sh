@@ -21,7 +21,7 @@ cp -a INPUTS native/encryptedInputs
 
 start_services
 arguments=()
-for program in env cp dd find grep gzip head ls mkdir mv rm sed sha256sum sort sqlite3 tail tar tee touch wc; do
+for program in env cat cp dd find grep gzip head ls mkdir mv rm sed sh sha256sum sort sqlite3 tail tar tee touch wc; do
   arguments+=(--program "$(type -P "$program")")
 done
 for kind in glibc glibc-static musl musl-static; do
@@ -73,6 +73,8 @@ both 'ls -l --time-style=+%s.%N OUT/copy-a/numbers OUT/copy-a/deep/link'
 both 'sqlite3 OUT/data.db "create table t(a,b);with recursive c(x) as (select 1 union all select x+1 from c where x<2000) insert into t select x,x*x from c"'
 both 'sqlite3 OUT/data.db "create index i on t(b);delete from t where a%3=0;select count(*),sum(b) from t;pragma integrity_check"'
 both 'wc OUT/missing'
+# A shell that forks, between volumes.
+both 'sh -c "sort -rn IN/numbers | head -n 5 >OUT/piped; (cat OUT/piped | wc -l) >>OUT/piped; gzip -c IN/names | gzip -dc | tee OUT/again | wc -c"'
 for kind in glibc glibc-static musl musl-static; do
   both "mkdir OUT/own-$kind"
   both "copy-$kind IN OUT/own-$kind"
