@@ -113,6 +113,27 @@ static void mappings(void) {
   close(go[0]), close(go[1]), close(done[0]), close(done[1]);
 }
 
+// Shared memory whose pages come when they are touched.
+static void reserved(void) {
+  enum { kLarge = 512 << 20 };
+  char* shared =
+      mmap(NULL, kLarge, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  shared[0] = 'a';
+  const pid_t pid = fork();
+  if (pid == 0) {
+    shared[kLarge / 2] = 'b';
+    _exit(shared[0] == 'a' ? 3 : 4);
+  }
+  FACT(status_of(pid));
+  FACT(shared[kLarge / 2]);
+  CALL(munmap(shared, kLarge));
+  char* fresh =
+      mmap(shared, kLarge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  FACT(fresh == shared);
+  FACT(fresh[kLarge / 2] + fresh[0]);
+  munmap(fresh, kLarge);
+}
+
 // A child that computes does not keep the parent from going on, nor the other way round.
 static void turns(void) {
   volatile int* flags = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -202,6 +223,7 @@ int main(void) {
   own_content();
   talk();
   mappings();
+  reserved();
   turns();
   families();
   with_threads();

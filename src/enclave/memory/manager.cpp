@@ -420,6 +420,7 @@ bool memory_handle_fault(uint64_t address, bool write, bool execute) {
   split_areas(end);
   Area& part = find_area(begin)->second;
   const bool ok = commit(begin, end, part).ok();
+  if (ok && part.shared) committed_for_relatives(begin, end);
   merge_areas(begin, end);
   return ok;
 }
@@ -443,6 +444,7 @@ void memory_forget_files() {
     area.shared = area.dirty = false;
     files.push_back(std::move(area.source));
   }
+  forget_absent_files(files);
   g_space->shared_bytes = g_space->dirty_bytes = 0;
 }
 

@@ -77,6 +77,9 @@ SysResult<void> make_own(uint64_t begin, uint64_t end);
 // An absent relative has the same pages there; `area` does not reach over one of its borders.
 bool also_of_relative(uint64_t begin, const Area& area);
 void split_at_absent_borders(uint64_t begin, uint64_t end);
+// A present area of anonymous shared memory has got its pages, which are those of its relatives, too.
+void committed_for_relatives(uint64_t begin, uint64_t end);
+void forget_absent_files(Released& files);
 
 bool counts(const Area& area);  // as heap
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "enclave/arch/host.h"
@@ -264,9 +265,8 @@ void make_present(Family& family, Memory& member) {
   if (old != nullptr) make_absent(family);
   family.present = nullptr;
   const auto list = stretches(family);
-  const Areas before = old != nullptr ? old->relative->areas : std::move(family.left);
-  family.left.clear();
-  place(family, member, list, before, old);
+  const Areas left = std::exchange(family.left, {});
+  place(family, member, list, old != nullptr ? old->relative->areas : left, old);
   Relative& relative = *member.relative;
   for (auto& [begin, area] : relative.areas) {
     if (goes_to_file(area)) g_space->shared_bytes += area.end - begin;
@@ -296,19 +296,18 @@ void wait_for_turn(Memory& memory) {
   Thread& self = current();
   WaitNode node;
   family->waiting.enter(node);
-  for (;;) {
+  for (uint64_t asked = monotonic_ns();;) {
     const bool free =
         family->present == nullptr || family->present == &memory || family->present->running == 0;
     if (family->waiting.first() == &node && free) break;
-    const uint64_t start = monotonic_ns();
     self.parked = true;
     kernel_unlock();
     host::park(kTurn);
     kernel_lock();
     self.parked = false;
-    const bool waited = monotonic_ns() - start >= kTurn;
-    if (waited && family->waiting.first() == &node && family->present != nullptr)
-      interrupt_threads(*family->present);
+    if (monotonic_ns() - asked < kTurn) continue;
+    asked = monotonic_ns();
+    if (family->waiting.first() == &node && family->present != nullptr) interrupt_threads(*family->present);
   }
   WaitQueue::leave(node);
   if (family->present != &memory) make_present(*family, memory);
@@ -546,6 +545,30 @@ bool also_of_relative(uint64_t begin, const Area& area) {
   if (g_absent.empty() || !same_pages(area)) return false;
   const Family* family = family_with_absent(area.owner);
   return family != nullptr && others_map(*family, *family->present, begin);
+}
+
+void committed_for_relatives(uint64_t begin, uint64_t end) {
+  const Family* family = g_absent.empty() ? nullptr : family_with_absent(find_area(begin)->second.owner);
+  if (family == nullptr) return;
+  for (Memory* member : family->members) {
+    if (member == family->present) continue;
+    Areas& areas = member->relative->areas;
+    split_at(areas, begin);
+    split_at(areas, end);
+    for (auto it = areas.lower_bound(begin); it != areas.end() && it->first < end; ++it) {
+      if (it->second.shared) it->second.committed = true;
+    }
+  }
+}
+
+void forget_absent_files(Released& files) {
+  for (const Memory* absent : g_absent) {
+    for (auto& [begin, area] : absent->relative->areas) {
+      if (!area.source) continue;
+      area.shared = false;
+      files.push_back(std::move(area.source));
+    }
+  }
 }
 
 void split_at_absent_borders(uint64_t begin, uint64_t end) {
