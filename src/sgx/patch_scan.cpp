@@ -36,6 +36,12 @@ namespace {
 constexpr size_t kSyscallSize = 2;
 constexpr uint64_t kVoteNearest = 64, kVoters = 64;  // bytes in front of a site
 
+// Bytes that only align the code behind them.
+struct Pad {
+  uint64_t begin = 0, end = 0;  // offsets in the region
+  bool taken = false;
+};
+
 struct Site {
   uint64_t at = 0, previous = 0;  // offsets in the region
   uint64_t trusted_from = 0;      // the last known start, no unknown bytes since
@@ -63,6 +69,42 @@ struct Sweep {
   std::vector<bool> begins;   // an instruction begins here
   std::vector<bool> targets;  // a direct jump or call of this region leads here
   std::vector<Site> sites;
+  std::vector<Pad> pads;  // ascending
+};
+
+// Does the program never go on behind this instruction?
+bool ends_flow(const ZydisDecodedInstruction& instruction) {
+  return instruction.mnemonic == ZYDIS_MNEMONIC_RET || instruction.mnemonic == ZYDIS_MNEMONIC_JMP ||
+         instruction.mnemonic == ZYDIS_MNEMONIC_UD2;
+}
+
+// Runs of NOPs behind such an instruction, as long as assemblers make them to reach their alignment. What
+// begins behind them is aligned, so whoever jumps there does not jump into them.
+class PadFinder {
+ public:
+  explicit PadFinder(Sweep& sweep) : sweep_(sweep) {}
+  void see(const ZydisDecodedInstruction& instruction, uint64_t at) {
+    const bool fills =
+        instruction.mnemonic == ZYDIS_MNEMONIC_NOP || instruction.mnemonic == ZYDIS_MNEMONIC_INT3;
+    if (fills && open_) return;
+    if (open_) finish(at);
+    open_ = ends_flow(instruction);
+    begin_ = at + instruction.length;
+  }
+  void stop(uint64_t at) {
+    if (open_) finish(at);
+    open_ = false;
+  }
+
+ private:
+  void finish(uint64_t end) {
+    const uint64_t size = end - begin_, address = sweep_.region->address + end;
+    const bool aligned = (address % 16 == 0 && size < 16) || (address % 8 == 0 && size < 8);
+    if (size >= kPadSize && aligned) sweep_.pads.push_back({begin_, end, false});
+  }
+  Sweep& sweep_;
+  bool open_ = false;
+  uint64_t begin_ = 0;
 };
 
 void note_branch(const ZydisDecodedInstruction& instruction, uint64_t at, Sweep& sweep) {
@@ -77,6 +119,7 @@ Sweep sweep_region(const Decoder& decoder, const CodeRegion& region, const std::
   Sweep sweep{&region, std::vector<bool>(bytes.size()), std::vector<bool>(bytes.size()), {}};
   auto start = std::lower_bound(starts.begin(), starts.end(), region.address);
   Site state;
+  PadFinder pads(sweep);
   for (uint64_t at = 0; at < bytes.size();) {
     while (start != starts.end() && *start < region.address + at) ++start;
     if (start != starts.end() && *start == region.address + at) {
@@ -88,6 +131,7 @@ Sweep sweep_region(const Decoder& decoder, const CodeRegion& region, const std::
     const bool known = decoder.next(bytes.subspan(at), instruction);
     if (!known || at + instruction.length > next_start) {
       // Data, or padding that only looks like an instruction: go on where code certainly begins again.
+      pads.stop(at);
       at = starts.empty() ? at + 1 : next_start;
       state.trusted_from = at;
       state.has_previous = false;
@@ -95,6 +139,7 @@ Sweep sweep_region(const Decoder& decoder, const CodeRegion& region, const std::
     }
     sweep.begins[at] = true;
     note_branch(instruction, at, sweep);
+    pads.see(instruction, at);
     if (instruction.mnemonic == ZYDIS_MNEMONIC_SYSCALL && instruction.length == kSyscallSize) {
       state.at = at;
       sweep.sites.push_back(state);
@@ -103,6 +148,7 @@ Sweep sweep_region(const Decoder& decoder, const CodeRegion& region, const std::
     state.has_previous = true;
     at += instruction.length;
   }
+  pads.stop(bytes.size());
   return sweep;
 }
 
@@ -219,6 +265,24 @@ bool ends_with(ByteView bytes, ByteView tail) {
   return bytes.size() >= tail.size() && std::ranges::equal(tail, bytes.last(tail.size()));
 }
 
+// A pad that a short jump at the site can reach and nobody else uses or jumps to.
+Pad* pad_for(const CodeMap& map, Sweep& sweep, const Site& site) {
+  const auto reached = [&](const Pad& pad) {
+    const int64_t distance = static_cast<int64_t>(pad.begin - (site.previous + kToPad));
+    return distance >= INT8_MIN && distance <= INT8_MAX;
+  };
+  for (Pad& pad : sweep.pads) {
+    if (pad.taken || !reached(pad)) continue;
+    bool known = false;
+    for (uint64_t at = pad.begin; at < pad.begin + kPadSize; ++at) {
+      known = known || sweep.targets[at] ||
+              std::binary_search(map.starts.begin(), map.starts.end(), sweep.region->address + at);
+    }
+    if (!known) return &pad;
+  }
+  return nullptr;
+}
+
 bool returns_from_signal(const Sweep& sweep, const Site& site) {
   constexpr uint8_t kReturn[] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0};  // mov $15, %rax
   constexpr uint8_t kShortReturn[] = {0xb8, 0x0f, 0, 0, 0};         // mov $15, %eax
@@ -236,7 +300,7 @@ PatchScan scan_for_patches(const ElfFile& file) {
     constexpr uint8_t kCode[] = {0x0f, 0x05};
     if (std::search(region.bytes.begin(), region.bytes.end(), kCode, kCode + 2) == region.bytes.end())
       continue;
-    const Sweep sweep = sweep_region(decoder, region, map.starts);
+    Sweep sweep = sweep_region(decoder, region, map.starts);
     for (const Site& site : sweep.sites) {
       ++out.sites;
       const uint64_t length = site.at - site.previous;
@@ -251,8 +315,20 @@ PatchScan scan_for_patches(const ElfFile& file) {
                  (!out.rows.empty() && offset < out.rows.back().end())) {
         ++out.uncertain;
       } else {
-        PatchRow row{offset, static_cast<uint8_t>(length), {}};
+        Pad* pad = length == kToPad ? pad_for(map, sweep, site) : nullptr;
+        if (length == kToPad && pad == nullptr) {
+          ++out.too_short;
+          continue;
+        }
+        PatchRow row;
+        row.offset = offset;
+        row.length = static_cast<uint8_t>(length);
         std::memcpy(row.displaced.data(), region.bytes.data() + site.previous, length);
+        if (pad != nullptr) {
+          pad->taken = true;
+          row.pad_distance = static_cast<int8_t>(pad->begin - site.at);
+          std::memcpy(row.pad.data(), region.bytes.data() + pad->begin, kPadSize);
+        }
         out.rows.push_back(row);
       }
     }

@@ -179,6 +179,36 @@ TEST(PatchScan, CodeBehindDataIsFoundWhereAStartIsKnown) {
   EXPECT_EQ(scan(code, 34).rows.size(), 1u);
 }
 
+// Two bytes in front of the `syscall`, and nine that align what follows the `ret`.
+TEST(PatchScan, UsesAPadForTwoBytes) {
+  const std::string code =
+      "31c0"
+      "0f05"
+      "c3"
+      "0f1f00"  // three bytes to the address that ends with 8: too few
+      "31c0"
+      "0f05"
+      "c3"
+      "662e0f1f840000000000"  // ten bytes, but they end nowhere
+      "c3"
+      "0f1f840000000000"  // eight bytes to the next 16
+      "c3";
+  const PatchScan found = scan(code);
+  ASSERT_EQ(found.rows.size(), 1u);
+  EXPECT_EQ(found.rows[0].length, kToPad);
+  EXPECT_EQ(found.rows[0].pad_offset(), kCodeOffset + 24);
+  EXPECT_EQ(to_hex(found.rows[0].pad), "0f1f840000");
+  EXPECT_EQ(found.too_short, 1u);  // one pad serves one site
+}
+
+TEST(PatchScan, TakesNoPadThatSomebodyJumpsTo) {
+  const auto rows = [](const std::string& jump) {
+    return scan("31c00f05c3" + jump + "c30f1f840000000000c3").rows.size();
+  };
+  EXPECT_EQ(rows("eb03"), 0u);  // to the pad's third byte
+  EXPECT_EQ(rows("eb09"), 1u);  // behind it
+}
+
 TEST(PatchScan, PatchesCancellationPoints) {
   EXPECT_EQ(scan("4c8b4c2410"
                  "4c895c2408"

@@ -14,8 +14,23 @@ constexpr size_t kSmallestRow = 8 + 1 + kMinDisplaced;  // offset, length, bytes
 const char* fault_of(const PatchRow& row, uint64_t free_from) {
   if (row.length < kMinDisplaced || row.length > kMaxDisplaced) return "a displaced instruction's length";
   if (row.offset > kMaxPatchOffset) return "an offset out of bounds";
+  if (row.length == kToPad && row.pad_offset() > kMaxPatchOffset) return "a pad out of bounds";
   if (row.offset < free_from) return "rows out of order or overlapping";
   return nullptr;
+}
+
+// Nothing of the file is written twice: not by two rows, not by a row and a pad, not by two pads.
+bool overlaps(const std::vector<PatchRow>& rows) {
+  std::vector<std::pair<uint64_t, uint64_t>> parts;
+  for (const PatchRow& row : rows) {
+    parts.emplace_back(row.offset, row.end());
+    if (row.length == kToPad) parts.emplace_back(row.pad_offset(), row.pad_offset() + kPadSize);
+  }
+  std::sort(parts.begin(), parts.end());
+  for (size_t i = 1; i < parts.size(); ++i) {
+    if (parts[i].first < parts[i - 1].second) return true;
+  }
+  return false;
 }
 
 Error malformed(const char* what) { return Error(Code::Malformed, std::string("patch table: ") + what); }
@@ -24,9 +39,16 @@ Result<PatchRow> read_row(ByteReader& in, uint64_t free_from) {
   PatchRow row;
   row.offset = TRY(in.le<uint64_t>());
   row.length = TRY(in.le<uint8_t>());
-  if (const char* fault = fault_of(row, free_from); fault != nullptr) return malformed(fault);
+  if (row.length < kMinDisplaced || row.length > kMaxDisplaced)
+    return malformed("a displaced instruction's length");
   const ByteView bytes = TRY(in.take(row.length));
   std::copy(bytes.begin(), bytes.end(), row.displaced.begin());
+  if (row.length == kToPad) {
+    row.pad_distance = static_cast<int8_t>(TRY(in.le<uint8_t>()));
+    const ByteView pad = TRY(in.take(kPadSize));
+    std::copy(pad.begin(), pad.end(), row.pad.begin());
+  }
+  if (const char* fault = fault_of(row, free_from); fault != nullptr) return malformed(fault);
   return row;
 }
 
@@ -55,7 +77,9 @@ Result<Bytes> encode_patch_table(const PatchTable& table) {
       if (const char* fault = fault_of(row, free_from); fault != nullptr) return refuse(fault);
       free_from = row.end();
       out.le(row.offset).le(row.length).bytes(ByteView(row.displaced).first(row.length));
+      if (row.length == kToPad) out.le(static_cast<uint8_t>(row.pad_distance)).bytes(row.pad);
     }
+    if (overlaps(file.rows)) return refuse("overlapping pads");
     if (out.size() > kMaxPatchTable) return refuse("too large");
   }
   return out.take();
@@ -84,6 +108,7 @@ Result<PatchTable> decode_patch_table(ByteView bytes) {
       file.rows.push_back(TRY(read_row(in, free_from)));
       free_from = file.rows.back().end();
     }
+    if (overlaps(file.rows)) return malformed("overlapping pads");
     table.files.push_back(std::move(file));
   }
   TRY(in.expect_end());

@@ -4,6 +4,8 @@
 //
 // A row names the instruction in front of a `syscall` (0f 05) by its place in the file and its bytes. It is
 // the kernel that turns a row into a jump, and only where memory holds exactly these bytes followed by 0f 05.
+// Where the instruction has two bytes, a short jump goes to a pad, bytes nearby that only align what follows,
+// and the long jump stands there.
 #pragma once
 
 #include <vector>
@@ -14,13 +16,16 @@ namespace cloister::sgx {
 
 inline constexpr std::string_view kPatchFolder = ".cloister";  // in the root folder of the root volume
 inline constexpr std::string_view kPatchFile = "patches";
-inline constexpr uint32_t kPatchVersion = 1;
+inline constexpr uint32_t kPatchVersion = 2;
 inline constexpr size_t kMaxPatchTable = size_t{16} << 20;  // bytes
 inline constexpr uint64_t kMaxPatchOffset = uint64_t{1} << 40;
 
 // A jump takes five bytes. In front of a `syscall` four or three are enough: the missing ones of its
 // displacement are then 0f and 05, which stay where they are and fix the distance to the target.
-inline constexpr uint8_t kMinDisplaced = 3;
+// Two are enough for a jump to a pad.
+inline constexpr uint8_t kMinDisplaced = 2;
+inline constexpr uint8_t kToPad = 2;
+inline constexpr uint8_t kPadSize = 5;
 inline constexpr uint8_t kMaxDisplaced = 15;  // the longest instruction
 
 struct PatchRow {
@@ -28,13 +33,19 @@ struct PatchRow {
   uint8_t length = 0;   // of the displaced instruction, bytes
   ByteArray<kMaxDisplaced> displaced{};  // its bytes; behind `length` zeros
 
+  // Only of a row of length kToPad: how far behind the displaced instruction its pad begins (or, negative, in
+  // front of there), and what is there.
+  int8_t pad_distance = 0;
+  ByteArray<kPadSize> pad{};
+
   uint64_t end() const { return offset + length + 2; }  // behind the `syscall`
+  uint64_t pad_offset() const { return offset + length + static_cast<uint64_t>(int64_t{pad_distance}); }
   bool operator==(const PatchRow&) const = default;
 };
 
 struct PatchedFile {
   uint64_t inode = 0;          // in the root volume
-  std::vector<PatchRow> rows;  // ascending, not empty, not overlapping
+  std::vector<PatchRow> rows;  // ascending, not empty; no two overlap, pads included
   bool operator==(const PatchedFile&) const = default;
 };
 

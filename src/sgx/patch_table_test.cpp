@@ -11,10 +11,17 @@ PatchRow row(uint64_t offset, uint8_t length = 5) {
   return out;
 }
 
+PatchRow to_pad(uint64_t offset, int8_t distance) {
+  PatchRow out = row(offset, kToPad);
+  out.pad_distance = distance;
+  out.pad = {0x0f, 0x1f, 0x84, 0, 0};
+  return out;
+}
+
 PatchTable example() {
   PatchTable table;
   table.files.push_back({3, {row(0x1000), row(0x1007, 3), row(0x2000, 15)}});
-  table.files.push_back({9, {row(0x40, 4)}});
+  table.files.push_back({9, {row(0x40, 4), to_pad(0x60, 20), to_pad(0x80, -20)}});
   return table;
 }
 
@@ -27,7 +34,7 @@ TEST(PatchTable, WhatIsEncodedIsDecoded) {
 TEST(PatchTable, FindsFilesByInode) {
   const PatchTable table = example();
   ASSERT_NE(table.find(9), nullptr);
-  EXPECT_EQ(table.find(9)->rows.size(), 1u);
+  EXPECT_EQ(table.find(9)->rows.size(), 3u);
   EXPECT_EQ(table.find(4), nullptr);
   EXPECT_EQ(table.find(10), nullptr);
 }
@@ -44,7 +51,17 @@ TEST(PatchTable, RefusesToEncodeDisorder) {
   table.files[1].rows.clear();
   EXPECT_TRUE(refuses(table));
   table = example();
-  table.files[1].rows[0].length = 2;
+  table.files[1].rows[0].length = 1;
+  EXPECT_TRUE(refuses(table));
+  table = example();
+  table.files[1].rows[1].pad_distance = 0x20;  // over the next site
+  EXPECT_TRUE(refuses(table));
+  table.files[1].rows[1].pad_distance = 1;  // over its own `syscall`
+  EXPECT_TRUE(refuses(table));
+  table.files[1].rows[1].pad_distance = 14;  // over the other's pad
+  EXPECT_TRUE(refuses(table));
+  table = example();
+  table.files[1].rows.insert(table.files[1].rows.begin(), to_pad(2, -100));  // before the file
   EXPECT_TRUE(refuses(table));
 }
 

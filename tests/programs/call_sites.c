@@ -47,6 +47,7 @@ SITE_FUNCTION(five_bytes, "mov $110, %%eax")
 SITE_FUNCTION(three_bytes, "mov %%r8, %%rax")
 SITE_FUNCTION(four_bytes, "lea 0(%%r8), %%rax\n .byte 0x48, 0x8d, 0x40, 0x00")
 SITE_FUNCTION(seven_bytes, "mov $110, %%rax")
+SITE_FUNCTION(two_bytes, "mov $110, %%ecx\n .p2align 4\n jmp 8f\n .p2align 4\n 8: mov %%ecx, %%eax")
 SITE_FUNCTION(to_the_syscall, "mov $110, %%eax\n jmp 8f\n mov $39, %%eax\n 8:")
 
 static void check(const char* name, void (*site)(struct state*)) {
@@ -153,6 +154,7 @@ int main(void) {
   check("three bytes", three_bytes);
   check("four bytes", four_bytes);
   check("seven bytes", seven_bytes);
+  check("two bytes", two_bytes);
   check("a jump to the syscall", to_the_syscall);
   interrupt_a_caller();
   cancel_threads();

@@ -6,6 +6,7 @@
 //   5 or more bytes   e9 dd dd dd dd cc…  0f 05     any displacement
 //   4 bytes           e9 dd dd dd        [0f] 05    0x0fdddddd: 240 to 256 MiB further on
 //   3 bytes           e9 dd dd        [0f 05]       0x050fdddd: a window of 64 KiB, 80.9 MiB further on
+//   2 bytes           eb dd            0f 05        a pad of 5 bytes nearby, which holds the jump of 5 bytes
 //
 // The bytes in brackets are those of the `syscall`: they stay, whoever jumps there still finds it, and read
 // as part of the jump they fix how far away the trampoline must be. The memory manager keeps 256 MiB above
@@ -56,6 +57,7 @@ struct Window {
 struct Slot {
   uint64_t site = 0;  // address of the displaced instruction
   uint8_t length = 0;
+  uint64_t pad = 0;  // address of the pad of a site of two bytes
 };
 
 // The trampolines of one mapping.
@@ -69,6 +71,7 @@ struct Patches {
   sgx::PatchTable table;
   std::map<uint64_t, std::vector<Slot>> pages;  // by address: the trampolines in it
   std::vector<Batch> batches;
+  std::map<uint64_t, uint64_t> pads;  // in use, and whose sites they belong to
 };
 Patches* g_patches;
 
@@ -110,6 +113,10 @@ Window window_of(uint64_t site, uint8_t length) {
   return {site > kReach ? site - kReach : 0, site + kReach, 0};
 }
 
+uint64_t pad_of(uint64_t site, const PatchRow& row) {
+  return site + row.length + static_cast<uint64_t>(int64_t{row.pad_distance});
+}
+
 class Patcher {
  public:
   Patcher(Patches& all, Batch& batch) : all_(all), batch_(batch) {}
@@ -143,7 +150,8 @@ class Patcher {
     std::vector<Slot>& slots = all_.pages[page];
     const uint64_t address = page + slots.size() * kSlotSize;
     if (slots.size() == kSlots || !window.contains(address)) return false;
-    slots.push_back({site, row.length});
+    slots.push_back({site, row.length, row.length == sgx::kToPad ? pad_of(site, row) : 0});
+    if (row.length == sgx::kToPad) all_.pads[pad_of(site, row)] = site;
     auto* code = reinterpret_cast<uint8_t*>(address);
     std::memset(code, 0xcc, kSlotSize);
     std::memcpy(code, row.displaced.data(), row.length);
@@ -191,6 +199,13 @@ class Patcher {
     uint8_t jump[sgx::kMaxDisplaced];
     std::memset(jump, 0xcc, sizeof(jump));
     jump[0] = 0xe9;
+    if (slot.pad != 0) {
+      store_le(jump + 1, static_cast<uint32_t>(trampoline - (slot.pad + kJumpSize)));
+      std::memcpy(reinterpret_cast<uint8_t*>(slot.pad), jump, kJumpSize);
+      code[0] = 0xeb;
+      code[1] = static_cast<uint8_t>(slot.pad - (slot.site + sgx::kToPad));
+      return;
+    }
     store_le(jump + 1, static_cast<uint32_t>(trampoline - (slot.site + kJumpSize)));
     // Of a short site's jump the last bytes are there already.
     std::memcpy(code, jump, slot.length);
@@ -202,15 +217,26 @@ class Patcher {
 
 bool as_expected(uint64_t site, const PatchRow& row) {
   const auto* code = reinterpret_cast<const uint8_t*>(site);
+  if (row.length == sgx::kToPad &&
+      std::memcmp(code + row.length + row.pad_distance, row.pad.data(), sgx::kPadSize) != 0)
+    return false;
   return std::memcmp(code, row.displaced.data(), row.length) == 0 && code[row.length] == 0x0f &&
          code[row.length + 1] == 0x05;
 }
 
 void release(const Batch& batch) {
   for (const uint64_t page : batch.pages) {
+    for (const Slot& slot : g_patches->pages[page]) g_patches->pads.erase(slot.pad);
     g_patches->pages.erase(page);
     (void)memory_unmap(page, kPage);
   }
+}
+
+// The row's bytes are in the part [offset, offset + size) of the file that is mapped.
+bool inside(const PatchRow& row, uint64_t offset, uint64_t size) {
+  const auto holds = [&](uint64_t begin, uint64_t end) { return begin >= offset && end - offset <= size; };
+  return holds(row.offset, row.end()) &&
+         (row.length != sgx::kToPad || holds(row.pad_offset(), row.pad_offset() + sgx::kPadSize));
 }
 
 }  // namespace
@@ -229,8 +255,8 @@ void patch_code(Inode* inode, uint64_t address, uint64_t offset, uint64_t size) 
   // Short sites first: they need certain places, the others then use what is left there.
   for (const bool is_short : {true, false}) {
     for (const PatchRow& row : file->rows) {
-      if ((row.length < kJumpSize) != is_short) continue;
-      if (row.offset < offset || row.end() - offset > size) continue;
+      if ((row.length < kJumpSize && row.length != sgx::kToPad) != is_short) continue;
+      if (!inside(row, offset, size)) continue;
       const uint64_t site = address + (row.offset - offset);
       if (!as_expected(site, row)) continue;
       ++seen;
@@ -248,6 +274,7 @@ void patch_code(Inode* inode, uint64_t address, uint64_t offset, uint64_t size) 
 
 uint64_t unpatched_rip(uint64_t rip) {
   if (g_patches == nullptr) return rip;
+  if (const auto pad = g_patches->pads.find(rip); pad != g_patches->pads.end()) return pad->second;
   const auto page = g_patches->pages.find(page_of(rip));
   if (page == g_patches->pages.end()) return rip;
   const size_t index = (rip - page->first) / kSlotSize;
