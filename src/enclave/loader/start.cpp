@@ -24,7 +24,7 @@ class FileSource : public ProgramSource {
  public:
   explicit FileSource(Ref<File> file) : file_(std::move(file)) {}
   SysResult<size_t> read(uint64_t offset, MutableByteView out) override {
-    return file_->pread_kernel(offset, {out.data(), out.size()});
+    return file_->pread_kernel(offset, out.first(std::min<size_t>(out.size(), kKeptRead)));
   }
   Inode* inode() override { return file_->inode(); }
 

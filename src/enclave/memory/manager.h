@@ -18,6 +18,9 @@
 namespace cloister::enclave {
 
 inline constexpr uint64_t kPage = 4096;
+// Programs and libraries are read in parts of this size, which a volume keeps: they are started again and
+// again.
+inline constexpr uint64_t kKeptRead = 28 << 10;
 inline constexpr uint32_t kProtRead = 1, kProtWrite = 2, kProtExecute = 4;
 
 struct AreaInfo {

@@ -153,7 +153,8 @@ bool make_dirty(uint64_t address) {
 SysResult<void> fill_from_file(File& file, uint64_t offset, uint64_t address, uint64_t size) {
   TRY(memory_write_back_file(*file.inode()));
   for (uint64_t done = 0; done < size;) {
-    const size_t count = TRY(file.inode()->read(offset + done, {bytes_at(address + done), size - done}));
+    const uint64_t part = std::min(size - done, kKeptRead);
+    const size_t count = TRY(file.inode()->read(offset + done, {bytes_at(address + done), part}));
     if (count == 0) break;
     done += count;
   }
