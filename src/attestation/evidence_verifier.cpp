@@ -6,6 +6,14 @@
 #include "base/files.h"
 
 namespace cloister::attestation {
+namespace {
+
+// Genuine under the owner's collateral but for something else (Denied): no other collateral changes that.
+bool settled(const Result<Verdict>& verdict) {
+  return verdict.ok() || verdict.error().code() == Code::Denied;
+}
+
+}  // namespace
 
 Result<void> add_simulation_root(const std::filesystem::path& path, std::vector<TrustAnchor>& anchors) {
   const Bytes content = TRY(read_file(path, 64 << 10));
@@ -40,9 +48,7 @@ Result<std::shared_ptr<const Verdict>> QuoteVerifier::verify(EvidenceKind kind, 
   if (kind != EvidenceKind::SgxDcapQuote) return Error(Code::Unsupported, "evidence of an unknown kind");
   const int64_t now = options_.clock ? options_.clock() : static_cast<int64_t>(std::time(nullptr));
   Result<Verdict> verdict = verify_with_own(quote, expected, now);
-  // Genuine under the owner's collateral but for something else: no other collateral changes that.
-  const bool settled = verdict.ok() || verdict.error().code() == Code::Denied;
-  if (!settled && !simulation_anchors_.empty() && !collateral.empty()) {
+  if (!settled(verdict) && !simulation_anchors_.empty() && !collateral.empty()) {
     verdict = verify_with_attached(quote, collateral, expected, now);
   }
   if (!verdict.ok()) return std::move(verdict.error());
@@ -56,9 +62,13 @@ Result<Verdict> QuoteVerifier::verify_with_own(ByteView quote, const ReportData&
             "Give the service a collateral bundle, or the root of the simulated platform to trust.");
   for (const auto& collateral : options_.collateral) {
     verdict = verify_quote(quote, *collateral, now, expected, verify_options());
-    if (verdict.ok() || verdict.error().code() == Code::Denied) break;
+    if (settled(verdict)) return verdict;
   }
-  return verdict;
+  if (!options_.find_collateral) return verdict;
+  const auto found = options_.find_collateral(quote);
+  if (found.ok()) return verify_quote(quote, **found, now, expected, verify_options());
+  if (found.error().code() == Code::NotFound) return verdict;
+  return Error(found.error());
 }
 
 Result<Verdict> QuoteVerifier::verify_with_attached(ByteView quote, ByteView bundle,

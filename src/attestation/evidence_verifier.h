@@ -1,8 +1,9 @@
 // EvidenceVerifier over verify_quote: what a service gives to AttestServer. It adds the clock, the trusted
 // roots, and where collateral comes from (docs/adr/0005): for Intel's root only from the service's owner,
-// because a host that may choose it would choose the oldest that is still valid; for a simulation root from
-// the evidence, where every part of it is checked in the same way. Attached bundles that were found good are
-// kept, because checking their six signatures costs more than checking a quote.
+// because a host that may choose it would choose the oldest that is still valid: bundles given at the start,
+// or a source that keeps them current; for a simulation root from the evidence, where every part of it is
+// checked in the same way. Attached bundles that were found good are kept, because checking their six
+// signatures costs more than checking a quote.
 #pragma once
 
 #include <filesystem>
@@ -21,6 +22,9 @@ struct QuoteVerifierOptions {
   std::function<int64_t()> clock;  // seconds since 1970; empty: the system's
   // The owner's own collateral, for quotes under a root that is not a simulation; one per platform family.
   std::vector<std::shared_ptr<const TrustedCollateral>> collateral;
+  // More of the owner's, found by the quote; asked when none of the above settles it. NotFound: not a
+  // platform under one of its roots. May wait for the network.
+  std::function<Result<std::shared_ptr<const TrustedCollateral>>(ByteView quote)> find_collateral;
   size_t cached_bundles = 16;  // attached ones
 };
 
