@@ -170,7 +170,6 @@ Result<Service> read_service(const Place& place) {
       place, {"name", "image_name", "command", "environment", "pwd", "mrenclaves", "attestation", "platforms",
               "fspf_path", "fspf_key", "fspf_tag", "fspf_update_policy", "one_time_password_shared_secret"}));
   TRY(fields.refuse({"fspf_path", "fspf_key", "fspf_tag", "fspf_update_policy"}, kRootProtection));
-  TRY(fields.refuse({"one_time_password_shared_secret"}, "one-time passwords are not supported yet"));
   Service service;
   service.mark = place.node().mark;
   const Place name = TRY(fields.require("name"));
@@ -183,6 +182,7 @@ Result<Service> read_service(const Place& place) {
     service.environment = TRY(read_environment(*environment));
   }
   if (const auto pwd = fields.find("pwd")) service.pwd = TRY(read_path(*pwd));
+  service.password_secret = TRY(read_password_secret(fields));
   if (const auto platforms = fields.find("platforms")) service.platforms = TRY(read_platforms(*platforms));
   return service;
 }

@@ -48,6 +48,8 @@ struct Service {
   std::string pwd = "/";
   std::vector<AttestationVariant> attestation;  // any of them
   std::vector<ByteArray<16>> platforms;         // QE ids; empty: any
+  std::string
+      password_secret;  // one_time_password_shared_secret, base32 or a reference; empty: the session's
 
   // The value of `name` in the environment, empty when it is not there.
   std::string_view environment_value(std::string_view name) const;
@@ -124,7 +126,9 @@ struct Security {
   bool ignore_all_advisories = false;  // "*"
   std::vector<std::string> ignore_advisories;
   std::optional<Mark> ignore_all_mark;
-  std::string access_token;  // service_access_token, with placeholders; empty: none
+  std::string access_token;     // service_access_token, with placeholders; empty: none
+  std::string password_secret;  // one_time_password_shared_secret, base32 or a reference; empty: none
+  bool singleton_enclaves = false;
   bool tolerates(Toleration toleration) const;
 };
 
@@ -142,6 +146,10 @@ struct Session {
   Security security;
   std::string canonical;  // see session_hash
 
+  // What one-time passwords of the service are made with; empty: it needs none.
+  const std::string& password_secret_of(const Service& service) const {
+    return service.password_secret.empty() ? security.password_secret : service.password_secret;
+  }
   const Service* find_service(std::string_view service) const;
   const Image* find_image(std::string_view image) const;
   const Volume* find_volume(std::string_view volume) const;
