@@ -19,8 +19,9 @@ namespace cloister::attestation {
 struct Verdict;  // attestation/verifier.h
 
 struct Peer {
-  crypto::Digest key{};  // SHA-256 of the instance key's SPKI; possession is proven
-  std::string address;   // "ip:port", for logs
+  crypto::Digest key{};      // SHA-256 of the instance key's SPKI; possession is proven
+  std::string address;       // "ip:port", for logs
+  crypto::Digest channel{};  // of this connection, for access proofs (binding.h)
 };
 
 // Says whether evidence is genuine. Thread-safe.
@@ -37,6 +38,7 @@ struct Release {
   ByteArray<16> instance_id{};
   SecretBytes configuration;   // boundary::encode_config
   uint32_t lease_seconds = 0;  // see Released
+  std::optional<crypto::Digest> access_proof;
 };
 
 // Policy and state. Called from many threads at once. The message of a returned error goes to the enclave,

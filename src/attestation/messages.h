@@ -4,6 +4,7 @@
 // docs/formats/attest-protocol.md gives the layout of each.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,6 @@ inline constexpr uint16_t kProtocolVersion = 1;
 
 inline constexpr size_t kMaxSubject = 512;  // "session/service"
 inline constexpr size_t kMaxOneTimePassword = 256;
-inline constexpr size_t kMaxAccessToken = 8192;
 inline constexpr size_t kMaxHostArguments = 1024;     // entries
 inline constexpr size_t kMaxHostArgument = 16 << 10;  // bytes of one
 inline constexpr size_t kMaxQuote = 64 << 10;
@@ -71,23 +71,24 @@ struct AttestRequest {
   Role role = Role::Enclave;
   EvidenceKind kind = EvidenceKind::SgxDcapQuote;
   Nonce nonce{};
-  std::string subject;                      // "session/service", without the one-time password
-  std::string one_time_password;            // empty: none
-  std::string access_token;                 // empty: none
-  std::vector<std::string> host_arguments;  // for @@N; untrusted, as the host gave them
+  std::string subject;                         // "session/service", without the one-time password
+  std::string one_time_password;               // empty: none
+  std::optional<crypto::Digest> access_proof;  // of the service access token (binding.h), when there is one
+  std::vector<std::string> host_arguments;     // for @@N; untrusted, as the host gave them
   Bytes quote;
   Bytes collateral;  // as the LAS attached it; the verifier decides whether to look at it
 };
 
 // Both ends compute it from the request, so that the evidence commits to everything the host supplied:
-// SHA-256 over label "cloister-runtime-v1", protocol version (u16), one-time password, access token and each
+// SHA-256 over label "cloister-runtime-v1", protocol version (u16), one-time password, access proof and each
 // host argument, each with a u32 little-endian length before it.
 crypto::Digest runtime_config_hash(const AttestRequest& request);
 
 struct Released {
   ByteArray<16> instance_id{};
-  uint32_t lease_seconds = 0;  // 0: as long as the connection or a resumed one lives
-  SecretBytes configuration;   // boundary::EnclaveConfig, opaque here
+  uint32_t lease_seconds = 0;                  // 0: as long as the connection or a resumed one lives
+  std::optional<crypto::Digest> access_proof;  // the service's, when the session has a token
+  SecretBytes configuration;                   // boundary::EnclaveConfig, opaque here
 };
 
 struct Denial {

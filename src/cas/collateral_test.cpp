@@ -40,7 +40,9 @@ class CasCollateral : public ::testing::Test {
   }
   std::string events() {
     std::string out;
-    for (const auto& event : world_.client(world_.owner).events("s").value()) out += event.text + "\n";
+    Client client = world_.client(world_.owner);
+    const auto events = client.events("s").value();
+    for (const auto& event : events) out += event.text + "\n";
     return out;
   }
 
