@@ -9,6 +9,7 @@
 
 #include <optional>
 
+#include "attestation/verifier.h"
 #include "base/secret.h"
 #include "crypto/sha256.h"
 #include "policy/yaml.h"
@@ -27,10 +28,18 @@ struct SignerFactor {
   std::optional<uint16_t> isv_svn, isv_svn_min, isv_svn_max;
 };
 
-// All of its factors must hold.
+// Of a confidential virtual machine (SEV-SNP).
+struct SnpFactor {
+  std::vector<ByteArray<48>> measurements;         // any of them
+  std::optional<attestation::SnpTcb> minimum_tcb;  // each number of the firmware at least this
+  uint32_t vmpl = 0;                               // the least privileged level that may ask
+};
+
+// All of its factors must hold. Either an enclave's (mrenclaves, signer) or a virtual machine's (snp).
 struct AttestationVariant {
   std::vector<ByteArray<32>> mrenclaves;  // any of them; empty: not a factor
   std::optional<SignerFactor> signer;
+  std::optional<SnpFactor> snp;
 };
 
 struct EnvironmentEntry {
