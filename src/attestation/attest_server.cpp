@@ -173,7 +173,7 @@ class AttestServer::Impl {
     ServerHello hello;
     hello.nonce = nonce;
     hello.nonce_lifetime_ms = static_cast<uint32_t>(options_.nonce_lifetime.count());
-    hello.evidence_kinds = 1u << static_cast<unsigned>(EvidenceKind::SgxDcapQuote);
+    hello.evidence_kinds = verifier_.kinds();
     const Result<void> greeted = write_frame(stream, MessageType::ServerHello, encode(hello), deadline);
     const Result<Frame> frame = greeted.ok() ? read_frame(stream, deadline) : Error(greeted.error());
     std::optional<ByteArray<16>> instance;

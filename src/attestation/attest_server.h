@@ -28,6 +28,8 @@ struct Peer {
 class EvidenceVerifier {
  public:
   virtual ~EvidenceVerifier() = default;
+  // Bit n: evidence of kind n may be accepted. Said to every peer.
+  virtual uint32_t kinds() const { return 1u << static_cast<unsigned>(EvidenceKind::SgxDcapQuote); }
   // Denied: genuine, but its report data is not `expected` (all 64 bytes). Any other error: not genuine,
   // revoked, without collateral, from a root that is not trusted.
   virtual Result<std::shared_ptr<const Verdict>> verify(EvidenceKind kind, ByteView quote,

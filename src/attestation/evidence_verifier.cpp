@@ -23,6 +23,14 @@ Result<void> add_simulation_root(const std::filesystem::path& path, std::vector<
   return {};
 }
 
+Result<void> add_simulated_snp_root(const std::filesystem::path& path, std::vector<SnpAnchor>& anchors) {
+  const Bytes content = TRY(read_file(path, 64 << 10));
+  Result<SnpAnchor> anchor = snp_anchor_from_certificate(content);
+  if (!anchor.ok()) return std::move(anchor.error()).within(path.string());
+  anchors.push_back(std::move(*anchor));
+  return {};
+}
+
 Result<std::shared_ptr<const TrustedCollateral>> load_collateral(const std::filesystem::path& path,
                                                                  const std::vector<TrustAnchor>& anchors) {
   const Bytes content = TRY(read_file(path, 8 << 20));
@@ -33,6 +41,9 @@ Result<std::shared_ptr<const TrustedCollateral>> load_collateral(const std::file
 QuoteVerifier::QuoteVerifier(QuoteVerifierOptions options) : options_(std::move(options)) {
   for (const TrustAnchor& anchor : options_.anchors) {
     if (anchor.simulation) simulation_anchors_.push_back(anchor);
+  }
+  for (const SnpAnchor& anchor : options_.snp_anchors) {
+    (anchor.simulation ? snp_simulation_anchors_ : amd_anchors_).push_back(anchor);
   }
 }
 
@@ -45,14 +56,41 @@ VerifyOptions QuoteVerifier::verify_options() const {
 Result<std::shared_ptr<const Verdict>> QuoteVerifier::verify(EvidenceKind kind, ByteView quote,
                                                              ByteView collateral,
                                                              const ReportData& expected) {
-  if (kind != EvidenceKind::SgxDcapQuote) return Error(Code::Unsupported, "evidence of an unknown kind");
   const int64_t now = options_.clock ? options_.clock() : static_cast<int64_t>(std::time(nullptr));
-  Result<Verdict> verdict = verify_with_own(quote, expected, now);
-  if (!settled(verdict) && !simulation_anchors_.empty() && !collateral.empty()) {
-    verdict = verify_with_attached(quote, collateral, expected, now);
-  }
+  Result<Verdict> verdict = kind == EvidenceKind::SnpReport ? verify_report(quote, collateral, expected, now)
+                                                            : verify_sgx(quote, collateral, expected, now);
   if (!verdict.ok()) return std::move(verdict.error());
   return std::shared_ptr<const Verdict>(std::make_shared<Verdict>(std::move(*verdict)));
+}
+
+uint32_t QuoteVerifier::kinds() const {
+  const auto bit = [](EvidenceKind kind) { return 1u << static_cast<unsigned>(kind); };
+  const bool machines = !snp_simulation_anchors_.empty() || !options_.snp_crls.empty();
+  return bit(EvidenceKind::SgxDcapQuote) | (machines ? bit(EvidenceKind::SnpReport) : 0);
+}
+
+Result<Verdict> QuoteVerifier::verify_sgx(ByteView quote, ByteView bundle, const ReportData& expected,
+                                          int64_t now) {
+  Result<Verdict> verdict = verify_with_own(quote, expected, now);
+  const bool attached = !settled(verdict) && !simulation_anchors_.empty() && !bundle.empty();
+  if (attached) verdict = verify_with_attached(quote, bundle, expected, now);
+  return verdict;
+}
+
+Result<Verdict> QuoteVerifier::verify_report(ByteView report, ByteView bytes, const ReportData& expected,
+                                             int64_t now) const {
+  const SnpPapers papers = TRY(decode_snp_papers(bytes));
+  SnpEvidence evidence{report, papers.leaf, papers.chain, {}};
+  Result<Verdict> verdict = Error(Code::Unavailable, "no revocation list of AMD's for this report",
+                                  "Give the service the list of the product line.");
+  for (const Bytes& crl : options_.snp_crls) {
+    evidence.crl = crl;
+    verdict = verify_snp(evidence, amd_anchors_, now, expected);
+    if (settled(verdict)) return verdict;
+  }
+  if (snp_simulation_anchors_.empty()) return verdict;
+  evidence.crl = papers.crl;
+  return verify_snp(evidence, snp_simulation_anchors_, now, expected);
 }
 
 Result<Verdict> QuoteVerifier::verify_with_own(ByteView quote, const ReportData& expected,

@@ -13,6 +13,7 @@
 
 #include "attestation/attest_server.h"
 #include "attestation/verifier.h"
+#include "attestation/verify_snp.h"
 
 namespace cloister::attestation {
 
@@ -26,6 +27,11 @@ struct QuoteVerifierOptions {
   // platform under one of its roots. May wait for the network.
   std::function<Result<std::shared_ptr<const TrustedCollateral>>(ByteView quote)> find_collateral;
   size_t cached_bundles = 16;  // attached ones
+  // SEV-SNP: certificates come with the report, because they are signed for it alone. Lists of AMD's roots
+  // come from the owner (DER or PEM, one per product line); without its list a product line is refused. Under
+  // a simulation root the list that comes along counts.
+  std::vector<SnpAnchor> snp_anchors = amd_roots();
+  std::vector<Bytes> snp_crls;
 };
 
 // Reads a bundle (JSON, verifier.h) for QuoteVerifierOptions::collateral.
@@ -34,6 +40,9 @@ Result<std::shared_ptr<const TrustedCollateral>> load_collateral(const std::file
 
 // Adds the root certificate in `path` (PEM or DER) to `anchors`, marked as a simulation. NotFound, Malformed.
 Result<void> add_simulation_root(const std::filesystem::path& path, std::vector<TrustAnchor>& anchors);
+
+// Adds an own SEV-SNP root ("ARK-<line>"), marked as a simulation. NotFound, Malformed.
+Result<void> add_simulated_snp_root(const std::filesystem::path& path, std::vector<SnpAnchor>& anchors);
 
 class QuoteVerifier final : public EvidenceVerifier {
  public:
@@ -44,6 +53,7 @@ class QuoteVerifier final : public EvidenceVerifier {
   // only for another report data.
   Result<std::shared_ptr<const Verdict>> verify(EvidenceKind kind, ByteView quote, ByteView collateral,
                                                 const ReportData& expected) override;
+  uint32_t kinds() const override;
   size_t cached() const;
 
  private:
@@ -51,6 +61,9 @@ class QuoteVerifier final : public EvidenceVerifier {
     crypto::Digest hash;
     std::shared_ptr<const TrustedCollateral> collateral;
   };
+  Result<Verdict> verify_sgx(ByteView quote, ByteView bundle, const ReportData& expected, int64_t now);
+  Result<Verdict> verify_report(ByteView report, ByteView papers, const ReportData& expected,
+                                int64_t now) const;
   Result<Verdict> verify_with_own(ByteView quote, const ReportData& expected, int64_t now) const;
   Result<Verdict> verify_with_attached(ByteView quote, ByteView bundle, const ReportData& expected,
                                        int64_t now);
@@ -59,6 +72,7 @@ class QuoteVerifier final : public EvidenceVerifier {
 
   const QuoteVerifierOptions options_;
   std::vector<TrustAnchor> simulation_anchors_;
+  std::vector<SnpAnchor> amd_anchors_, snp_simulation_anchors_;
   mutable std::mutex mutex_;
   std::list<Entry> recent_;  // most recently used first
 };

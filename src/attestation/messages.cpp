@@ -131,7 +131,10 @@ Result<AttestRequest> decode_attest_request(ByteView payload) {
   const uint8_t role = TRY(in.le<uint8_t>());
   const uint8_t kind = TRY(in.le<uint8_t>());
   if (role != static_cast<uint8_t>(Role::Enclave)) return malformed("unknown role");
-  if (kind != static_cast<uint8_t>(EvidenceKind::SgxDcapQuote)) return malformed("unknown kind of evidence");
+  const bool known = kind == static_cast<uint8_t>(EvidenceKind::SgxDcapQuote) ||
+                     kind == static_cast<uint8_t>(EvidenceKind::SnpReport);
+  if (!known) return malformed("unknown kind of evidence");
+  message.kind = static_cast<EvidenceKind>(kind);
   message.nonce = TRY(in.array<32>());
   message.subject = TRY(read_text(in, kMaxSubject));
   message.one_time_password = TRY(read_text(in, kMaxOneTimePassword));
@@ -158,6 +161,20 @@ crypto::Digest runtime_config_hash(const AttestRequest& request) {
   fields.field(request.one_time_password).field(proof_bytes(request.access_proof));
   for (const std::string& argument : request.host_arguments) fields.field(argument);
   return crypto::sha256(fields.view());
+}
+
+Bytes encode(const SnpPapers& papers) {
+  return ByteWriter().field(papers.leaf).field(papers.chain).field(papers.crl).take();
+}
+
+Result<SnpPapers> decode_snp_papers(ByteView bytes) {
+  ByteReader in(bytes, "SnpPapers");
+  SnpPapers papers;
+  papers.leaf = TRY(read_bytes(in, kMaxSnpPaper));
+  papers.chain = TRY(read_bytes(in, kMaxSnpPaper));
+  papers.crl = TRY(read_bytes(in, kMaxSnpPaper));
+  TRY(in.expect_end());
+  return papers;
 }
 
 SecretBytes encode(const Released& message) {

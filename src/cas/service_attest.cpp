@@ -18,8 +18,9 @@ namespace {
 constexpr int kRetries = 8;  // when sessions are replaced meanwhile
 
 std::string measured(const attestation::Verdict& verdict) {
-  std::string text = "MRENCLAVE " + to_hex(verdict.mrenclave) + ", TCB " +
-                     std::string(attestation::tcb_status_name(verdict.status));
+  const std::string identity = verdict.snp ? "SEV-SNP measurement " + to_hex(verdict.snp->measurement)
+                                           : "MRENCLAVE " + to_hex(verdict.mrenclave);
+  std::string text = identity + ", TCB " + std::string(attestation::tcb_status_name(verdict.status));
   if (verdict.simulated) text += ", simulated";
   if (verdict.debug) text += ", debug";
   return text;

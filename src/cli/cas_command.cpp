@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "base/files.h"
 #include "cas/server.h"
 #include "cas/trust.h"
 #include "cli/commands.h"
@@ -18,6 +19,7 @@ struct ServeArguments {
   std::string state, api = "127.0.0.1:8081", enclave = "127.0.0.1:18765";
   std::vector<std::string> simulation_roots, collateral;
   std::string collateral_url, root_crl_url;
+  std::vector<std::string> snp_roots, snp_crls;
   uint32_t minimum_tcb_evaluation = 0;
 };
 
@@ -70,6 +72,12 @@ Result<cas::CasOptions> options_of(const ServeArguments& a) {
   }
   for (const std::string& path : a.collateral) TRY(add_collateral(path, options));
   set_collateral_service(a, options.collateral);
+  for (const std::string& path : a.snp_roots) {
+    TRY(attestation::add_simulated_snp_root(path, options.evidence.snp_anchors));
+  }
+  for (const std::string& path : a.snp_crls) {
+    options.evidence.snp_crls.push_back(TRY(read_file(path, attestation::kMaxSnpPaper)));
+  }
   return options;
 }
 
@@ -149,6 +157,12 @@ void add_cas_commands(CLI::App& app, Action& action) {
   sub->add_option("--collateral-url", serve_arguments->collateral_url,
                   "Provisioning or caching service that the folder is filled from");
   sub->add_option("--root-crl-url", serve_arguments->root_crl_url, "Where the root's revocation list is");
+  sub->add_option("--snp-crl", serve_arguments->snp_crls,
+                  "AMD's revocation list of a product line: SEV-SNP machines of it are accepted")
+      ->allow_extra_args(false);
+  sub->add_option("--trust-snp-simulation", serve_arguments->snp_roots,
+                  "Root certificate of simulated SEV-SNP machines to accept")
+      ->allow_extra_args(false);
   sub->add_option("--minimum-tcb-evaluation", serve_arguments->minimum_tcb_evaluation,
                   "Refuse collateral with a lower tcbEvaluationDataNumber");
   run_with(sub, serve_arguments, action, serve);

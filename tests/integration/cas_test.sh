@@ -72,6 +72,8 @@ expect 4 'used by another process' "$cloister" cas serve --state CAS --listen-ap
 mkdir one two
 expect 2 'one folder, not in two' "$cloister" cas serve --state other --collateral one --collateral two --listen-api 127.0.0.1:0
 expect 1 'absent' "$cloister" cas serve --state other --collateral absent --listen-api 127.0.0.1:0
+expect 1 'absent' "$cloister" cas serve --state other --snp-crl absent --listen-api 127.0.0.1:0
+expect 1 'template.yml' "$cloister" cas serve --state other --trust-snp-simulation template.yml --listen-api 127.0.0.1:0
 [ -d CAS/collateral ] || fail 'no folder for collateral'
 [ "$(stat -c %a CAS)" = 700 ] || fail 'the state folder can be read by others'
 
