@@ -210,7 +210,9 @@ TEST_F(FactorsTest, ASingletonIsRefusedWhileTheOtherIsHereAndEndsOneThatIsGone) 
   ASSERT_TRUE(third.ok()) << third.error().message();
   EXPECT_EQ(service_->on_resume(first->instance_id, peer(7)).error().code(), Code::Denied);
   service_->on_exit(third->instance_id, peer(8), 0);
-  EXPECT_TRUE(attest(9, 'a', "s/second").ok()) << "that one has exited";
+  service_->on_disconnect(third->instance_id, peer(8));
+  EXPECT_EQ(service_->on_resume(third->instance_id, peer(8)).error().code(), Code::Denied) << "it has exited";
+  EXPECT_TRUE(attest(9, 'a', "s/second").ok());
 }
 
 TEST_F(FactorsTest, OfManySingletonsExactlyOneIsReleased) {

@@ -174,7 +174,7 @@ void Service::on_exit(const InstanceId& instance, const attestation::Peer& peer,
       record.writer = {};
       transaction.put(kVolumes, key, encode(record));
     }
-    if (!known->volumes.empty()) TRY(forget_instance(transaction, known->session, instance));
+    TRY(forget_instance(transaction, known->session, instance));
     transaction.journal("exited", known->session,
                         "service " + known->service + ", instance " + to_hex(instance) + ", status " +
                             std::to_string(status));
