@@ -15,6 +15,9 @@ namespace {
 using attestation::AttestClient;
 using attestation::AttestRequest;
 
+// Of the host's environment this is all that an attested start looks at.
+constexpr std::string_view kAccessToken = "CLOISTER_SERVICE_ACCESS_TOKEN=";
+
 // An Error with the exit code it leads to.
 struct Stop {
   Failure kind;
@@ -98,6 +101,9 @@ class Agent {
     client_options_.connect_timeout = options_.connect_timeout;
     client_options_.handshake_timeout = options_.handshake_timeout;
     client_options_.reply_timeout = options_.reply_timeout;
+    for (const std::string& entry : launch.environment) {
+      if (entry.starts_with(kAccessToken)) client_options_.access_token = entry.substr(kAccessToken.size());
+    }
     if (!launch.cas_key_hash.empty()) {
       const Result<ByteArray<32>> hash = array_from_hex<32>(launch.cas_key_hash);
       if (!hash.ok()) return Error(Code::InvalidArgument, "the CAS key hash is not 64 hex digits");

@@ -136,6 +136,14 @@ class AgentTest : public ::testing::Test {
   AgentOptions options_;
 };
 
+TEST_F(AgentTest, ProvesTheAccessTokenAndWantsItProven) {
+  kernel_.launch.environment = {"PATH=/bin", "CLOISTER_SERVICE_ACCESS_TOKEN=open-sesame"};
+  EXPECT_EQ(run_agent(kernel_, options_), static_cast<int>(Failure::Refused));
+  EXPECT_TRUE(handler_.last_request.access_proof.has_value());
+  EXPECT_EQ(first_line(), "the CAS does not know the service access token");
+  EXPECT_TRUE(kernel_.configured.empty());
+}
+
 TEST_F(AgentTest, ConfiguresPublishesTagsAndReportsTheExit) {
   kernel_.push_tag(1, {}, {1});
   kernel_.push_tag(2, {1}, {2});

@@ -64,7 +64,7 @@ Result<AttestClient> AttestClient::connect(const AttestClientOptions& options,
   return AttestClient(std::move(*stream), options, *hello);
 }
 
-Result<ReportData> AttestClient::report_data(const AttestRequest& request) const {
+Result<Binding> AttestClient::binding_for(const AttestRequest& request) const {
   Binding binding;
   binding.role = Role::Enclave;
   binding.nonce = hello_.nonce;
@@ -72,7 +72,22 @@ Result<ReportData> AttestClient::report_data(const AttestRequest& request) const
   binding.own_key = stream_.own_spki_sha256();
   binding.peer_key = service_key();
   binding.subject = request.subject;
-  binding.runtime_config_hash = runtime_config_hash(request);
+  return binding;
+}
+
+Result<std::optional<crypto::Digest>> AttestClient::proof(Role role, const AttestRequest& request) const {
+  std::optional<crypto::Digest> out;
+  if (options_.access_token.empty()) return out;
+  const Binding binding = TRY(binding_for(request));
+  out = access_proof(options_.access_token, role, channel_hash(binding), request.subject);
+  return out;
+}
+
+Result<ReportData> AttestClient::report_data(const AttestRequest& request) const {
+  Binding binding = TRY(binding_for(request));
+  AttestRequest proven = request;
+  proven.access_proof = TRY(proof(Role::Enclave, request));
+  binding.runtime_config_hash = runtime_config_hash(proven);
   return report_data_for(binding);
 }
 
@@ -80,6 +95,7 @@ Result<Released> AttestClient::attest(AttestRequest request) {
   request.version = kProtocolVersion;
   request.role = Role::Enclave;
   request.nonce = hello_.nonce;
+  request.access_proof = TRY(proof(Role::Enclave, request));
   const Deadline deadline = deadline_in(options_.handshake_timeout);
   SecretBytes bytes(encode(request));  // holds the one-time password
   // Decoding is the list of limits; finding out here names the fault where it was made.
@@ -96,7 +112,12 @@ Result<Released> AttestClient::attest(AttestRequest request) {
     return denied(denial);
   }
   if (frame.type != MessageType::Released) return Error(Code::Malformed, "unexpected answer from the CAS");
-  return decode_released(frame.payload.expose());
+  Released released = TRY(decode_released(frame.payload.expose()));
+  const auto expected = TRY(proof(Role::Service, request));
+  const bool known =
+      !expected || (released.access_proof && equal_constant_time(*expected, *released.access_proof));
+  if (!known) return Error(Code::Denied, "the CAS does not know the service access token");
+  return released;
 }
 
 Result<void> AttestClient::expect_reply(uint64_t sequence, std::chrono::milliseconds timeout) {

@@ -12,6 +12,7 @@ namespace cloister::attestation {
 struct AttestClientOptions {
   std::string address;                        // numeric "ip:port"
   std::optional<crypto::Digest> service_key;  // SHA-256 of the service's SPKI to insist on
+  std::string access_token;                   // empty: none; then the service need not know it either
   std::chrono::milliseconds connect_timeout{5000};
   std::chrono::milliseconds handshake_timeout{10000};  // TLS and each answer until released
   std::chrono::milliseconds reply_timeout{30000};      // tag updates: the service commits to disk first
@@ -29,8 +30,8 @@ class AttestClient {
   // What evidence for `request` must carry (request.subject and the host's values must be set already).
   Result<ReportData> report_data(const AttestRequest& request) const;
 
-  // Sets version, role and nonce, sends, waits. Denied: the service refuses (its short text); Unavailable:
-  // busy or gone; Malformed: not the protocol.
+  // Sets version, role, nonce and access proof, sends, waits. Denied: the service refuses (its short text),
+  // or does not know the access token; Unavailable: busy or gone; Malformed: not the protocol.
   Result<Released> attest(AttestRequest request);
 
   // On a new connection with the same instance key, instead of `attest`.
@@ -47,6 +48,8 @@ class AttestClient {
 
  private:
   AttestClient(crypto::TlsStream stream, AttestClientOptions options, ServerHello hello);
+  Result<Binding> binding_for(const AttestRequest& request) const;
+  Result<std::optional<crypto::Digest>> proof(Role role, const AttestRequest& request) const;
   Result<void> expect_reply(uint64_t sequence, std::chrono::milliseconds timeout);
 
   crypto::TlsStream stream_;

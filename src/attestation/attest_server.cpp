@@ -173,7 +173,7 @@ class AttestServer::Impl {
     ServerHello hello;
     hello.nonce = nonce;
     hello.nonce_lifetime_ms = static_cast<uint32_t>(options_.nonce_lifetime.count());
-    hello.evidence_kinds = 1u << static_cast<unsigned>(EvidenceKind::SgxDcapQuote);
+    hello.evidence_kinds = verifier_.kinds();
     const Result<void> greeted = write_frame(stream, MessageType::ServerHello, encode(hello), deadline);
     const Result<Frame> frame = greeted.ok() ? read_frame(stream, deadline) : Error(greeted.error());
     std::optional<ByteArray<16>> instance;
@@ -221,6 +221,7 @@ class AttestServer::Impl {
     Released message;
     message.instance_id = release->instance_id;
     message.lease_seconds = release->lease_seconds;
+    message.access_proof = release->access_proof;
     message.configuration = std::move(release->configuration);
     // From here the instance exists for the handler, so even a failed send must end in on_disconnect.
     const Result<void> sent = write_frame(stream, MessageType::Released, encode(message).expose(),
@@ -247,9 +248,10 @@ class AttestServer::Impl {
       return Refusal{DenialCode::NonceInvalid, "the nonce is not this connection's",
                      Error(Code::Denied, "a nonce of another connection was used")};
     }
-    const Result<ReportData> expected = expected_report_data(stream, peer, *request, nonce);
-    if (!expected.ok()) return Refusal{DenialCode::Internal, "internal error", expected.error()};
-    const auto verdict = verifier_.verify(request->kind, request->quote, request->collateral, *expected);
+    const Result<Binding> binding = binding_of(stream, peer, *request, nonce);
+    if (!binding.ok()) return Refusal{DenialCode::Internal, "internal error", binding.error()};
+    const auto verdict =
+        verifier_.verify(request->kind, request->quote, request->collateral, report_data_for(*binding));
     if (!verdict.ok()) {
       const bool unbound = verdict.error().code() == Code::Denied;
       return Refusal{unbound ? DenialCode::BindingMismatch : DenialCode::EvidenceInvalid,
@@ -257,7 +259,9 @@ class AttestServer::Impl {
                              : "the evidence is not accepted",
                      verdict.error()};
     }
-    Result<Release> release = handler_.on_attest(**verdict, *request, peer);
+    Peer attested = peer;
+    attested.channel = channel_hash(*binding);
+    Result<Release> release = handler_.on_attest(**verdict, *request, attested);
     if (!release.ok()) {
       const DenialCode code = code_for_policy(release.error().code());
       const std::string text = code == DenialCode::Internal ? "internal error" : release.error().message();
@@ -270,8 +274,8 @@ class AttestServer::Impl {
     return std::move(*release);
   }
 
-  static Result<ReportData> expected_report_data(const crypto::TlsStream& stream, const Peer& peer,
-                                                 const AttestRequest& request, const Nonce& nonce) {
+  static Result<Binding> binding_of(const crypto::TlsStream& stream, const Peer& peer,
+                                    const AttestRequest& request, const Nonce& nonce) {
     Binding binding;
     binding.role = request.role;
     binding.nonce = nonce;
@@ -280,7 +284,7 @@ class AttestServer::Impl {
     binding.peer_key = stream.own_spki_sha256();
     binding.subject = request.subject;
     binding.runtime_config_hash = runtime_config_hash(request);
-    return report_data_for(binding);
+    return binding;
   }
 
   std::optional<ByteArray<16>> resume(crypto::TlsStream& stream, const Peer& peer, ByteView payload,

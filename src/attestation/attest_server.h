@@ -19,14 +19,17 @@ namespace cloister::attestation {
 struct Verdict;  // attestation/verifier.h
 
 struct Peer {
-  crypto::Digest key{};  // SHA-256 of the instance key's SPKI; possession is proven
-  std::string address;   // "ip:port", for logs
+  crypto::Digest key{};      // SHA-256 of the instance key's SPKI; possession is proven
+  std::string address;       // "ip:port", for logs
+  crypto::Digest channel{};  // of this connection, for access proofs (binding.h)
 };
 
 // Says whether evidence is genuine. Thread-safe.
 class EvidenceVerifier {
  public:
   virtual ~EvidenceVerifier() = default;
+  // Bit n: evidence of kind n may be accepted. Said to every peer.
+  virtual uint32_t kinds() const { return 1u << static_cast<unsigned>(EvidenceKind::SgxDcapQuote); }
   // Denied: genuine, but its report data is not `expected` (all 64 bytes). Any other error: not genuine,
   // revoked, without collateral, from a root that is not trusted.
   virtual Result<std::shared_ptr<const Verdict>> verify(EvidenceKind kind, ByteView quote,
@@ -37,6 +40,7 @@ struct Release {
   ByteArray<16> instance_id{};
   SecretBytes configuration;   // boundary::encode_config
   uint32_t lease_seconds = 0;  // see Released
+  std::optional<crypto::Digest> access_proof;
 };
 
 // Policy and state. Called from many threads at once. The message of a returned error goes to the enclave,

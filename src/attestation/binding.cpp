@@ -18,4 +18,21 @@ ReportData report_data_for(const Binding& binding) {
   return crypto::sha512(fields.view());
 }
 
+crypto::Digest channel_hash(const Binding& of_enclave) {
+  ByteWriter fields;
+  fields.field(of_enclave.nonce)
+      .field(of_enclave.exporter)
+      .field(of_enclave.own_key)
+      .field(of_enclave.peer_key);
+  return crypto::sha256(fields.view());
+}
+
+crypto::Digest access_proof(std::string_view token, Role who, const crypto::Digest& channel,
+                            std::string_view subject) {
+  const uint8_t role[1] = {static_cast<uint8_t>(who)};
+  ByteWriter fields;
+  fields.field("cloister-access-v1").field(ByteView(role)).field(channel).field(subject);
+  return crypto::hmac_sha256(as_bytes(token), {fields.view()});
+}
+
 }  // namespace cloister::attestation

@@ -39,4 +39,14 @@ struct Binding {
 // nonce, exporter, own key hash, peer key hash, subject, runtime configuration hash.
 ReportData report_data_for(const Binding& binding);
 
+// What makes the connection unique, for access proofs: SHA-256 over nonce, exporter, enclave's key hash and
+// service's key hash, each with a u32 little-endian length before it.
+crypto::Digest channel_hash(const Binding& of_enclave);
+
+// A service access token is known to both ends, and neither tells it to the other, who may be somebody else:
+// each shows this for its own role. HMAC-SHA-256 under the token over, each with a u32 little-endian length
+// before it, "cloister-access-v1", role (one byte), channel hash, subject.
+crypto::Digest access_proof(std::string_view token, Role role, const crypto::Digest& channel,
+                            std::string_view subject);
+
 }  // namespace cloister::attestation

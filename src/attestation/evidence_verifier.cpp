@@ -6,12 +6,28 @@
 #include "base/files.h"
 
 namespace cloister::attestation {
+namespace {
+
+// Genuine under the owner's collateral but for something else (Denied): no other collateral changes that.
+bool settled(const Result<Verdict>& verdict) {
+  return verdict.ok() || verdict.error().code() == Code::Denied;
+}
+
+}  // namespace
 
 Result<void> add_simulation_root(const std::filesystem::path& path, std::vector<TrustAnchor>& anchors) {
   const Bytes content = TRY(read_file(path, 64 << 10));
   Result<TrustAnchor> anchor = anchor_from_certificate(content, true);
   if (!anchor.ok()) return std::move(anchor.error()).within(path.string());
   anchors.push_back(*anchor);
+  return {};
+}
+
+Result<void> add_simulated_snp_root(const std::filesystem::path& path, std::vector<SnpAnchor>& anchors) {
+  const Bytes content = TRY(read_file(path, 64 << 10));
+  Result<SnpAnchor> anchor = snp_anchor_from_certificate(content);
+  if (!anchor.ok()) return std::move(anchor.error()).within(path.string());
+  anchors.push_back(std::move(*anchor));
   return {};
 }
 
@@ -26,6 +42,9 @@ QuoteVerifier::QuoteVerifier(QuoteVerifierOptions options) : options_(std::move(
   for (const TrustAnchor& anchor : options_.anchors) {
     if (anchor.simulation) simulation_anchors_.push_back(anchor);
   }
+  for (const SnpAnchor& anchor : options_.snp_anchors) {
+    (anchor.simulation ? snp_simulation_anchors_ : amd_anchors_).push_back(anchor);
+  }
 }
 
 VerifyOptions QuoteVerifier::verify_options() const {
@@ -37,16 +56,44 @@ VerifyOptions QuoteVerifier::verify_options() const {
 Result<std::shared_ptr<const Verdict>> QuoteVerifier::verify(EvidenceKind kind, ByteView quote,
                                                              ByteView collateral,
                                                              const ReportData& expected) {
-  if (kind != EvidenceKind::SgxDcapQuote) return Error(Code::Unsupported, "evidence of an unknown kind");
   const int64_t now = options_.clock ? options_.clock() : static_cast<int64_t>(std::time(nullptr));
-  Result<Verdict> verdict = verify_with_own(quote, expected, now);
-  // Genuine under the owner's collateral but for something else: no other collateral changes that.
-  const bool settled = verdict.ok() || verdict.error().code() == Code::Denied;
-  if (!settled && !simulation_anchors_.empty() && !collateral.empty()) {
-    verdict = verify_with_attached(quote, collateral, expected, now);
-  }
+  Result<Verdict> verdict = kind == EvidenceKind::SnpReport ? verify_report(quote, collateral, expected, now)
+                                                            : verify_sgx(quote, collateral, expected, now);
   if (!verdict.ok()) return std::move(verdict.error());
   return std::shared_ptr<const Verdict>(std::make_shared<Verdict>(std::move(*verdict)));
+}
+
+uint32_t QuoteVerifier::kinds() const {
+  const auto bit = [](EvidenceKind kind) { return 1u << static_cast<unsigned>(kind); };
+  const bool machines = !snp_simulation_anchors_.empty() || !options_.snp_crls.empty();
+  return bit(EvidenceKind::SgxDcapQuote) | (machines ? bit(EvidenceKind::SnpReport) : 0);
+}
+
+// What came along is tried first: when it is known, and on a simulated platform it always is after the first
+// time, that is the cheapest. It can only end in a simulated verdict.
+Result<Verdict> QuoteVerifier::verify_sgx(ByteView quote, ByteView bundle, const ReportData& expected,
+                                          int64_t now) {
+  if (simulation_anchors_.empty() || bundle.empty()) return verify_with_own(quote, expected, now);
+  Result<Verdict> attached = verify_with_attached(quote, bundle, expected, now);
+  if (settled(attached)) return attached;
+  Result<Verdict> own = verify_with_own(quote, expected, now);
+  return settled(own) ? std::move(own) : std::move(attached);
+}
+
+Result<Verdict> QuoteVerifier::verify_report(ByteView report, ByteView bytes, const ReportData& expected,
+                                             int64_t now) const {
+  const SnpPapers papers = TRY(decode_snp_papers(bytes));
+  SnpEvidence evidence{report, papers.leaf, papers.chain, {}};
+  Result<Verdict> verdict = Error(Code::Unavailable, "no revocation list of AMD's for this report",
+                                  "Give the service the list of the product line.");
+  for (const Bytes& crl : options_.snp_crls) {
+    evidence.crl = crl;
+    verdict = verify_snp(evidence, amd_anchors_, now, expected);
+    if (settled(verdict)) return verdict;
+  }
+  if (snp_simulation_anchors_.empty()) return verdict;
+  evidence.crl = papers.crl;
+  return verify_snp(evidence, snp_simulation_anchors_, now, expected);
 }
 
 Result<Verdict> QuoteVerifier::verify_with_own(ByteView quote, const ReportData& expected,
@@ -56,9 +103,13 @@ Result<Verdict> QuoteVerifier::verify_with_own(ByteView quote, const ReportData&
             "Give the service a collateral bundle, or the root of the simulated platform to trust.");
   for (const auto& collateral : options_.collateral) {
     verdict = verify_quote(quote, *collateral, now, expected, verify_options());
-    if (verdict.ok() || verdict.error().code() == Code::Denied) break;
+    if (settled(verdict)) return verdict;
   }
-  return verdict;
+  if (!options_.find_collateral) return verdict;
+  const auto found = options_.find_collateral(quote);
+  if (found.ok()) return verify_quote(quote, **found, now, expected, verify_options());
+  if (found.error().code() == Code::NotFound) return verdict;
+  return Error(found.error());
 }
 
 Result<Verdict> QuoteVerifier::verify_with_attached(ByteView quote, ByteView bundle,

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "attestation/sim_pki.h"
+#include "attestation/snp_test_support.h"
 #include "crypto/random.h"
 
 namespace cloister::attestation {
@@ -129,6 +130,81 @@ TEST_F(QuoteVerifierTest, SimulationRootMustBeACertificate) {
   EXPECT_EQ(add_simulation_root(folder_ / "absent.pem", anchors).error().code(), Code::NotFound);
   EXPECT_FALSE(add_simulation_root(folder_ / "machine" / "machine-secret", anchors).ok());
   EXPECT_TRUE(anchors.empty());
+}
+
+// --- SEV-SNP
+
+class SnpEvidenceTest : public ::testing::Test {
+ protected:
+  Bytes report(const ReportData& data) const {
+    Bytes out = unsigned_snp_report(3, request_);
+    std::copy(data.begin(), data.end(), out.begin() + 0x50);
+    pki_.sign(out);
+    return out;
+  }
+  Bytes papers(Bytes crl) const {
+    const std::string chain = pki_.chain_pem();
+    return encode(SnpPapers{pki_.leaf(request_), Bytes(chain.begin(), chain.end()), std::move(crl)});
+  }
+  QuoteVerifierOptions options(bool simulation) const {
+    QuoteVerifierOptions out;
+    out.clock = [] { return kNow; };
+    out.snp_anchors.push_back(pki_.anchor());
+    out.snp_anchors.back().simulation = simulation;
+    return out;
+  }
+  // Empty: accepted.
+  std::optional<Code> refusal(const QuoteVerifierOptions& with, const Bytes& evidence,
+                              const Bytes& collateral) {
+    QuoteVerifier verifier(with);
+    const auto verdict = verifier.verify(EvidenceKind::SnpReport, evidence, collateral, data_);
+    if (!verdict.ok()) return verdict.error().code();
+    verdict_ = *verdict;
+    return std::nullopt;
+  }
+
+  SnpTestPki pki_;
+  SnpLeafRequest request_;
+  ReportData data_{1, 2, 3};
+  std::shared_ptr<const Verdict> verdict_;
+};
+
+TEST_F(SnpEvidenceTest, SimulatedReportsBringTheirListAlong) {
+  EXPECT_EQ(refusal(options(true), report(data_), papers(pki_.crl(false))), std::nullopt);
+  EXPECT_EQ(verdict_->tee, Tee::Snp);
+  EXPECT_TRUE(verdict_->simulated);
+  EXPECT_TRUE(verdict_->revocation_checked);
+  EXPECT_EQ(refusal(options(true), report(data_), papers({})), Code::Integrity);
+  EXPECT_EQ(refusal(options(true), report(data_), papers(pki_.crl(true))), Code::Integrity);
+}
+
+// Stands for AMD: a root that is trusted and is no simulation.
+TEST_F(SnpEvidenceTest, UnderAHardwareRootOnlyTheOwnersListCounts) {
+  QuoteVerifierOptions amd = options(false);
+  EXPECT_EQ(refusal(amd, report(data_), papers(pki_.crl(false))), Code::Unavailable) << "the host's";
+  amd.snp_crls = {pki_.crl(true)};
+  EXPECT_EQ(refusal(amd, report(data_), papers(pki_.crl(false))), Code::Integrity) << "revoked";
+  amd.snp_crls = {SnpTestPki("Milan").crl(false), pki_.crl(false)};
+  EXPECT_EQ(refusal(amd, report(data_), papers({})), std::nullopt);
+  EXPECT_FALSE(verdict_->simulated);
+}
+
+TEST_F(SnpEvidenceTest, OnlyAnotherReportDataIsDenied) {
+  EXPECT_EQ(refusal(options(true), report({9}), papers(pki_.crl(false))), Code::Denied);
+  Bytes changed = report(data_);
+  changed[0x90] ^= 1;
+  EXPECT_EQ(refusal(options(true), changed, papers(pki_.crl(false))), Code::Integrity);
+  EXPECT_EQ(refusal(options(true), Bytes(10), papers(pki_.crl(false))), Code::Malformed);
+  EXPECT_EQ(refusal(options(true), report(data_), Bytes(10)), Code::Malformed);
+  EXPECT_TRUE(refusal(QuoteVerifierOptions(), report(data_), papers(pki_.crl(false))).has_value());
+}
+
+TEST_F(SnpEvidenceTest, TheKindIsOfferedOnlyWhenSomeReportCouldBeAccepted) {
+  EXPECT_EQ(QuoteVerifier(QuoteVerifierOptions()).kinds(), 2u);
+  EXPECT_EQ(QuoteVerifier(options(true)).kinds(), 6u);
+  QuoteVerifierOptions amd;
+  amd.snp_crls = {pki_.crl(false)};
+  EXPECT_EQ(QuoteVerifier(amd).kinds(), 6u);
 }
 
 }  // namespace

@@ -277,7 +277,7 @@ TEST_F(Handshake, RefusesEvidenceMadeForOtherArgumentsOrPasswords) {
   const std::function<void(AttestRequest&)> changes[] = {
       [](AttestRequest& r) { r.host_arguments = {"x"}; },
       [](AttestRequest& r) { r.one_time_password = "stolen"; },
-      [](AttestRequest& r) { r.access_token = "token"; },
+      [](AttestRequest& r) { r.access_proof = crypto::Digest{1}; },
   };
   for (const auto& change : changes) {
     Attacker changed = attacker();
@@ -286,6 +286,43 @@ TEST_F(Handshake, RefusesEvidenceMadeForOtherArgumentsOrPasswords) {
     EXPECT_EQ(changed.send(), DenialCode::BindingMismatch);
   }
   EXPECT_EQ(handler_.attested, 0);
+}
+
+// --- the access token
+
+class TokenHandler : public RecordingHandler {
+ public:
+  Result<Release> on_attest(const Verdict& verdict, const AttestRequest& request, const Peer& peer) override {
+    Release release = TRY(RecordingHandler::on_attest(verdict, request, peer));
+    seen = request.access_proof == access_proof(token, Role::Enclave, peer.channel, request.subject);
+    if (proves) release.access_proof = access_proof(token, Role::Service, peer.channel, request.subject);
+    return release;
+  }
+  std::string token = "open-sesame";
+  bool proves = true, seen = false;
+};
+
+TEST_F(Handshake, AnEnclaveWithATokenRefusesAServiceThatDoesNotKnowIt) {
+  TokenHandler handler;
+  AttestServerOptions at_any_port;
+  at_any_port.address = "127.0.0.1:0";
+  const auto server = AttestServer::start(at_any_port, service_, platform_, handler).value();
+  AttestClientOptions options = client_options();
+  options.address = server->address();
+  options.access_token = "open-sesame";
+  const auto outcome = [&] {
+    AttestClient client = AttestClient::connect(options, instance_).value();
+    const Result<Released> released = attest(client, request());
+    return released.ok() ? std::string() : released.error().message();
+  };
+  EXPECT_EQ(outcome(), "");
+  EXPECT_TRUE(handler.seen);
+  handler.proves = false;
+  EXPECT_EQ(outcome(), "the CAS does not know the service access token");
+  handler.proves = true;
+  handler.token = "another";
+  EXPECT_EQ(outcome(), "the CAS does not know the service access token");
+  EXPECT_FALSE(handler.seen);
 }
 
 // --- versions and keys

@@ -29,6 +29,19 @@ Result<DenialCode> read_code(ByteReader& in) {
   return static_cast<DenialCode>(code);
 }
 
+ByteView proof_bytes(const std::optional<crypto::Digest>& proof) {
+  return proof ? ByteView(*proof) : ByteView();
+}
+
+Result<std::optional<crypto::Digest>> read_proof(ByteReader& in) {
+  const ByteView bytes = TRY(in.field(32));
+  if (bytes.empty()) return std::optional<crypto::Digest>();
+  if (bytes.size() != 32) return malformed("an access proof of another size");
+  crypto::Digest proof;
+  std::copy(bytes.begin(), bytes.end(), proof.begin());
+  return std::optional<crypto::Digest>(proof);
+}
+
 }  // namespace
 
 size_t payload_limit(uint8_t type) {
@@ -104,7 +117,7 @@ Bytes encode(const AttestRequest& message) {
   out.bytes(message.nonce)
       .field(message.subject)
       .field(message.one_time_password)
-      .field(message.access_token);
+      .field(proof_bytes(message.access_proof));
   out.le(static_cast<uint32_t>(message.host_arguments.size()));
   for (const std::string& argument : message.host_arguments) out.field(argument);
   out.field(message.quote).field(message.collateral);
@@ -118,11 +131,14 @@ Result<AttestRequest> decode_attest_request(ByteView payload) {
   const uint8_t role = TRY(in.le<uint8_t>());
   const uint8_t kind = TRY(in.le<uint8_t>());
   if (role != static_cast<uint8_t>(Role::Enclave)) return malformed("unknown role");
-  if (kind != static_cast<uint8_t>(EvidenceKind::SgxDcapQuote)) return malformed("unknown kind of evidence");
+  const bool known = kind == static_cast<uint8_t>(EvidenceKind::SgxDcapQuote) ||
+                     kind == static_cast<uint8_t>(EvidenceKind::SnpReport);
+  if (!known) return malformed("unknown kind of evidence");
+  message.kind = static_cast<EvidenceKind>(kind);
   message.nonce = TRY(in.array<32>());
   message.subject = TRY(read_text(in, kMaxSubject));
   message.one_time_password = TRY(read_text(in, kMaxOneTimePassword));
-  message.access_token = TRY(read_text(in, kMaxAccessToken));
+  message.access_proof = TRY(read_proof(in));
   const uint32_t count = TRY(in.le<uint32_t>());
   if (count > kMaxHostArguments) return malformed("too many host arguments");
   for (uint32_t i = 0; i < count; ++i) {
@@ -142,19 +158,34 @@ crypto::Digest runtime_config_hash(const AttestRequest& request) {
   store_le(version, request.version);
   ByteWriter fields;
   fields.field("cloister-runtime-v1").field(ByteView(version));
-  fields.field(request.one_time_password).field(request.access_token);
+  fields.field(request.one_time_password).field(proof_bytes(request.access_proof));
   for (const std::string& argument : request.host_arguments) fields.field(argument);
   return crypto::sha256(fields.view());
 }
 
+Bytes encode(const SnpPapers& papers) {
+  return ByteWriter().field(papers.leaf).field(papers.chain).field(papers.crl).take();
+}
+
+Result<SnpPapers> decode_snp_papers(ByteView bytes) {
+  ByteReader in(bytes, "SnpPapers");
+  SnpPapers papers;
+  papers.leaf = TRY(read_bytes(in, kMaxSnpPaper));
+  papers.chain = TRY(read_bytes(in, kMaxSnpPaper));
+  papers.crl = TRY(read_bytes(in, kMaxSnpPaper));
+  TRY(in.expect_end());
+  return papers;
+}
+
 SecretBytes encode(const Released& message) {
   const Bytes& configuration = message.configuration.expose();
+  ByteWriter head;
+  head.bytes(message.instance_id).le(message.lease_seconds).field(proof_bytes(message.access_proof));
+  head.le(static_cast<uint32_t>(configuration.size()));
   // In one piece: a growing buffer would leave copies of the configuration in freed memory.
-  Bytes out(16 + 4 + 4 + configuration.size());
-  std::copy(message.instance_id.begin(), message.instance_id.end(), out.begin());
-  store_le(out.data() + 16, message.lease_seconds);
-  store_le(out.data() + 20, static_cast<uint32_t>(configuration.size()));
-  std::copy(configuration.begin(), configuration.end(), out.begin() + 24);
+  Bytes out(head.view().size() + configuration.size());
+  const auto rest = std::copy(head.view().begin(), head.view().end(), out.begin());
+  std::copy(configuration.begin(), configuration.end(), rest);
   return SecretBytes(std::move(out));
 }
 
@@ -163,6 +194,7 @@ Result<Released> decode_released(ByteView payload) {
   Released message;
   message.instance_id = TRY(in.array<16>());
   message.lease_seconds = TRY(in.le<uint32_t>());
+  message.access_proof = TRY(read_proof(in));
   const ByteView configuration = TRY(in.field(kMaxConfiguration));
   TRY(in.expect_end());
   message.configuration = SecretBytes(Bytes(configuration.begin(), configuration.end()));

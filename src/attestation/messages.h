@@ -4,6 +4,7 @@
 // docs/formats/attest-protocol.md gives the layout of each.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,11 +17,11 @@ inline constexpr uint16_t kProtocolVersion = 1;
 
 inline constexpr size_t kMaxSubject = 512;  // "session/service"
 inline constexpr size_t kMaxOneTimePassword = 256;
-inline constexpr size_t kMaxAccessToken = 8192;
 inline constexpr size_t kMaxHostArguments = 1024;     // entries
 inline constexpr size_t kMaxHostArgument = 16 << 10;  // bytes of one
 inline constexpr size_t kMaxQuote = 64 << 10;
 inline constexpr size_t kMaxCollateral = 1 << 20;
+inline constexpr size_t kMaxSnpPaper = 256 << 10;  // bytes of each
 inline constexpr size_t kMaxConfiguration = 24 << 20;
 inline constexpr size_t kMaxTagUpdates = 64;
 inline constexpr size_t kMaxVolumeName = 255;
@@ -40,7 +41,7 @@ enum class MessageType : uint8_t {
 // The largest payload of a type; 0 for an unknown one.
 size_t payload_limit(uint8_t type);
 
-enum class EvidenceKind : uint8_t { SgxDcapQuote = 1 };
+enum class EvidenceKind : uint8_t { SgxDcapQuote = 1, SnpReport = 2 };
 
 // Why not. The enclave learns only the code and a short text; the session's owner learns the rest.
 enum class DenialCode : uint16_t {
@@ -71,23 +72,30 @@ struct AttestRequest {
   Role role = Role::Enclave;
   EvidenceKind kind = EvidenceKind::SgxDcapQuote;
   Nonce nonce{};
-  std::string subject;                      // "session/service", without the one-time password
-  std::string one_time_password;            // empty: none
-  std::string access_token;                 // empty: none
-  std::vector<std::string> host_arguments;  // for @@N; untrusted, as the host gave them
-  Bytes quote;
-  Bytes collateral;  // as the LAS attached it; the verifier decides whether to look at it
+  std::string subject;                         // "session/service", without the one-time password
+  std::string one_time_password;               // empty: none
+  std::optional<crypto::Digest> access_proof;  // of the service access token (binding.h), when there is one
+  std::vector<std::string> host_arguments;     // for @@N; untrusted, as the host gave them
+  Bytes quote;                                 // SnpReport: the report
+  Bytes
+      collateral;  // as the LAS attached it; the verifier decides whether to look at it. SnpReport: SnpPapers
+};
+
+// What goes with an SEV-SNP report: its key's certificate, that one's issuers, and their list (verify_snp.h).
+struct SnpPapers {
+  Bytes leaf, chain, crl;
 };
 
 // Both ends compute it from the request, so that the evidence commits to everything the host supplied:
-// SHA-256 over label "cloister-runtime-v1", protocol version (u16), one-time password, access token and each
+// SHA-256 over label "cloister-runtime-v1", protocol version (u16), one-time password, access proof and each
 // host argument, each with a u32 little-endian length before it.
 crypto::Digest runtime_config_hash(const AttestRequest& request);
 
 struct Released {
   ByteArray<16> instance_id{};
-  uint32_t lease_seconds = 0;  // 0: as long as the connection or a resumed one lives
-  SecretBytes configuration;   // boundary::EnclaveConfig, opaque here
+  uint32_t lease_seconds = 0;                  // 0: as long as the connection or a resumed one lives
+  std::optional<crypto::Digest> access_proof;  // the service's, when the session has a token
+  SecretBytes configuration;                   // boundary::EnclaveConfig, opaque here
 };
 
 struct Denial {
@@ -126,6 +134,7 @@ struct Reply {
 
 Bytes encode(const ServerHello& message);
 Bytes encode(const AttestRequest& message);
+Bytes encode(const SnpPapers& papers);
 SecretBytes encode(const Released& message);
 Bytes encode(const Denial& message);
 Bytes encode(const Resume& message);
@@ -136,6 +145,7 @@ Bytes encode(const Reply& message);
 // Malformed for anything that `encode` would not produce. Versions are not judged here.
 Result<ServerHello> decode_server_hello(ByteView payload);
 Result<AttestRequest> decode_attest_request(ByteView payload);
+Result<SnpPapers> decode_snp_papers(ByteView bytes);
 Result<Released> decode_released(ByteView payload);
 Result<Denial> decode_denial(ByteView payload);
 Result<Resume> decode_resume(ByteView payload);

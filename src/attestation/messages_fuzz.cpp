@@ -27,6 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case MessageType::AttestRequest:
       check(decode_attest_request(payload), payload);
+      check(decode_snp_papers(payload), payload);
       break;
     case MessageType::Released:
       check(decode_released(payload), payload);

@@ -34,6 +34,14 @@ TEST(Binding, AgreesWithTheDocumentedVector) {
             "cffc3b7e2c618b7d8f5ca7e820843a2a4251b7c6dd6c994e4a2300bf608d756e");
 }
 
+TEST(Binding, AccessProofsAgreeWithTheDocumentedVector) {
+  const crypto::Digest channel = channel_hash(example());
+  EXPECT_EQ(to_hex(access_proof("open-sesame", Role::Enclave, channel, "session/service")),
+            "cd366228c228096d1802526813a6a258a91f94fc677ce7ef16fdd8c9099752a5");
+  EXPECT_EQ(to_hex(access_proof("open-sesame", Role::Service, channel, "session/service")),
+            "6c74867c0415fb97e0cf6a4f657e49d6e1404d9d838343672ad546a4cb62dfe7");
+}
+
 TEST(Binding, EveryFieldCounts) {
   const ReportData original = report_data_for(example());
   const std::function<void(Binding&)> changes[] = {
@@ -123,7 +131,7 @@ AttestRequest full_request() {
   request.nonce.fill(9);
   request.subject = "s/t";
   request.one_time_password = "o";
-  request.access_token = "t";
+  request.access_proof = crypto::Digest{3};
   request.host_arguments = {"", "x"};
   request.quote = {1, 2, 3};
   request.collateral = {4};
@@ -149,7 +157,7 @@ TEST(Messages, ARequestRoundTrips) {
   EXPECT_EQ(back.nonce, request.nonce);
   EXPECT_EQ(back.subject, request.subject);
   EXPECT_EQ(back.one_time_password, request.one_time_password);
-  EXPECT_EQ(back.access_token, request.access_token);
+  EXPECT_EQ(back.access_proof, request.access_proof);
   EXPECT_EQ(back.host_arguments, request.host_arguments);
   EXPECT_EQ(back.quote, request.quote);
   EXPECT_EQ(back.collateral, request.collateral);

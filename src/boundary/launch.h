@@ -1,7 +1,7 @@
 // The launch record: what the host's command line tells the enclave. Untrusted as a whole; in attested runs
-// it only says which session to ask for and where, in unattested runs also the program's arguments and
-// environment. Encoding: fields in the order of the struct, integers little-endian, strings and lists with
-// u32 lengths.
+// it only says which session to ask for and where (and, in the environment, with which access token), in
+// unattested runs also the program's arguments and environment. Encoding: fields in the order of the struct,
+// integers little-endian, strings and lists with u32 lengths.
 #pragma once
 
 #include <string>

@@ -179,4 +179,44 @@ Result<UploaderRecord> decode_uploader(ByteView bytes) {
   return record;
 }
 
+SecretBytes encode(const PasswordRecord& record) {
+  ByteWriter out = begin();
+  out.le(record.failures).le(record.failures_since).le(record.used.floor);
+  out.le(static_cast<uint32_t>(record.used.steps.size()));
+  for (const int64_t step : record.used.steps) out.le(step);
+  return SecretBytes(out.take());
+}
+
+Result<PasswordRecord> decode_password(ByteView bytes) {
+  ByteReader in = TRY(begin(bytes));
+  PasswordRecord record;
+  record.failures = TRY(in.le<uint32_t>());
+  record.failures_since = TRY(in.le<int64_t>());
+  record.used.floor = TRY(in.le<int64_t>());
+  const uint32_t count = TRY(in.le<uint32_t>());
+  if (count > policy::UsedSteps::kLimit) return Error(Code::Malformed, "too many steps in one row");
+  int64_t before = record.used.floor;
+  for (uint32_t i = 0; i < count; ++i) {
+    const int64_t step = TRY(in.le<int64_t>());
+    if (step <= before) return Error(Code::Malformed, "steps out of order");
+    record.used.steps.push_back(before = step);
+  }
+  TRY(in.expect_end());
+  return record;
+}
+
+SecretBytes encode(const SingletonRecord& record) {
+  ByteWriter out = begin();
+  out.bytes(record.instance);
+  return SecretBytes(out.take());
+}
+
+Result<SingletonRecord> decode_singleton(ByteView bytes) {
+  ByteReader in = TRY(begin(bytes));
+  SingletonRecord record;
+  record.instance = TRY(in.array<16>());
+  TRY(in.expect_end());
+  return record;
+}
+
 }  // namespace cloister::cas

@@ -9,6 +9,7 @@
 #include "base/secret.h"
 #include "boundary/config.h"
 #include "crypto/sha256.h"
+#include "policy/one_time_password.h"
 #include "policy/session.h"
 
 namespace cloister::cas {
@@ -17,7 +18,7 @@ using Tag = ByteArray<16>;
 using InstanceId = ByteArray<16>;
 
 // Tables. Keys: a session's name; NAME:hash, NAME:secret, NAME:volume (names have no ':'); an instance's id;
-// a session's name; the key hash of who uploads.
+// a session's name; the key hash of who uploads; NAME:hash of a secret; NAME:service.
 inline constexpr std::string_view kSessions = "session";
 inline constexpr std::string_view kVersions = "version";
 inline constexpr std::string_view kSecrets = "secret";
@@ -25,6 +26,8 @@ inline constexpr std::string_view kVolumes = "volume";
 inline constexpr std::string_view kInstances = "instance";
 inline constexpr std::string_view kUnleased = "unleased";
 inline constexpr std::string_view kUploaders = "uploader";
+inline constexpr std::string_view kPasswords = "password";
+inline constexpr std::string_view kSingletons = "singleton";
 
 std::string row_key(std::string_view session, std::string_view part);
 
@@ -89,6 +92,21 @@ struct UploaderRecord {
   uint64_t bytes = 0;  // of texts, and of the secrets that were made for them
 };
 
+// One-time passwords of one secret: which steps were used, and how many wrong ones came since when. What is
+// forgotten here could be used or guessed again, so it is durable.
+struct PasswordRecord {
+  policy::UsedSteps used;
+  uint32_t failures = 0;
+  int64_t failures_since = 0;  // seconds since 1970
+};
+inline constexpr uint32_t kMaxPasswordFailures = 10;  // in
+inline constexpr int64_t kPasswordFailureTime = 600;  // seconds
+
+// The enclave that is the service now, when there may be only one.
+struct SingletonRecord {
+  InstanceId instance{};
+};
+
 SecretBytes encode(const SessionRecord& record);
 SecretBytes encode(const VersionRecord& record);
 SecretBytes encode(const SecretRecord& record);
@@ -96,6 +114,8 @@ SecretBytes encode(const VolumeRecord& record);
 SecretBytes encode(const InstanceRecord& record);
 SecretBytes encode(const UnleasedRecord& record);
 SecretBytes encode(const UploaderRecord& record);
+SecretBytes encode(const PasswordRecord& record);
+SecretBytes encode(const SingletonRecord& record);
 
 // Malformed when it is not what `encode` makes.
 Result<SessionRecord> decode_session(ByteView bytes);
@@ -105,5 +125,7 @@ Result<VolumeRecord> decode_volume(ByteView bytes);
 Result<InstanceRecord> decode_instance(ByteView bytes);
 Result<UnleasedRecord> decode_unleased(ByteView bytes);
 Result<UploaderRecord> decode_uploader(ByteView bytes);
+Result<PasswordRecord> decode_password(ByteView bytes);
+Result<SingletonRecord> decode_singleton(ByteView bytes);
 
 }  // namespace cloister::cas

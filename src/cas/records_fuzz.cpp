@@ -27,6 +27,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   check(decode_instance(input), input);
   check(decode_unleased(input), input);
   check(decode_uploader(input), input);
+  check(decode_password(input), input);
+  check(decode_singleton(input), input);
   const Result<JournalPayload> payload = decode_payload(input);
   if (payload.ok()) CLOISTER_CHECK(encode_payload(*payload).value().size() == size);
   return 0;

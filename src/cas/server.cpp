@@ -3,15 +3,38 @@
 #include "cas/sqlite_store.h"
 
 namespace cloister::cas {
+namespace {
+
+collateral::CacheOptions cache_options(const CasOptions& options) {
+  collateral::CacheOptions out = options.collateral;
+  if (out.folder.empty()) out.folder = options.state / "collateral";
+  out.anchors.clear();
+  for (const attestation::TrustAnchor& anchor : options.evidence.anchors) {
+    if (!anchor.simulation) out.anchors.push_back(anchor);
+  }
+  out.clock = options.evidence.clock;
+  out.minimum_evaluation_number = options.evidence.minimum_tcb_evaluation_number;
+  return out;
+}
+
+attestation::QuoteVerifierOptions evidence_options(const CasOptions& options, CollateralKeeper& keeper) {
+  attestation::QuoteVerifierOptions out = options.evidence;
+  out.find_collateral = [&keeper](ByteView quote) { return keeper.find(quote); };
+  return out;
+}
+
+}  // namespace
 
 class CasServer::Impl {
  public:
-  Impl(const CasOptions& options, StateFolder state, std::unique_ptr<Store> store)
+  Impl(const CasOptions& options, StateFolder state, std::unique_ptr<Store> store,
+       std::unique_ptr<CollateralKeeper> keeper)
       : state_(std::move(state)),
         store_(std::move(store)),
         service_(*store_, options.service),
         api_(service_, *store_, options.api),
-        verifier_(options.evidence) {}
+        keeper_(std::move(keeper)),
+        verifier_(evidence_options(options, *keeper_)) {}
 
   Result<void> listen(const CasOptions& options) {
     http::ServerOptions http;
@@ -36,6 +59,7 @@ class CasServer::Impl {
   std::unique_ptr<Store> store_;
   Service service_;
   Api api_;
+  std::unique_ptr<CollateralKeeper> keeper_;
   attestation::QuoteVerifier verifier_;
   std::unique_ptr<http::Server> http_;
   std::unique_ptr<attestation::AttestServer> enclaves_;
@@ -50,7 +74,9 @@ Result<std::unique_ptr<CasServer>> CasServer::start(const CasOptions& options) {
   store_options.path = state.database();
   std::unique_ptr<Store> store =
       TRY(SqliteStore::open(store_options, state.database_key(), state.identity().key));
-  auto impl = std::make_unique<Impl>(options, std::move(state), std::move(store));
+  std::unique_ptr<CollateralKeeper> keeper =
+      TRY(CollateralKeeper::start(cache_options(options), options.collateral_interval));
+  auto impl = std::make_unique<Impl>(options, std::move(state), std::move(store), std::move(keeper));
   TRY(impl->listen(options));
   return std::unique_ptr<CasServer>(new CasServer(std::move(impl)));
 }

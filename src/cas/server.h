@@ -4,6 +4,7 @@
 
 #include "attestation/evidence_verifier.h"
 #include "cas/api.h"
+#include "cas/collateral_keeper.h"
 #include "cas/state_folder.h"
 
 namespace cloister::cas {
@@ -13,6 +14,10 @@ struct CasOptions {
   std::string api_address = "127.0.0.1:8081";  // numeric; port 0: any free one
   std::string enclave_address = "127.0.0.1:18765";
   attestation::QuoteVerifierOptions evidence;  // which roots are trusted
+  // Where collateral is kept and asked for. Empty folder: "collateral" in the state. Roots (the evidence's
+  // that are no simulation), clock and minimum evaluation number are the evidence's.
+  collateral::CacheOptions collateral;
+  std::chrono::milliseconds collateral_interval{600000};
   ApiOptions api;
   ServiceOptions service;
 };

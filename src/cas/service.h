@@ -3,7 +3,8 @@
 // sessions (they never change under their hash) and which instances are connected.
 //
 // Thread-safe: both listeners call it from many threads. service_sessions.cpp: sessions, for the client API;
-// service_attest.cpp: attestation and leases; service_tags.cpp: tags, exit, the rest of AttestHandler.
+// service_attest.cpp: attestation and leases; service_factors.cpp: what
+// an enclave has to know or be besides; service_tags.cpp: tags, exit, the rest of AttestHandler.
 #pragma once
 
 #include <map>
@@ -14,6 +15,7 @@
 #include "cas/session_cache.h"
 #include "cas/store.h"
 #include "cas/token_buckets.h"
+#include "policy/placeholders.h"
 
 namespace cloister::cas {
 
@@ -23,6 +25,7 @@ struct ServiceOptions {
   uint64_t max_sessions = 10000;
   uint64_t max_bytes = uint64_t{1} << 30;  // of all versions' texts, and of secrets made for them
   std::chrono::milliseconds resume_time{120000};
+  std::function<int64_t()> clock;  // for one-time passwords, seconds since 1970; empty: the system's
 };
 
 // What an owner is told about a volume.
@@ -81,7 +84,7 @@ class Service final : public attestation::AttestHandler {
     SessionRecord record;
     Parsed session;
   };
-  struct Attempt;  // service_attest.cpp
+  struct Attempt;  // attempt.h
 
   Result<std::optional<Current>> find(const std::string& name);
   Result<std::optional<Current>> find(Transaction& transaction, const std::string& name);
@@ -98,9 +101,13 @@ class Service final : public attestation::AttestHandler {
                                                          const attestation::AttestRequest& request,
                                                          const attestation::Peer& peer);
   Result<void> check_attempt(Attempt& attempt);
+  Result<void> check_access_token(Attempt& attempt, const policy::SecretLookup& lookup);
+  Result<void> spend_password(Transaction& transaction, Attempt& attempt) const;
+  Result<void> take_singleton(Transaction& transaction, const Attempt& attempt);
   Result<void> grant(Transaction& transaction, Attempt& attempt);
   Result<boundary::MountConfig> grant_volume(Transaction& transaction, const Attempt& attempt,
                                              const policy::ImageVolume& mount);
+  Result<void> still_granted(const InstanceId& instance, const Error& unknown);
   Result<bool> takes_tag(const VolumeRecord& record, const InstanceVolume& granted) const;
   Error deny(const Attempt& attempt, const std::string& for_owner, Error for_enclave);
   Result<void> keep_unleased(Transaction& transaction, const std::string& session,

@@ -6,35 +6,21 @@
 // When that fails (a volume in use, a configuration that is too large) nothing is kept, so no epoch is spent.
 #include <algorithm>
 
-#include "attestation/verifier.h"
+#include "cas/attempt.h"
 #include "cas/configuration.h"
-#include "cas/service.h"
 #include "crypto/random.h"
 #include "policy/check.h"
 
 namespace cloister::cas {
-
-struct Service::Attempt {
-  const attestation::Verdict& verdict;
-  const attestation::AttestRequest& request;
-  const attestation::Peer& peer;
-  std::string name;
-  std::string service_name;
-  Current current;
-  const policy::Service* service = nullptr;
-  std::map<std::string, SecretRecord> secrets;  // as far as they were asked for
-  boundary::EnclaveConfig config;
-  SecretBytes encoded;
-  std::shared_ptr<InstanceRecord> instance = std::make_shared<InstanceRecord>();
-};
 
 namespace {
 
 constexpr int kRetries = 8;  // when sessions are replaced meanwhile
 
 std::string measured(const attestation::Verdict& verdict) {
-  std::string text = "MRENCLAVE " + to_hex(verdict.mrenclave) + ", TCB " +
-                     std::string(attestation::tcb_status_name(verdict.status));
+  const std::string identity = verdict.snp ? "SEV-SNP measurement " + to_hex(verdict.snp->measurement)
+                                           : "MRENCLAVE " + to_hex(verdict.mrenclave);
+  std::string text = identity + ", TCB " + std::string(attestation::tcb_status_name(verdict.status));
   if (verdict.simulated) text += ", simulated";
   if (verdict.debug) text += ", debug";
   return text;
@@ -55,8 +41,7 @@ Result<Key256> volume_key(Transaction& transaction, const std::string& session, 
 
 // Writes down why, and returns what the enclave is told.
 Error Service::deny(const Attempt& attempt, const std::string& for_owner, Error for_enclave) {
-  record_limited("denied", attempt.name,
-                 "service " + attempt.service_name + " from " + attempt.peer.address + ": " + for_owner);
+  record_limited("denied", attempt.name, attempt.about(for_owner));
   return for_enclave;
 }
 
@@ -71,7 +56,6 @@ Result<attestation::Release> Service::on_attest(const attestation::Verdict& verd
 }
 
 Result<void> Service::check_attempt(Attempt& attempt) {
-  const Error untrusted(Code::Denied, "The program enclave is not trustworthy");
   const policy::Session& session = *attempt.current.session;
   const std::vector<policy::Denial> denials = policy::check(session, *attempt.service, attempt.verdict);
   if (!denials.empty()) {
@@ -81,7 +65,7 @@ Result<void> Service::check_attempt(Attempt& attempt) {
       if (!denial.suggestion.empty()) reasons += " (would be allowed by " + denial.suggestion + ")";
       if (rules.find(denial.rule) == std::string::npos) rules += (rules.empty() ? "" : ", ") + denial.rule;
     }
-    return deny(attempt, reasons, Error(Code::Denied, untrusted.message() + " (" + rules + ")"));
+    return deny(attempt, reasons, untrusted(rules));
   }
   const auto lookup = [&](const policy::SecretReference& reference) -> Result<std::string> {
     auto found = attempt.secrets.find(reference.name);
@@ -94,12 +78,11 @@ Result<void> Service::check_attempt(Attempt& attempt) {
     return policy::format_secret(found->second.value.expose(),
                                  found->second.kind == policy::SecretKind::Ascii, reference.format);
   };
-  if (!session.security.access_token.empty()) {
-    const std::string token = TRY(policy::expand_secrets(session.security.access_token, lookup));
-    if (!equal_constant_time(as_bytes(token), as_bytes(attempt.request.access_token))) {
-      return deny(attempt, "service_access_token: the enclave was started with another one or none",
-                  untrusted);
-    }
+  TRY(check_access_token(attempt, lookup));
+  const std::string& password_secret = session.password_secret_of(*attempt.service);
+  if (!password_secret.empty()) {
+    const std::string base32 = TRY(policy::expand_secrets(password_secret, lookup));
+    attempt.password_secret = TRY(policy::password_secret(base32));
   }
   Result<boundary::EnclaveConfig> config =
       build_configuration(session, *attempt.service, attempt.request.host_arguments, lookup);
@@ -168,9 +151,10 @@ Result<void> Service::grant(Transaction& transaction, Attempt& attempt) {
       attempt.config.mounts.push_back(std::move(mount));
     }
   }
+  TRY(take_singleton(transaction, attempt));
   attempt.encoded = TRY(checked_encoding(attempt.config));
   const std::vector<InstanceVolume>& volumes = attempt.instance->volumes;
-  if (!volumes.empty()) {
+  if (!volumes.empty() || attempt.current.session->security.singleton_enclaves) {
     transaction.put(kInstances, to_hex(attempt.config.instance_id), encode(*attempt.instance));
     const bool has_lease = std::any_of(volumes.begin(), volumes.end(), [](const InstanceVolume& volume) {
       return volume.policy == boundary::UpdatePolicy::RollbackProtected;
@@ -188,16 +172,9 @@ Result<std::optional<attestation::Release>> Service::try_attest(const attestatio
   const Error unknown(Code::NotFound, "there is no such session or service");
   const size_t slash = request.subject.rfind('/');
   if (slash == std::string::npos) return Error(unknown);
-  Attempt attempt{verdict,
-                  request,
-                  peer,
-                  request.subject.substr(0, slash),
-                  request.subject.substr(slash + 1),
-                  {},
-                  nullptr,
-                  {},
-                  {},
-                  {}};
+  Attempt attempt{verdict, request, peer};
+  attempt.name = request.subject.substr(0, slash);
+  attempt.service_name = request.subject.substr(slash + 1);
   std::optional<Current> current = TRY(find(attempt.name));
   if (!current) return Error(unknown);
   attempt.current = std::move(*current);
@@ -216,9 +193,12 @@ Result<std::optional<attestation::Release>> Service::try_attest(const attestatio
     const std::optional<Current> still = TRY(find(transaction, attempt.name));
     replaced = !still || still->record.hash != attempt.current.record.hash;
     if (replaced) return {};
+    TRY(spend_password(transaction, attempt));
+    if (!attempt.password_fault.empty()) return {};  // and keep that it was wrong
     return grant(transaction, attempt);
   });
-  if (!granted.ok() || replaced) instances_.disconnect(attempt.config.instance_id);
+  const bool wrong_password = !attempt.password_fault.empty();
+  if (!granted.ok() || replaced || wrong_password) instances_.disconnect(attempt.config.instance_id);
   if (!granted.ok()) {
     const Code code = granted.error().code();
     if (code == Code::Denied) return deny(attempt, granted.error().message(), Error(granted.error()));
@@ -227,9 +207,12 @@ Result<std::optional<attestation::Release>> Service::try_attest(const attestatio
                 Error(Code::Denied, "the session cannot be filled in for this enclave"));
   }
   if (replaced) return std::optional<attestation::Release>();
+  if (attempt.password_counted) return untrusted("one-time-password");
+  if (wrong_password) return deny(attempt, attempt.password_fault, untrusted("one-time-password"));
   attestation::Release release;
   release.instance_id = attempt.config.instance_id;
   release.configuration = std::move(attempt.encoded);
+  release.access_proof = attempt.access_proof;
   return std::optional<attestation::Release>(std::move(release));
 }
 

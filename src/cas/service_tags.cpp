@@ -113,7 +113,17 @@ Result<void> Service::on_resume(const InstanceId& instance, const attestation::P
   // The same words: whoever only knows an id must not learn whether it exists.
   if (!equal_constant_time(known->key, peer.key)) return Error(unknown);
   instances_.connect(instance, std::move(known));
-  return {};
+  Result<void> still = still_granted(instance, unknown);
+  if (!still.ok()) instances_.disconnect(instance);
+  return still;
+}
+
+// Whoever took its place meanwhile either comes before this in the store's order, or finds it connected.
+Result<void> Service::still_granted(const InstanceId& instance, const Error& unknown) {
+  return store_.update([&](Transaction& transaction) -> Result<void> {
+    const std::optional<SecretBytes> row = TRY(transaction.get(kInstances, to_hex(instance)));
+    return row ? Result<void>() : Result<void>(Error(unknown));
+  });
 }
 
 Result<void> Service::on_tags(const InstanceId& instance, const attestation::Peer& peer,
@@ -164,7 +174,7 @@ void Service::on_exit(const InstanceId& instance, const attestation::Peer& peer,
       record.writer = {};
       transaction.put(kVolumes, key, encode(record));
     }
-    if (!known->volumes.empty()) TRY(forget_instance(transaction, known->session, instance));
+    TRY(forget_instance(transaction, known->session, instance));
     transaction.journal("exited", known->session,
                         "service " + known->service + ", instance " + to_hex(instance) + ", status " +
                             std::to_string(status));

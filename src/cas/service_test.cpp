@@ -213,18 +213,6 @@ TEST_F(ServiceTest, UnknownSessionsAndServicesLookTheSame) {
   EXPECT_EQ(session.error().code(), Code::NotFound);
 }
 
-TEST_F(ServiceTest, TheAccessTokenMustBeTheEnclaves) {
-  std::string text = session_text("s");
-  text.replace(text.find("security: {"), 11, "security: {service_access_token: open-sesame, ");
-  create(text);
-  EXPECT_EQ(attest().error().message(), "The program enclave is not trustworthy");
-  AttestRequest request;
-  request.subject = "s/app";
-  request.host_arguments = {"one"};
-  request.access_token = "open-sesame";
-  EXPECT_TRUE(service_->on_attest(verdict_of('a'), request, peer(7)).ok());
-}
-
 TEST_F(ServiceTest, ARefusalWithMegabytesOfReasonsLeavesTheStoreReadable) {
   std::string list;
   for (int i = 0; i < 4096; ++i) {

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "base/files.h"
 #include "cas/server.h"
 #include "cas/trust.h"
 #include "cli/commands.h"
@@ -17,6 +18,8 @@ namespace fs = std::filesystem;
 struct ServeArguments {
   std::string state, api = "127.0.0.1:8081", enclave = "127.0.0.1:18765";
   std::vector<std::string> simulation_roots, collateral;
+  std::string collateral_url, root_crl_url;
+  std::vector<std::string> snp_roots, snp_crls;
   uint32_t minimum_tcb_evaluation = 0;
 };
 
@@ -34,6 +37,28 @@ Result<void> wait_for(const fs::path& path) {
   return {};
 }
 
+// A folder is where collateral is kept; a file is a bundle that is used as it is.
+Result<void> add_collateral(const fs::path& path, cas::CasOptions& options) {
+  std::error_code ignored;
+  if (!fs::is_directory(path, ignored)) {
+    options.evidence.collateral.push_back(TRY(attestation::load_collateral(path, options.evidence.anchors)));
+    return {};
+  }
+  if (!options.collateral.folder.empty()) {
+    return Error(Code::InvalidArgument, "collateral is kept in one folder, not in two");
+  }
+  options.collateral.folder = path;
+  return {};
+}
+
+// An enclave may be waiting, for at most 10 s in all.
+void set_collateral_service(const ServeArguments& a, collateral::CacheOptions& options) {
+  options.service.base_url = a.collateral_url;
+  options.service.root_crl_url = a.root_crl_url;
+  options.service.http.connect_timeout = std::chrono::milliseconds(3000);
+  options.service.http.stall_timeout = std::chrono::milliseconds(5000);
+}
+
 Result<cas::CasOptions> options_of(const ServeArguments& a) {
   cas::CasOptions options;
   options.state = a.state;
@@ -45,8 +70,13 @@ Result<cas::CasOptions> options_of(const ServeArguments& a) {
     TRY(wait_for(path));
     TRY(attestation::add_simulation_root(path, options.evidence.anchors));
   }
-  for (const std::string& path : a.collateral) {
-    options.evidence.collateral.push_back(TRY(attestation::load_collateral(path, options.evidence.anchors)));
+  for (const std::string& path : a.collateral) TRY(add_collateral(path, options));
+  set_collateral_service(a, options.collateral);
+  for (const std::string& path : a.snp_roots) {
+    TRY(attestation::add_simulated_snp_root(path, options.evidence.snp_anchors));
+  }
+  for (const std::string& path : a.snp_crls) {
+    options.evidence.snp_crls.push_back(TRY(read_file(path, attestation::kMaxSnpPaper)));
   }
   return options;
 }
@@ -120,7 +150,18 @@ void add_cas_commands(CLI::App& app, Action& action) {
   sub->add_option("--trust-simulation", serve_arguments->simulation_roots,
                   "Root certificate of a simulated platform to accept; waited for up to 10 s")
       ->allow_extra_args(false);
-  sub->add_option("--collateral", serve_arguments->collateral, "Collateral for quotes of real platforms")
+  sub->add_option("--collateral", serve_arguments->collateral,
+                  "For quotes of real platforms: a folder, kept current; or a bundle, used as it is "
+                  "(default: the folder collateral in the state)")
+      ->allow_extra_args(false);
+  sub->add_option("--collateral-url", serve_arguments->collateral_url,
+                  "Provisioning or caching service that the folder is filled from");
+  sub->add_option("--root-crl-url", serve_arguments->root_crl_url, "Where the root's revocation list is");
+  sub->add_option("--snp-crl", serve_arguments->snp_crls,
+                  "AMD's revocation list of a product line: SEV-SNP machines of it are accepted")
+      ->allow_extra_args(false);
+  sub->add_option("--trust-snp-simulation", serve_arguments->snp_roots,
+                  "Root certificate of simulated SEV-SNP machines to accept")
       ->allow_extra_args(false);
   sub->add_option("--minimum-tcb-evaluation", serve_arguments->minimum_tcb_evaluation,
                   "Refuse collateral with a lower tcbEvaluationDataNumber");

@@ -91,6 +91,11 @@ Result<std::string> resolve_address(const std::string& text, uint16_t default_po
   return numeric.front();
 }
 
+void pass_access_token(host::RunOptions& options) {
+  const std::string token = setting("SERVICE_ACCESS_TOKEN");
+  if (!token.empty()) options.environment.push_back("CLOISTER_SERVICE_ACCESS_TOKEN=" + token);
+}
+
 Result<host::RunOptions> run_options_from_environment() {
   TRY(check_mode(setting("MODE")));
   host::RunOptions options;
@@ -105,6 +110,7 @@ Result<host::RunOptions> run_options_from_environment() {
   for (char** entry = environ; *entry != nullptr; ++entry) {
     if (!is_setting(*entry)) options.environment.emplace_back(*entry);
   }
+  if (!options.config_id.empty()) pass_access_token(options);
   if (setting("PATCH") == "0") options.patch_system_calls = false;
   options.sim_state = setting("SIM_STATE");
   return options;

@@ -23,6 +23,8 @@ Result<std::string> resolve_address(const std::string& text, uint16_t default_po
 // Everything of RunOptions that the environment decides: mode, session, addresses, log level, and for
 // unattested runs the program's environment. Unsupported for a mode that this machine lacks.
 Result<host::RunOptions> run_options_from_environment();
+// For who names the session otherwise: SERVICE_ACCESS_TOKEN, for the agent. Nobody else may get it.
+void pass_access_token(host::RunOptions& options);
 // HEAP, STACK and TCS change the measurement: InvalidArgument when they are set and not the image's.
 Result<void> check_limits(const std::filesystem::path& image);
 // The warnings and, with VERSION=1, the banner, on standard error.

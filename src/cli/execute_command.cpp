@@ -104,6 +104,7 @@ Result<host::RunOptions> run_options(const Arguments& a) {
   }
   host::RunOptions options = TRY(run_options_from_environment());
   options.image = a.image;
+  if (options.config_id.empty()) pass_access_token(options);
   options.config_id = a.session;
   const HostPort cas = TRY(enclave_listener(a));
   options.cas_address = TRY(resolve_address(join_address(cas.host, cas.port), 0));

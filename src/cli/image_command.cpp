@@ -211,8 +211,8 @@ void add_run(CLI::App& app, Action& action, const std::vector<std::string>& prog
                       "PATH=FOLDER: this machine's folder of the volume mounted at PATH");
   command->add_flag("--no-patch", a.no_patch, "Let every system call trap (slow; for comparison)");
   command->footer(
-      "Settings come from the environment, as CLOISTER_NAME or SCONE_NAME: CONFIG_ID (session/service), "
-      "CAS_ADDR, "
+      "Settings come from the environment, as CLOISTER_NAME or SCONE_NAME: CONFIG_ID "
+      "(session/service[@OTP]), SERVICE_ACCESS_TOKEN, CAS_ADDR, "
       "LAS_ADDR, MODE, HEAP, STACK, TCS, LOG, HASH=1, VERSION=1.\n"
       "Example: cloister run ls.enclave -la /");
   command->callback([&action] { action = [] { return run_image(a); }; });

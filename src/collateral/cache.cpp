@@ -23,14 +23,27 @@ bool valid(const std::shared_ptr<const Artefact>& artefact, int64_t now) {
 
 }  // namespace
 
-Result<PlatformKey> platform_of_quote(ByteView bytes) {
+namespace {
+
+struct QuotedPlatform {
+  Tee tee = Tee::Sgx;
+  std::vector<Certificate> chain;  // unverified
+};
+
+Result<QuotedPlatform> read_quote(ByteView bytes) {
   const Quote quote = TRY(parse_quote(bytes));
   if (quote.certification_type != 5) {
     return Error(Code::Unsupported, "the quote carries no PCK certificate chain");
   }
-  const auto chain = TRY(certificates_from_pem(as_text(quote.certification_data)));
-  PlatformKey out;
+  QuotedPlatform out;
   out.tee = quote.tee;
+  out.chain = TRY(certificates_from_pem(as_text(quote.certification_data)));
+  return out;
+}
+
+Result<PlatformKey> platform_of(Tee tee, const std::vector<Certificate>& chain) {
+  PlatformKey out;
+  out.tee = tee;
   for (const Certificate& certificate : chain) {
     if (certificate.common_name() == kPlatformCaName) out.ca = "platform";
     if (certificate.common_name() == kProcessorCaName) out.ca = "processor";
@@ -44,6 +57,27 @@ Result<PlatformKey> platform_of_quote(ByteView bytes) {
   return out;
 }
 
+bool is_anchor(const Certificate& certificate, const std::vector<TrustAnchor>& anchors) {
+  return std::any_of(anchors.begin(), anchors.end(),
+                     [&](const TrustAnchor& anchor) { return anchor.root_key == certificate.key().point(); });
+}
+
+}  // namespace
+
+Result<PlatformKey> platform_of_quote(ByteView bytes) {
+  const QuotedPlatform quoted = TRY(read_quote(bytes));
+  return platform_of(quoted.tee, quoted.chain);
+}
+
+Result<PlatformKey> platform_of_quote(ByteView bytes, const std::vector<TrustAnchor>& anchors) {
+  QuotedPlatform quoted = TRY(read_quote(bytes));
+  const bool ours = std::any_of(quoted.chain.begin(), quoted.chain.end(),
+                                [&](const Certificate& one) { return is_anchor(one, anchors); });
+  if (!ours) return Error(Code::NotFound, "the quote's certificates lead to another root");
+  const Chain chain = TRY(build_chain(std::move(quoted.chain), anchors, "PCK chain"));
+  return platform_of(quoted.tee, chain.certificates);
+}
+
 Cache::Cache(CacheOptions options) : options_(std::move(options)) {}
 
 int64_t Cache::now() const {
@@ -54,19 +88,20 @@ std::filesystem::path Cache::file_of(const ArtefactKey& key) const {
   return options_.folder / (key.name() + kSuffix);
 }
 
+Result<std::shared_ptr<const Artefact>> Cache::read_stored(const ArtefactKey& key) const {
+  const Bytes content = TRY(read_file(file_of(key), kMaxFile));
+  RawArtefact raw = TRY(decode_artefact(as_text(content)));
+  return std::make_shared<const Artefact>(TRY(verify_artefact(key, std::move(raw), options_.anchors)));
+}
+
 // From disk, once; an entry that is there already keeps what it has.
 void Cache::load(const ArtefactKey& key, Entry& entry) {
   if (entry.loaded) return;
   entry.loaded = true;
   if (options_.folder.empty() || entry.artefact) return;
-  const auto read = [&]() -> Result<Artefact> {
-    const Bytes content = TRY(read_file(file_of(key), kMaxFile));
-    RawArtefact raw = TRY(decode_artefact(as_text(content)));
-    return verify_artefact(key, std::move(raw), options_.anchors);
-  };
-  auto artefact = read();
+  auto artefact = read_stored(key);
   if (artefact.ok()) {
-    entry.artefact = std::make_shared<const Artefact>(std::move(*artefact));
+    entry.artefact = std::move(*artefact);
   } else if (artefact.error().code() != Code::NotFound) {
     entry.file_fault = "the stored file is not used: " + artefact.error().message();
   }
@@ -259,8 +294,8 @@ Result<void> Cache::store(const std::vector<Artefact>& artefacts) {
   return stored;
 }
 
-std::vector<ArtefactStatus> Cache::status() {
-  const std::lock_guard lock(mutex_);
+// With the lock held. What is only on disk is loaded.
+std::vector<ArtefactKey> Cache::known_keys() {
   std::error_code ignored;
   if (!options_.folder.empty()) {
     std::filesystem::directory_iterator at(options_.folder, ignored);
@@ -270,7 +305,37 @@ std::vector<ArtefactStatus> Cache::status() {
       if (const auto key = parse_artefact_name(file.stem().string())) load(*key, entries_[*key]);
     }
   }
+  std::vector<ArtefactKey> out;
+  for (const auto& [key, entry] : entries_) out.push_back(key);
+  return out;
+}
+
+// A file that another process wrote is judged as an answer is; one that is damaged or older is left alone,
+// because what is in memory was verified and is not worse.
+void Cache::reload(const ArtefactKey& key) {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entries_[key];
+  auto stored = read_stored(key);
+  if (!stored.ok() || (entry.artefact && entry.artefact->issued >= (*stored)->issued)) return;
+  if (check_new(**stored, entry).ok()) hold(entry, std::move(*stored));
+}
+
+void Cache::refresh_all() {
+  std::vector<ArtefactKey> keys;
+  {
+    const std::lock_guard lock(mutex_);
+    keys = known_keys();
+  }
+  for (const ArtefactKey& key : keys) {
+    if (!options_.folder.empty()) reload(key);
+    static_cast<void>(get(key).ok());  // `status` says what did not work
+  }
+}
+
+std::vector<ArtefactStatus> Cache::status() {
+  const std::lock_guard lock(mutex_);
   std::vector<ArtefactStatus> out;
+  static_cast<void>(known_keys());
   for (const auto& [key, entry] : entries_) {
     ArtefactStatus status;
     status.name = key.name();

@@ -37,6 +37,9 @@ struct PlatformKey {
 };
 // Of a quote that carries its certificates.
 Result<PlatformKey> platform_of_quote(ByteView quote);
+// The same, when the certificates lead to one of the anchors: what strangers make up must not decide what a
+// service asks for and keeps. NotFound: they lead to another root.
+Result<PlatformKey> platform_of_quote(ByteView quote, const std::vector<attestation::TrustAnchor>& anchors);
 
 struct ArtefactStatus {
   std::string name;
@@ -60,6 +63,9 @@ class Cache {
   // Every artefact of the bundle, or none when one is refused or the disk does not take all; the same rules
   // as for answers. A crash may leave a part of them: each is whole and verified by itself.
   Result<std::vector<std::string>> import_bundle(const attestation::CollateralBundle& bundle);
+  // For whoever keeps a cache for long: takes newer files that somebody else stored in the folder meanwhile
+  // (same rules as for an import), and asks the service for what ends soon.
+  void refresh_all();
   // Everything in memory and on disk, by name.
   std::vector<ArtefactStatus> status();
 
@@ -79,7 +85,10 @@ class Cache {
 
   int64_t now() const;
   std::filesystem::path file_of(const ArtefactKey& key) const;
+  Result<std::shared_ptr<const Artefact>> read_stored(const ArtefactKey& key) const;
   void load(const ArtefactKey& key, Entry& entry);
+  void reload(const ArtefactKey& key);
+  std::vector<ArtefactKey> known_keys();
   Result<void> check_new(const Artefact& fresh, const Entry& entry) const;
   Result<std::shared_ptr<const Artefact>> refresh(const ArtefactKey& key, Entry& entry,
                                                   std::unique_lock<std::mutex>& lock);

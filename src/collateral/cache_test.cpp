@@ -12,92 +12,23 @@
 #include <thread>
 
 #include "attestation/json.h"
+#include "attestation/quote.h"
 #include "attestation/sim_pki.h"
 #include "attestation/tcb_json.h"
 #include "base/files.h"
-#include "http/server.h"
+#include "collateral/collateral_test_support.h"
 
 namespace cloister::collateral {
 namespace {
 
 using namespace attestation;
+using testing::ServiceStandIn;
 namespace fs = std::filesystem;
 
 constexpr int64_t kNow = 1790000000;
 constexpr int64_t kDay = 86400;
 constexpr const char* kFmspc = "0053494d0001";  // the simulated platform's
 const ArtefactKey kTcb{ArtefactKind::TcbInfo, Tee::Sgx, kFmspc};
-
-std::string percent_encoded(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (std::isalnum(static_cast<unsigned char>(c))) {
-      out += c;
-    } else {
-      const uint8_t byte = static_cast<uint8_t>(c);
-      out += "%" + to_hex(ByteView(&byte, 1));
-    }
-  }
-  return out;
-}
-
-// Intel's service in miniature: one bundle, served piece by piece.
-class Service {
- public:
-  explicit Service(CollateralBundle bundle, std::string tee = "sgx") : bundle_(std::move(bundle)), tee_(tee) {
-    server_ = http::Server::start({}, [this](http::Exchange& exchange) { answer(exchange); }).value();
-  }
-  std::string url() const { return "http://" + server_->address(); }
-  void serve(CollateralBundle bundle) {
-    const std::lock_guard lock(mutex_);
-    bundle_ = std::move(bundle);
-  }
-  void fail(unsigned status) { status_ = status; }
-  void delay(std::chrono::milliseconds time) { delay_ = time; }
-  int requests() const { return requests_; }
-
- private:
-  void answer(http::Exchange& exchange) {
-    ++requests_;
-    std::this_thread::sleep_for(delay_.load());
-    const std::lock_guard lock(mutex_);
-    http::Response response;
-    response.status = status_;
-    if (status_ == 200) fill(exchange.request(), response);
-    static_cast<void>(exchange.respond(std::move(response)).ok());
-  }
-  void fill(const http::RequestHead& request, http::Response& response) const {
-    const std::string sgx = "/sgx/certification/v4/", own = "/" + tee_ + "/certification/v4/";
-    if (request.path == own + "tcb" && request.query.contains("fmspc")) {
-      response.headers.emplace_back("TCB-Info-Issuer-Chain", percent_encoded(bundle_.tcb_info_issuer_chain));
-      response.body = body("tcbInfo", bundle_.tcb_info, bundle_.tcb_info_signature);
-    } else if (request.path == own + "qe/identity") {
-      response.headers.emplace_back("SGX-Enclave-Identity-Issuer-Chain",
-                                    percent_encoded(bundle_.qe_identity_issuer_chain));
-      response.body = body("enclaveIdentity", bundle_.qe_identity, bundle_.qe_identity_signature);
-    } else if (request.path == sgx + "pckcrl" && request.query.contains("ca")) {
-      response.headers.emplace_back("SGX-PCK-CRL-Issuer-Chain",
-                                    percent_encoded(bundle_.pck_crl_issuer_chain));
-      response.content_type = "application/pkix-crl";
-      response.body = std::string(as_text(bundle_.pck_crl));
-    } else if (request.path == sgx + "rootcacrl") {
-      response.body = to_hex(bundle_.root_ca_crl);
-    } else {
-      response.status = 404;
-    }
-  }
-  static std::string body(const std::string& key, const std::string& inner, const Bytes& signature) {
-    return "{\"" + key + "\":" + inner + ",\"signature\":\"" + to_hex(signature) + "\"}";
-  }
-
-  std::mutex mutex_;
-  CollateralBundle bundle_;
-  const std::string tee_;
-  std::atomic<unsigned> status_ = 200;
-  std::atomic<std::chrono::milliseconds> delay_{std::chrono::milliseconds(0)};
-  std::atomic<int> requests_ = 0;
-  std::unique_ptr<http::Server> server_;  // last: ends first
-};
 
 class CollateralCache : public ::testing::Test {
  protected:
@@ -107,7 +38,7 @@ class CollateralCache : public ::testing::Test {
     folder_ = name;
     ASSERT_TRUE(make_private_folder(folder_ / "cache").ok());
     anchor_ = pki().anchor();
-    service_ = std::make_unique<Service>(pki().collateral(kNow).value());
+    service_ = std::make_unique<ServiceStandIn>(pki().collateral(kNow).value());
   }
   void TearDown() override { fs::remove_all(folder_); }
 
@@ -129,7 +60,7 @@ class CollateralCache : public ::testing::Test {
 
   fs::path folder_;
   TrustAnchor anchor_;
-  std::unique_ptr<Service> service_;
+  std::unique_ptr<ServiceStandIn> service_;
   std::atomic<int64_t> now_ = kNow;
 };
 
@@ -182,6 +113,57 @@ TEST_F(CollateralCache, APieceThatEndsSoonIsNotAskedForWithEveryCall) {
   now_ = now_ + 15 * 60;
   EXPECT_TRUE(cache.get(kTcb).ok());
   EXPECT_EQ(service_->requests(), 2);
+}
+
+TEST_F(CollateralCache, RefreshesAllItKnowsBeforeItIsAskedFor) {
+  Cache cache(options());
+  const int64_t end = cache.get(kTcb).value()->expires;
+  cache.refresh_all();
+  EXPECT_EQ(service_->requests(), 1) << "not before it ends soon";
+  now_ = end - kDay / 2;
+  service_->serve(pki().collateral(now_).value());
+  cache.refresh_all();
+  EXPECT_EQ(service_->requests(), 2);
+  service_->fail(503);
+  EXPECT_GT(cache.get(kTcb).value()->expires, end);
+  EXPECT_EQ(service_->requests(), 2);
+}
+
+TEST_F(CollateralCache, TakesNewerFilesOfAnotherProcessAndNoOlderOnes) {
+  CacheOptions offline = options();
+  offline.service.base_url.clear();
+  Cache running(offline);
+  ASSERT_TRUE(running.import_bundle(pki().collateral(kNow).value()).ok());
+  const int64_t end = running.get(kTcb).value()->expires;
+  const Bytes older = read_file(stored(), 1 << 20).value();
+  now_ = kNow + kDay;
+  ASSERT_TRUE(Cache(offline).import_bundle(pki().collateral(now_).value()).ok());
+  EXPECT_EQ(running.get(kTcb).value()->expires, end);
+  running.refresh_all();
+  EXPECT_GT(running.get(kTcb).value()->expires, end);
+  ASSERT_TRUE(write_private_file(stored(), older).ok());
+  running.refresh_all();
+  EXPECT_GT(running.get(kTcb).value()->expires, end) << "set back on disk";
+}
+
+TEST_F(CollateralCache, NamesAPlatformOnlyUnderItsOwnRoots) {
+  const auto platform = sgx::SimPlatform::open(folder_ / "machine").value();
+  sgx::Secs enclave{};
+  enclave.attributes.flags = sgx::kFlagInit | sgx::kFlagMode64;
+  const SimPki own = pki();
+  const Bytes quote = own.quote(platform.make_report(enclave, own.target_info(), ByteArray<64>{})).value();
+  EXPECT_EQ(platform_of_quote(quote, {anchor_}).value().fmspc, kFmspc);
+  EXPECT_EQ(platform_of_quote(quote, {intel_sgx_root()}).error().code(), Code::NotFound);
+  // Certificates that only stand beside the root that is trusted.
+  const SimPki other = SimPki::open(folder_ / "other-pki", platform).value();
+  Bytes mixed = other.quote(platform.make_report(enclave, other.target_info(), ByteArray<64>{})).value();
+  const std::string own_pem(as_text(parse_quote(quote)->certification_data));
+  const std::string other_pem(as_text(parse_quote(mixed)->certification_data));
+  const std::string root = own_pem.substr(own_pem.rfind("-----BEGIN"));
+  const size_t at = std::string(as_text(mixed)).rfind("-----BEGIN");
+  ASSERT_EQ(other_pem.size() - other_pem.rfind("-----BEGIN"), root.size());
+  std::copy(root.begin(), root.end(), mixed.begin() + static_cast<ptrdiff_t>(at));
+  EXPECT_EQ(platform_of_quote(mixed, {anchor_}).error().code(), Code::Integrity);
 }
 
 TEST_F(CollateralCache, NeverHandsOutWhatHasExpired) {
@@ -358,7 +340,7 @@ TEST(CollateralOfIntel, IsFetchedFromAServiceThatAnswersLikeIntels) {
     if (!bundle.ok() || !platform.ok() || bundle->pck_crl.empty() || bundle->root_ca_crl.empty()) continue;
     if (bundle->pck_crl_issuer_chain.empty()) continue;
     SCOPED_TRACE(folder.path().filename().string());
-    Service service(*bundle, platform->tee == Tee::Tdx ? "tdx" : "sgx");
+    ServiceStandIn service(*bundle, platform->tee == Tee::Tdx ? "tdx" : "sgx");
     const int64_t time = parse_rfc3339(expected["verification_time"].get<std::string>()).value();
     CacheOptions options;
     options.service.base_url = service.url();

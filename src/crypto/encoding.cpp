@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::string_view kStandard = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::string_view kUrl = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+constexpr std::string_view kBase32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 constexpr std::array<int8_t, 256> reverse(std::string_view alphabet) {
   std::array<int8_t, 256> table = {};
@@ -18,6 +19,7 @@ constexpr std::array<int8_t, 256> reverse(std::string_view alphabet) {
 }
 constexpr std::array<int8_t, 256> kStandardValues = reverse(kStandard);
 constexpr std::array<int8_t, 256> kUrlValues = reverse(kUrl);
+constexpr std::array<int8_t, 256> kBase32Values = reverse(kBase32);
 
 std::string encode(ByteView bytes, std::string_view alphabet, bool pad) {
   std::string out;
@@ -78,6 +80,47 @@ Result<Bytes> base64_decode(std::string_view text) {
 }
 
 Result<Bytes> base64url_decode(std::string_view text) { return decode(text, kUrlValues); }
+
+std::string base32_encode(ByteView bytes, bool pad) {
+  std::string out;
+  uint32_t group = 0;
+  unsigned bits = 0;
+  for (const uint8_t byte : bytes) {
+    group = (group << 8) | byte;
+    for (bits += 8; bits >= 5; bits -= 5) out.push_back(kBase32[(group >> (bits - 5)) & 31]);
+    group &= (1u << bits) - 1;
+  }
+  if (bits > 0) out.push_back(kBase32[(group << (5 - bits)) & 31]);
+  while (pad && out.size() % 8 != 0) out.push_back('=');
+  return out;
+}
+
+Result<Bytes> base32_decode(std::string_view text) {
+  const size_t whole = text.size();
+  while (text.ends_with('=')) text.remove_suffix(1);
+  // The characters that the last bytes need: 2, 4, 5, 7 or 8 of eight.
+  const size_t last = text.size() % 8;
+  const size_t padded = (text.size() + 7) / 8 * 8;
+  if (last == 1 || last == 3 || last == 6 || (whole != text.size() && whole != padded)) {
+    return Error(Code::Malformed, "base32: truncated");
+  }
+  Bytes out;
+  uint32_t group = 0;
+  unsigned bits = 0;
+  for (const char character : text) {
+    const bool lower = character >= 'a' && character <= 'z';
+    const int8_t value = kBase32Values[static_cast<uint8_t>(lower ? character - 'a' + 'A' : character)];
+    if (value < 0) return Error(Code::Malformed, "base32: a character outside the alphabet");
+    group = (group << 5) | static_cast<uint32_t>(value);
+    bits += 5;
+    if (bits < 8) continue;
+    bits -= 8;
+    out.push_back(static_cast<uint8_t>(group >> bits));
+    group &= (1u << bits) - 1;
+  }
+  if (group != 0) return Error(Code::Malformed, "base32: unused bits are not zero");
+  return out;
+}
 
 std::string pem_encode(std::string_view label, ByteView content) {
   const std::string body = base64_encode(content);

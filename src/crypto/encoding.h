@@ -1,6 +1,6 @@
-// Base64 (RFC 4648, section 4) and PEM (RFC 7468), strict and without OpenSSL, so that one parser with known
-// limits serves every place that reads such text. Not for private keys: these stay in SecretBytes
-// (keypair.h).
+// Base64 and base32 (RFC 4648, sections 4 to 6) and PEM (RFC 7468), strict and without OpenSSL, so that one
+// parser with known limits serves every place that reads such text. Not for private keys: these stay in
+// SecretBytes (keypair.h).
 #pragma once
 
 #include <string>
@@ -17,6 +17,11 @@ Result<Bytes> base64_decode(std::string_view text);
 // URL alphabet without padding (RFC 4648, section 5), as JWS uses it.
 std::string base64url_encode(ByteView bytes);
 Result<Bytes> base64url_decode(std::string_view text);
+// Without padding when `pad` is false.
+std::string base32_encode(ByteView bytes, bool pad);
+// What people copy from one program to another: either case, with whole padding or none; unused bits zero,
+// nothing between. Otherwise Malformed.
+Result<Bytes> base32_decode(std::string_view text);
 
 struct PemBlock {
   std::string label;  // "CERTIFICATE"

@@ -37,6 +37,33 @@ TEST(Base64, UrlAlphabetHasNoPadding) {
   EXPECT_FALSE(base64url_decode("+//+").ok());
 }
 
+TEST(Base32, AgreesWithTheRfc) {
+  const std::pair<const char*, const char*> known[] = {
+      {"", ""},
+      {"f", "MY======"},
+      {"fo", "MZXQ===="},
+      {"foo", "MZXW6==="},
+      {"foob", "MZXW6YQ="},
+      {"fooba", "MZXW6YTB"},
+      {"foobar", "MZXW6YTBOI======"},
+  };
+  for (const auto& [plain, encoded] : known) {
+    const std::string without(encoded, std::string_view(encoded).find_last_not_of('=') + 1);
+    EXPECT_EQ(base32_encode(as_bytes(plain), true), encoded);
+    EXPECT_EQ(base32_encode(as_bytes(plain), false), without);
+    EXPECT_EQ(as_text(base32_decode(encoded).value()), plain);
+    EXPECT_EQ(as_text(base32_decode(without).value()), plain);
+  }
+  EXPECT_EQ(as_text(base32_decode("mzxw6ytboi").value()), "foobar");
+}
+
+TEST(Base32, RefusesWhatIsNoEncoding) {
+  for (const char* text :
+       {"M", "MZX", "MZXW6Y", "MZ", "MY=", "MY=======", "MY====== ", "M1", "MZXW 6YQ", "========"}) {
+    EXPECT_EQ(base32_decode(text).error().code(), Code::Malformed) << text;
+  }
+}
+
 TEST(Pem, RoundTripsInLinesOf64) {
   const Bytes content(100, 0xa5);
   const std::string text = pem_encode("CERTIFICATE", content);

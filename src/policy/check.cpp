@@ -1,5 +1,7 @@
 #include "policy/check.h"
 
+#include "policy/check_snp.h"
+
 #include <algorithm>
 #include <initializer_list>
 
@@ -64,16 +66,17 @@ std::string described(const SignerFactor& signer) {
 class Decision {
  public:
   Decision(const Session& session, const Service& service, const Verdict& verdict)
-      : security_(session.security), service_(service), verdict_(verdict) {}
+      : session_(session), security_(session.security), service_(service), verdict_(verdict) {}
 
   std::vector<Denial> denials() {
-    if (verdict_.tee != attestation::Tee::Sgx) {
-      deny("tee", "an SGX enclave", "another kind of TEE", "");
+    if (verdict_.tee == attestation::Tee::Snp && verdict_.snp) {
+      denials_ = check_snp(session_, service_, verdict_);
+      if (verdict_.status != TcbStatus::Unrated) status();  // no report's is anything else
     } else {
       identity();
+      status();
     }
     mode();
-    status();
     advisories();
     platform();
     return std::move(denials_);
@@ -85,9 +88,13 @@ class Decision {
   }
 
   void identity() {
+    if (verdict_.tee != attestation::Tee::Sgx) {
+      return deny("tee", "an SGX enclave or an SEV-SNP machine", "another kind of TEE", "");
+    }
     std::string measurements, signers;
     size_t listed = 0;
     for (const AttestationVariant& variant : service_.attestation) {
+      if (variant.snp) continue;
       const bool measured = measurement_listed(variant, verdict_);
       if (measured && (!variant.signer || signer_holds(*variant.signer, verdict_))) return;
       if (measured) {
@@ -107,6 +114,7 @@ class Decision {
       return;
     }
     if (listed > 8) measurements += " and " + std::to_string(listed - 8) + " more";
+    if (measurements.empty()) measurements = "a virtual machine, no enclave";
     deny("mrenclave", measurements, got,
          "services: [{name: " + service_.name + ", mrenclaves: [" + got + "]}]");
   }
@@ -180,6 +188,7 @@ class Decision {
          "services: [{name: " + service_.name + ", platforms: [" + id + "]}]");
   }
 
+  const Session& session_;
   const Security& security_;
   const Service& service_;
   const Verdict& verdict_;

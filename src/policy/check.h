@@ -32,6 +32,10 @@ struct Denial {
 //   hyperthreading     needs hyperthreading when it is on or the platform does not say
 //   platforms          the quoting enclave's id is in the list
 //   revocation         lists were checked
+//
+// Of an SEV-SNP machine, in place of measurement and TCB status (check_snp.h): its measurement is in a
+// variant; it asked itself, at the variant's `vmpl` or a more privileged one; its firmware is at least the
+// variant's `minimum_tcb`, or outdated-tcb is tolerated; a migration agent needs insecure-configuration.
 std::vector<Denial> check(const Session& session, const Service& service,
                           const attestation::Verdict& verdict);
 

@@ -33,7 +33,7 @@ bool allows_any(const std::vector<AccessEntry>& list) {
 void lint_services(const Session& session, std::vector<Finding>& out) {
   for (const Service& service : session.services) {
     for (const AttestationVariant& variant : service.attestation) {
-      add_if(out, variant.mrenclaves.empty(), "signer-only", service.mark,
+      add_if(out, variant.mrenclaves.empty() && !variant.snp, "signer-only", service.mark,
              "service `" + service.name +
                  "`: anything that this signer ever signs under the product id is accepted; list `mrenclave` "
                  "too");

@@ -2,7 +2,9 @@
 #include <algorithm>
 
 #include "crypto/certificate.h"
+#include "policy/one_time_password.h"
 #include "policy/parse_parts.h"
+#include "policy/placeholders.h"
 
 namespace cloister::policy {
 namespace {
@@ -131,7 +133,7 @@ Result<void> read_attestation_policy(const Place& place, Security& security) {
   const Fields fields = TRY(Fields::of(
       place, {"mode", "tolerate", "ignore_advisories", "must_be_sgx_local", "trusted_scone_qe_pubkeys",
               "one_time_password_shared_secret", "url", "certificates", "min_rsa_signing_key_size"}));
-  TRY(fields.refuse({"one_time_password_shared_secret"}, "one-time passwords are not supported yet"));
+  security.password_secret = TRY(read_password_secret(fields));
   TRY(fields.refuse({"trusted_scone_qe_pubkeys"}, "only DCAP quotes are verified"));
   if (const auto mode = fields.find("mode")) {
     const std::string word = TRY(mode->string());
@@ -172,6 +174,16 @@ bool Security::tolerates(Toleration toleration) const {
   return std::find(tolerate.begin(), tolerate.end(), toleration) != tolerate.end();
 }
 
+Result<std::string> read_password_secret(const Fields& fields) {
+  const std::optional<Place> place = fields.find("one_time_password_shared_secret");
+  if (!place) return std::string();
+  const std::string text = TRY(place->string());
+  if (whole_reference(text)) return text;
+  const Result<SecretBytes> secret = password_secret(text);
+  if (!secret.ok()) return place->malformed(secret.error().message());
+  return text;
+}
+
 Result<AccessPolicy> read_access_policy(const Place& place) {
   AccessPolicy access;
   if (place.node().is_scalar()) {
@@ -195,8 +207,7 @@ Result<Security> read_security(const Place& place) {
   if (place.node().is_scalar()) return place.unsupported("config fragments are not supported yet");
   const Fields fields = TRY(Fields::of(place, {"attestation", "singleton_enclaves", "service_access_token"}));
   if (const auto singleton = fields.find("singleton_enclaves")) {
-    const bool wanted = TRY(singleton->boolean());
-    if (wanted) return singleton->unsupported("singleton enclaves are not supported yet");
+    security.singleton_enclaves = TRY(singleton->boolean());
   }
   security.access_token = TRY(fields.string_or("service_access_token", ""));
   if (const auto attestation = fields.find("attestation")) {

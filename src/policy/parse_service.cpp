@@ -13,17 +13,18 @@ constexpr std::string_view kRootProtection =
     "the root file system is part of the image and of MRENCLAVE here; a protection file for it is not "
     "supported";
 
-Result<std::vector<ByteArray<32>>> read_measurements(const Place& place) {
-  std::vector<ByteArray<32>> out;
+template <size_t N>
+Result<std::vector<ByteArray<N>>> read_measurements(const Place& place) {
+  std::vector<ByteArray<N>> out;
   if (place.node().is_scalar()) {
-    out.push_back(TRY(place.hex<32>()));
+    out.push_back(TRY(place.hex<N>()));
     return out;
   }
   const size_t count = TRY(place.sequence_size(kMaxMeasurements));
   if (count == 0) return place.malformed("an empty list allows no enclave");
   for (size_t i = 0; i < count; ++i) {
     const Place item = place.element(i);
-    out.push_back(TRY(item.hex<32>()));
+    out.push_back(TRY(item.hex<N>()));
   }
   return out;
 }
@@ -53,15 +54,42 @@ Result<SignerFactor> read_signer(const Place& place) {
   return signer;
 }
 
+Result<attestation::SnpTcb> read_snp_tcb(const Place& place) {
+  const Fields fields = TRY(Fields::of(place, {"fmc", "boot_loader", "tee", "snp", "microcode"}));
+  attestation::SnpTcb tcb;
+  const std::pair<std::string_view, uint8_t*> numbers[] = {
+      {"boot_loader", &tcb.boot_loader}, {"tee", &tcb.tee}, {"snp", &tcb.snp}, {"microcode", &tcb.microcode}};
+  for (const auto& [key, number] : numbers) {
+    const Place value = TRY(fields.require(key));
+    *number = static_cast<uint8_t>(TRY(value.integer(0xff)));
+  }
+  if (const auto fmc = fields.find("fmc")) tcb.fmc = static_cast<uint8_t>(TRY(fmc->integer(0xff)));
+  return tcb;
+}
+
+Result<SnpFactor> read_snp(const Fields& fields) {
+  SnpFactor snp;
+  const Place measurement = TRY(fields.require("measurement"));
+  snp.measurements = TRY(read_measurements<48>(measurement));
+  if (const auto tcb = fields.find("minimum_tcb")) snp.minimum_tcb = TRY(read_snp_tcb(*tcb));
+  if (const auto vmpl = fields.find("vmpl")) snp.vmpl = static_cast<uint32_t>(TRY(vmpl->integer(3)));
+  return snp;
+}
+
 Result<AttestationVariant> read_variant(const Place& place) {
-  const Fields fields = TRY(Fields::of(place, {"mrenclave", "signer"}));
+  const Fields fields = TRY(Fields::of(place, {"mrenclave", "signer", "measurement", "minimum_tcb", "vmpl"}));
   AttestationVariant variant;
   if (const auto mrenclave = fields.find("mrenclave"))
-    variant.mrenclaves = TRY(read_measurements(*mrenclave));
+    variant.mrenclaves = TRY(read_measurements<32>(*mrenclave));
   if (const auto signer = fields.find("signer")) variant.signer = TRY(read_signer(*signer));
-  if (variant.mrenclaves.empty() && !variant.signer) {
-    return place.malformed("expected `mrenclave` or `signer`");
+  const bool enclave = !variant.mrenclaves.empty() || variant.signer;
+  const bool machine = fields.has("measurement") || fields.has("minimum_tcb") || fields.has("vmpl");
+  if (!enclave && !machine) return place.malformed("expected `mrenclave`, `signer` or `measurement`");
+  if (enclave && machine) {
+    return place.malformed(
+        "nothing is both: `mrenclave` and `signer` are an enclave's, the others a machine's");
   }
+  if (machine) variant.snp = TRY(read_snp(fields));
   return variant;
 }
 
@@ -73,7 +101,7 @@ Result<std::vector<AttestationVariant>> read_attestation(const Fields& fields) {
   if (legacy) {
     if (legacy->node().is_scalar()) return legacy->wrong_type("a sequence");
     AttestationVariant variant;
-    variant.mrenclaves = TRY(read_measurements(*legacy));
+    variant.mrenclaves = TRY(read_measurements<32>(*legacy));
     out.push_back(std::move(variant));
   } else if (place && place->node().kind == Node::Kind::Mapping) {
     out.push_back(TRY(read_variant(*place)));
@@ -170,7 +198,6 @@ Result<Service> read_service(const Place& place) {
       place, {"name", "image_name", "command", "environment", "pwd", "mrenclaves", "attestation", "platforms",
               "fspf_path", "fspf_key", "fspf_tag", "fspf_update_policy", "one_time_password_shared_secret"}));
   TRY(fields.refuse({"fspf_path", "fspf_key", "fspf_tag", "fspf_update_policy"}, kRootProtection));
-  TRY(fields.refuse({"one_time_password_shared_secret"}, "one-time passwords are not supported yet"));
   Service service;
   service.mark = place.node().mark;
   const Place name = TRY(fields.require("name"));
@@ -183,6 +210,7 @@ Result<Service> read_service(const Place& place) {
     service.environment = TRY(read_environment(*environment));
   }
   if (const auto pwd = fields.find("pwd")) service.pwd = TRY(read_path(*pwd));
+  service.password_secret = TRY(read_password_secret(fields));
   if (const auto platforms = fields.find("platforms")) service.platforms = TRY(read_platforms(*platforms));
   return service;
 }

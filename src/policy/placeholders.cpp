@@ -26,6 +26,10 @@ Result<SecretReference> parse_reference(std::string_view inside) {
     reference.format = SecretFormat::Base64;
   else if (format == "base64url")
     reference.format = SecretFormat::Base64Url;
+  else if (format == "base32")
+    reference.format = SecretFormat::Base32;
+  else if (format == "base32nopad")
+    reference.format = SecretFormat::Base32NoPad;
   else
     return Error(Code::Unsupported, "secret format `" + std::string(format.substr(0, 32)) + "`");
   return reference;
@@ -100,6 +104,10 @@ Result<std::string> format_secret(ByteView value, bool ascii, SecretFormat forma
       return crypto::base64_encode(value);
     case SecretFormat::Base64Url:
       return crypto::base64url_encode(value);
+    case SecretFormat::Base32:
+      return crypto::base32_encode(value, true);
+    case SecretFormat::Base32NoPad:
+      return crypto::base32_encode(value, false);
   }
   return Error(Code::Internal, "secret format");
 }

@@ -11,7 +11,7 @@
 
 namespace cloister::policy {
 
-enum class SecretFormat : uint8_t { Default, Binary, Hex, Base64, Base64Url };
+enum class SecretFormat : uint8_t { Default, Binary, Hex, Base64, Base64Url, Base32, Base32NoPad };
 
 struct SecretReference {
   std::string name;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "policy/canonical.h"
+#include "policy/one_time_password.h"
 #include "policy/parse_parts.h"
 #include "policy/placeholders.h"
 
@@ -56,11 +57,11 @@ class Checker {
     TRY(each("images", session_.images, [this](const Image& i, const Place& at) { return image(i, at); }));
     TRY(each("volumes", session_.volumes,
              [this](const Volume& v, const Place& at) { return volume(v, at); }));
-    if (!session_.security.access_token.empty()) {
-      const Place at = TRY(fields_.require("security"));
-      TRY(references(session_.security.access_token, at));
-    }
-    return {};
+    const Security& security = session_.security;
+    if (security.access_token.empty() && security.password_secret.empty()) return {};
+    const Place at = TRY(fields_.require("security"));
+    TRY(references(security.access_token, at));
+    return password_secret(security.password_secret, at);
   }
 
  private:
@@ -82,7 +83,7 @@ class Checker {
     }
     for (const std::string& word : service.command) TRY(references(word, at));
     for (const EnvironmentEntry& entry : service.environment) TRY(references(entry.value, at));
-    return {};
+    return password_secret(service.password_secret, at);
   }
 
   Result<void> image(const Image& image, const Place& at) const {
@@ -109,6 +110,30 @@ class Checker {
     const size_t size = secret->value ? secret->value->size() : secret->size;
     if (secret->kind == SecretKind::Binary && size == 32) return {};
     return at.malformed("a volume's key is a binary secret of 32 bytes");
+  }
+
+  // Text was checked where it was read.
+  Result<void> password_secret(const std::string& text, const Place& at) const {
+    const std::optional<SecretReference> reference = whole_reference(text);
+    if (!reference) return {};
+    TRY(references(text, at));
+    const SecretSpec* secret = session_.find_secret(reference->name);
+    if (secret->kind == SecretKind::Ascii) return given_password_secret(*secret, at);
+    const bool base32 =
+        reference->format == SecretFormat::Base32 || reference->format == SecretFormat::Base32NoPad;
+    if (!base32) return at.malformed("a one-time password's secret is base32: write :base32nopad");
+    const size_t size = secret->value ? secret->value->size() : secret->size;
+    if (size < kMinPasswordSecret) return at.malformed("a one-time password's secret has at least 16 bytes");
+    return {};
+  }
+
+  Result<void> given_password_secret(const SecretSpec& secret, const Place& at) const {
+    if (!secret.value) {
+      return at.malformed(
+          "a one-time password's secret is base32; a made one is a binary secret with :base32nopad");
+    }
+    const auto bytes = policy::password_secret(as_text(*secret.value));
+    return bytes.ok() ? Result<void>() : Result<void>(at.malformed(bytes.error().message()));
   }
 
   Result<void> references(std::string_view text, const Place& at) const {

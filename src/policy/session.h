@@ -9,6 +9,7 @@
 
 #include <optional>
 
+#include "attestation/verifier.h"
 #include "base/secret.h"
 #include "crypto/sha256.h"
 #include "policy/yaml.h"
@@ -27,10 +28,18 @@ struct SignerFactor {
   std::optional<uint16_t> isv_svn, isv_svn_min, isv_svn_max;
 };
 
-// All of its factors must hold.
+// Of a confidential virtual machine (SEV-SNP).
+struct SnpFactor {
+  std::vector<ByteArray<48>> measurements;         // any of them
+  std::optional<attestation::SnpTcb> minimum_tcb;  // each number of the firmware at least this
+  uint32_t vmpl = 0;                               // the least privileged level that may ask
+};
+
+// All of its factors must hold. Either an enclave's (mrenclaves, signer) or a virtual machine's (snp).
 struct AttestationVariant {
   std::vector<ByteArray<32>> mrenclaves;  // any of them; empty: not a factor
   std::optional<SignerFactor> signer;
+  std::optional<SnpFactor> snp;
 };
 
 struct EnvironmentEntry {
@@ -48,6 +57,8 @@ struct Service {
   std::string pwd = "/";
   std::vector<AttestationVariant> attestation;  // any of them
   std::vector<ByteArray<16>> platforms;         // QE ids; empty: any
+  std::string
+      password_secret;  // one_time_password_shared_secret, base32 or a reference; empty: the session's
 
   // The value of `name` in the environment, empty when it is not there.
   std::string_view environment_value(std::string_view name) const;
@@ -124,7 +135,9 @@ struct Security {
   bool ignore_all_advisories = false;  // "*"
   std::vector<std::string> ignore_advisories;
   std::optional<Mark> ignore_all_mark;
-  std::string access_token;  // service_access_token, with placeholders; empty: none
+  std::string access_token;     // service_access_token, with placeholders; empty: none
+  std::string password_secret;  // one_time_password_shared_secret, base32 or a reference; empty: none
+  bool singleton_enclaves = false;
   bool tolerates(Toleration toleration) const;
 };
 
@@ -142,6 +155,10 @@ struct Session {
   Security security;
   std::string canonical;  // see session_hash
 
+  // What one-time passwords of the service are made with; empty: it needs none.
+  const std::string& password_secret_of(const Service& service) const {
+    return service.password_secret.empty() ? security.password_secret : service.password_secret;
+  }
   const Service* find_service(std::string_view service) const;
   const Image* find_image(std::string_view image) const;
   const Volume* find_volume(std::string_view volume) const;

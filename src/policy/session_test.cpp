@@ -133,9 +133,43 @@ TEST(Session, RefusesAllAdvisoriesIgnoredWithoutDebugMode) {
 
 TEST(Session, RefusesWhatThisVersionCannotKeepAsUnsupported) {
   const Result<Session> session =
-      parse_session(replaced(tutorial(), "security:\n", "security:\n  singleton_enclaves: true\n"));
+      parse_session(replaced(tutorial(), "security:\n  attestation:\n",
+                             "security:\n  attestation:\n    trusted_scone_qe_pubkeys: [aa]\n"));
   ASSERT_FALSE(session.ok());
   EXPECT_EQ(session.error().code(), Code::Unsupported);
+}
+
+TEST(Session, ReadsWhatAnEnclaveHasToKnowOrBe) {
+  const std::string base32 = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+  const auto with = [&](const std::string& secret, const std::string& secrets = {}) {
+    return parse_session(
+        replaced(replaced(tutorial(), "    pwd: /\n",
+                          "    pwd: /\n    one_time_password_shared_secret: " + secret + "\n"),
+                 "volumes:\n  - name", secrets + "volumes:\n  - name"));
+  };
+  const Session session = with(base32).value();
+  EXPECT_EQ(session.password_secret_of(session.services[0]), base32);
+  EXPECT_EQ(session.security.password_secret, "");
+  const std::string binary = "secrets: [{name: otp, kind: binary, size: 20}]\n";
+  EXPECT_TRUE(with("$$SCONE::otp:base32nopad$$", binary).ok());
+  EXPECT_TRUE(with("$$SCONE::otp:base32$$", binary).ok());
+  EXPECT_TRUE(with("$$SCONE::otp$$", "secrets: [{name: otp, kind: ascii, value: " + base32 + "}]\n").ok());
+  const auto refusal_of = [](const Result<Session>& one) {
+    return one.ok() ? std::string("accepted") : one.error().message();
+  };
+  EXPECT_THAT(refusal_of(with("123456")), testing::HasSubstr("expected a string"));
+  EXPECT_THAT(refusal_of(with("GEZDGNBVGY3TQOJQ")), testing::HasSubstr("at least 16 bytes"));
+  EXPECT_THAT(refusal_of(with("not-base-32!")), testing::HasSubstr("is base32"));
+  EXPECT_THAT(refusal_of(with("$$SCONE::otp:hex$$", binary)), testing::HasSubstr("base32nopad"));
+  EXPECT_THAT(refusal_of(with("$$SCONE::absent$$", binary)), testing::HasSubstr("no secret `absent`"));
+  EXPECT_THAT(refusal_of(with("$$SCONE::otp:base32$$", "secrets: [{name: otp, kind: binary, size: 15}]\n")),
+              testing::HasSubstr("at least 16 bytes"));
+  EXPECT_THAT(refusal_of(with("$$SCONE::otp$$", "secrets: [{name: otp, kind: ascii, size: 40}]\n")),
+              testing::HasSubstr("base32"));
+  const std::string security = "security:\n  singleton_enclaves: true\n";
+  EXPECT_TRUE(
+      parse_session(replaced(tutorial(), "security:\n", security)).value().security.singleton_enclaves);
+  EXPECT_FALSE(session.security.singleton_enclaves);
 }
 
 TEST(Session, RefusesDepthAliasBombsAndTwoDocuments) {

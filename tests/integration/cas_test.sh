@@ -69,6 +69,12 @@ expect 0 'name: "s"' env SESSION=s BEFORE=x "$cloister" session substitute templ
 expect 2 'the environment has no BEFORE' env SESSION=s "$cloister" session substitute template.yml -e SESSION -e BEFORE
 expect 0 'name: "s"' env SESSION=s BEFORE=x "$cloister" session substitute template.yml --use-env
 expect 4 'used by another process' "$cloister" cas serve --state CAS --listen-api 127.0.0.1:0 --listen-enclave 127.0.0.1:0
+mkdir one two
+expect 2 'one folder, not in two' "$cloister" cas serve --state other --collateral one --collateral two --listen-api 127.0.0.1:0
+expect 1 'absent' "$cloister" cas serve --state other --collateral absent --listen-api 127.0.0.1:0
+expect 1 'absent' "$cloister" cas serve --state other --snp-crl absent --listen-api 127.0.0.1:0
+expect 1 'template.yml' "$cloister" cas serve --state other --trust-snp-simulation template.yml --listen-api 127.0.0.1:0
+[ -d CAS/collateral ] || fail 'no folder for collateral'
 [ "$(stat -c %a CAS)" = 700 ] || fail 'the state folder can be read by others'
 
 address=$api
