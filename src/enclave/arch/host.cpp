@@ -46,6 +46,15 @@ Address address_reply(const HostReply& reply) {
 
 SysResult<void> address_fits(ByteView address) { return name_fits(as_text(address)); }
 
+// What the program is told must stay a time when a little is added to it.
+uint64_t time_reply(uint64_t ns) { return std::min(ns, kLatestTime); }
+
+// A file is written whole or the write has failed.
+SysResult<void> whole(const HostReply& reply, size_t size) {
+  if (TRY(bounded(reply, size)) != size) return Errno::Io;
+  return {};
+}
+
 size_t at_most_arena(size_t size) { return std::min(size, kArenaData); }
 
 }  // namespace
@@ -110,13 +119,12 @@ SysResult<void> storage_write(uint32_t file, uint64_t offset, ByteView data) {
   const auto from = reinterpret_cast<uint64_t>(data.data());
   if (from >= begin && from < begin + kArenaData) {
     if (data.size() > begin + kArenaData - from) return Errno::Invalid;
-    TRY(bounded(host_call(HostCall::StorageWrite, file, offset, data.size(), from - begin), data.size()));
-    return {};
+    return whole(host_call(HostCall::StorageWrite, file, offset, data.size(), from - begin), data.size());
   }
   while (!data.empty()) {
     const size_t part = at_most_arena(data.size());
     if (!copy_to_untrusted(arena(), data.data(), part)) return Errno::Fault;
-    TRY(bounded(host_call(HostCall::StorageWrite, file, offset, part, 0), part));
+    TRY(whole(host_call(HostCall::StorageWrite, file, offset, part, 0), part));
     data = data.subspan(part);
     offset += part;
   }
@@ -225,12 +233,12 @@ SysResult<uint32_t> socket_poll(PollItem* items, uint32_t count, uint64_t timeou
 
 HostTime clock() {
   const HostReply reply = host_call(HostCall::Clock);
-  return {reply.values[0], reply.values[1], reply.values[2]};
+  return {time_reply(reply.values[0]), time_reply(reply.values[1]), reply.values[2]};
 }
 
 CpuTime cpu_time() {
   const HostReply reply = host_call(HostCall::Clock, 1);
-  return {reply.values[0], reply.values[1]};
+  return {time_reply(reply.values[0]), time_reply(reply.values[1])};
 }
 
 void alarm(uint32_t index, uint64_t after_ns) { host_call(HostCall::Alarm, index, after_ns); }
