@@ -323,7 +323,11 @@ SysResult<uint64_t> move_area(uint64_t address, uint64_t old_size, uint64_t new_
     if (it->second.committed) {
       if (from.lazy) {
         // The new place is reserved only: commit what has content.
-        for (uint64_t p = at; p < part_end; p += kPage) memory_handle_fault(to + (p - address), true, false);
+        for (uint64_t p = at; p < part_end; p += kPage) {
+          if (memory_handle_fault(to + (p - address), true, false)) continue;
+          TRY(memory_unmap(to, new_size));
+          return Errno::NoMemory;
+        }
       }
       if ((it->second.protection & kProtRead) == 0 &&
           !host::memory_protect(at, part_end - at, kProtRead).ok()) {
