@@ -5,6 +5,7 @@
 
 #include "enclave/arch/host_call.h"
 #include "enclave/arch/user_copy.h"
+#include "enclave/arch/wait.h"
 
 namespace cloister::enclave::host {
 namespace {
@@ -55,6 +56,14 @@ SysResult<void> whole(const HostReply& reply, size_t size) {
   return {};
 }
 
+// A call that waits for the world must not make every other thread wait. Checked in kernels that are not for
+// release.
+void may_block() {
+#ifdef CLOISTER_LOCK_CHECKS
+  CLOISTER_CHECK(!kernel_lock_held());
+#endif
+}
+
 size_t at_most_arena(size_t size) { return std::min(size, kArenaData); }
 
 }  // namespace
@@ -65,11 +74,13 @@ MutableByteView staging(size_t size) {
 }
 
 SysResult<size_t> console_read(MutableByteView out) {
+  may_block();
   const size_t wanted = at_most_arena(out.size());
   return filled(host_call(HostCall::ConsoleRead, 0, wanted), out, wanted);
 }
 
 SysResult<size_t> console_write(int fd, ByteView data) {
+  may_block();
   const size_t wanted = at_most_arena(data.size());
   if (!copy_to_untrusted(arena(), data.data(), wanted)) return Errno::Fault;
   return TRY(bounded(host_call(HostCall::ConsoleWrite, static_cast<uint64_t>(fd), wanted), wanted));
@@ -217,6 +228,7 @@ SysResult<Address> socket_name(uint32_t socket, bool peer) {
 SysResult<uint32_t> socket_poll(PollItem* items, uint32_t count, uint64_t timeout_ns) {
   static_assert(sizeof(PollItem) == sizeof(boundary::PollRecord));
   if (count > boundary::kMaxPollItems) return Errno::Invalid;
+  if (timeout_ns != 0) may_block();
   copy_to_untrusted(arena(), items, count * sizeof(PollItem));
   const HostReply reply = host_call(HostCall::SocketPoll, count, timeout_ns);
   TRY(bounded(reply, count));
@@ -244,7 +256,10 @@ CpuTime cpu_time() {
 void alarm(uint32_t index, uint64_t after_ns) { host_call(HostCall::Alarm, index, after_ns); }
 
 SysResult<void> thread_start(uint32_t index) { return done(host_call(HostCall::ThreadStart, index)); }
-void park(uint64_t timeout_ns) { host_call(HostCall::Park, timeout_ns); }
+void park(uint64_t timeout_ns) {
+  may_block();
+  host_call(HostCall::Park, timeout_ns);
+}
 void unpark(uint32_t index, bool interrupt) { host_call(HostCall::Unpark, index, interrupt ? 1 : 0); }
 
 void log_text(uint32_t level, std::string_view text) {
