@@ -43,6 +43,10 @@ set(CLOISTER_KERNEL_FLAGS -O2 -g -fPIE -fno-exceptions -fno-rtti -mgeneral-regs-
     -U_FORTIFY_SOURCE -D_GLIBCXX_EXTERN_TEMPLATE=0 -D_GLIBCXX_ASSERTIONS=1 -DCLOISTER_KERNEL=1
     -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -fno-builtin-printf)
 
+if(NOT CMAKE_BUILD_TYPE STREQUAL "Release")
+  list(APPEND CLOISTER_KERNEL_FLAGS -DCLOISTER_LOCK_CHECKS=1)
+endif()
+
 set(CLOISTER_HOST_FLAGS -ffile-prefix-map=${CMAKE_SOURCE_DIR}=.)
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   list(APPEND CLOISTER_HOST_FLAGS -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fstack-clash-protection)

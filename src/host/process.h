@@ -104,8 +104,10 @@ struct Call {
   bool text(uint64_t size, std::string& out) const;
 };
 
-// Serves the call in the thread's block.
+// What happens between EEXIT and EENTER: the call in the thread's block is answered. The tests have another
+// `serve`, which does not tell the truth (tests/hostile/lying_host.cpp).
 void serve(HostProcess& process, HostThread& thread);
+void answer(HostProcess& process, HostThread& thread);
 
 #define HOST_CALL(number, name, note) int64_t call_##name(Call& call);
 #include "boundary/host_calls.inc"

@@ -78,6 +78,8 @@ void run_thread(HostProcess& process, uint32_t index) {
   for (;;) {
     const auto reason = static_cast<boundary::LeaveReason>(sim_eenter(thread));
     if (reason == boundary::LeaveReason::ThreadEnd) break;
+    if (reason == boundary::LeaveReason::Refused)
+      fatal("the enclave refuses a thread that it did not ask for");
     if (reason != boundary::LeaveReason::HostCall) fatal("the enclave left in an unknown way");
     serve(process, *thread);
   }
@@ -118,7 +120,7 @@ bool Call::text(uint64_t size, std::string& out) const {
   return true;
 }
 
-void serve(HostProcess& process, HostThread& thread) {
+void answer(HostProcess& process, HostThread& thread) {
   boundary::HostCallFrame& frame = *thread.block;
   Call call{process, thread, {}};
   std::memcpy(call.a, frame.arguments, sizeof(call.a));

@@ -93,6 +93,8 @@ inside() { "$cloister" run "${options[@]}" all.enclave "$@"; }
   tr '\n' ' ')" = '28 ok ' ] || fail 'sqlite3'
 if inside sh -c 'echo x >/data/new' >/dev/null 2>&1; then fail 'the image can be written'; fi
 
+both sh -c 'seq 3 | wc -l'
+
 # ---- programs of every kind of link
 cat >copy.c <<'SOURCE'
 #include <stdio.h>
@@ -139,6 +141,29 @@ out=$(CLOISTER_LOG=warning "$cloister" run "${options[@]}" few.enclave 8 10 2>&1
 out=$(CLOISTER_LOG=warning "$cloister" run "${options[@]}" small.enclave if=/dev/zero of=/dev/null bs=64M count=1 2>&1) &&
   fail 'more memory than the image has'
 [[ $out == *--heap* ]] || fail "heap too small: $out"
+# A reserved area that cannot grow at another place: the error is the program's, and its memory stays.
+cat >grow.c <<'SOURCE'
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+int main(void) {
+  const size_t size = 40 << 20;
+  char* memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  memset(memory, 1, size);
+  void* place = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mremap(memory, size, size + 4096, MREMAP_MAYMOVE | MREMAP_FIXED, place) != MAP_FAILED) return 1;
+  if (errno != ENOMEM) return 2;
+  for (size_t i = 0; i < size; ++i) if (memory[i] != 1) return 3;
+  puts("stays");
+  return 0;
+}
+SOURCE
+gcc -O1 grow.c -o grow
+"$cloister" build --program ./grow --heap 64M -o grow.enclave >/dev/null
+out=$("$cloister" run "${options[@]}" grow.enclave 2>&1) || fail "mremap beyond the heap ends with $?: $out"
+[[ $out == *stays* ]] || fail "mremap beyond the heap: $out"
 
 [ $failures -eq 0 ] || exit 1
 echo "programs: all equal (${2:-patched})"

@@ -11,6 +11,9 @@ namespace {
 constexpr uint64_t kRefresh = 1 * kSecond;
 constexpr uint64_t kLearnAfter = 20'000'000;  // ns between readings that give a useful rate
 constexpr int kShift = 32;                    // rate is ns per tick, 32.32 fixed point
+// Counters between 50 MHz and 20 GHz. At another rate the clock would stand still or run away until the next
+// reading, so there is none: the host is asked every time.
+constexpr uint64_t kFastest = (uint64_t{1} << kShift) / 20, kSlowest = (uint64_t{1} << kShift) * 20;
 
 struct Clock {
   SpinLock lock;
@@ -28,7 +31,8 @@ uint64_t read_tsc() {
 }
 
 uint64_t elapsed(uint64_t ticks, uint64_t rate) {
-  return static_cast<uint64_t>((static_cast<unsigned __int128>(ticks) * rate) >> kShift);
+  const unsigned __int128 ns = (static_cast<unsigned __int128>(ticks) * rate) >> kShift;
+  return ns > UINT64_MAX ? UINT64_MAX : static_cast<uint64_t>(ns);
 }
 
 // Call with the lock held; the host call inside may take long, others spin: rare.
@@ -42,9 +46,10 @@ void refresh() {
   const uint64_t ticks = g_clock.latest.tsc - g_clock.first.tsc;
   const bool sane =
       g_clock.latest.monotonic_ns > g_clock.first.monotonic_ns && g_clock.latest.tsc > g_clock.first.tsc;
-  g_clock.rate = sane && ns >= kLearnAfter
-                     ? static_cast<uint64_t>((static_cast<unsigned __int128>(ns) << kShift) / ticks)
-                     : 0;
+  g_clock.rate = 0;
+  if (!sane || ns < kLearnAfter) return;
+  const unsigned __int128 rate = (static_cast<unsigned __int128>(ns) << kShift) / ticks;
+  if (rate >= kFastest && rate <= kSlowest) g_clock.rate = static_cast<uint64_t>(rate);
 }
 
 // Nanoseconds since the latest host reading.
@@ -54,12 +59,12 @@ uint64_t since_reading() {
     return 0;
   }
   const uint64_t now = read_tsc();
-  uint64_t ns = now > g_clock.latest.tsc ? elapsed(now - g_clock.latest.tsc, g_clock.rate) : 0;
-  if (ns > kRefresh) {
-    refresh();
-    ns = 0;
+  if (now >= g_clock.latest.tsc) {
+    const uint64_t ns = elapsed(now - g_clock.latest.tsc, g_clock.rate);
+    if (ns <= kRefresh) return ns;
   }
-  return ns;
+  refresh();  // also when the host's counter is ahead of ours
+  return 0;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "enclave/arch/host_call.h"
 #include "enclave/arch/user_copy.h"
+#include "enclave/arch/wait.h"
 
 namespace cloister::enclave::host {
 namespace {
@@ -46,6 +47,23 @@ Address address_reply(const HostReply& reply) {
 
 SysResult<void> address_fits(ByteView address) { return name_fits(as_text(address)); }
 
+// What the program is told must stay a time when a little is added to it.
+uint64_t time_reply(uint64_t ns) { return std::min(ns, kLatestTime); }
+
+// A file is written whole or the write has failed.
+SysResult<void> whole(const HostReply& reply, size_t size) {
+  if (TRY(bounded(reply, size)) != size) return Errno::Io;
+  return {};
+}
+
+// A call that waits for the world must not make every other thread wait. Checked in kernels that are not for
+// release.
+void may_block() {
+#ifdef CLOISTER_LOCK_CHECKS
+  CLOISTER_CHECK(!kernel_lock_held());
+#endif
+}
+
 size_t at_most_arena(size_t size) { return std::min(size, kArenaData); }
 
 }  // namespace
@@ -56,11 +74,13 @@ MutableByteView staging(size_t size) {
 }
 
 SysResult<size_t> console_read(MutableByteView out) {
+  may_block();
   const size_t wanted = at_most_arena(out.size());
   return filled(host_call(HostCall::ConsoleRead, 0, wanted), out, wanted);
 }
 
 SysResult<size_t> console_write(int fd, ByteView data) {
+  may_block();
   const size_t wanted = at_most_arena(data.size());
   if (!copy_to_untrusted(arena(), data.data(), wanted)) return Errno::Fault;
   return TRY(bounded(host_call(HostCall::ConsoleWrite, static_cast<uint64_t>(fd), wanted), wanted));
@@ -110,13 +130,12 @@ SysResult<void> storage_write(uint32_t file, uint64_t offset, ByteView data) {
   const auto from = reinterpret_cast<uint64_t>(data.data());
   if (from >= begin && from < begin + kArenaData) {
     if (data.size() > begin + kArenaData - from) return Errno::Invalid;
-    TRY(bounded(host_call(HostCall::StorageWrite, file, offset, data.size(), from - begin), data.size()));
-    return {};
+    return whole(host_call(HostCall::StorageWrite, file, offset, data.size(), from - begin), data.size());
   }
   while (!data.empty()) {
     const size_t part = at_most_arena(data.size());
     if (!copy_to_untrusted(arena(), data.data(), part)) return Errno::Fault;
-    TRY(bounded(host_call(HostCall::StorageWrite, file, offset, part, 0), part));
+    TRY(whole(host_call(HostCall::StorageWrite, file, offset, part, 0), part));
     data = data.subspan(part);
     offset += part;
   }
@@ -209,6 +228,7 @@ SysResult<Address> socket_name(uint32_t socket, bool peer) {
 SysResult<uint32_t> socket_poll(PollItem* items, uint32_t count, uint64_t timeout_ns) {
   static_assert(sizeof(PollItem) == sizeof(boundary::PollRecord));
   if (count > boundary::kMaxPollItems) return Errno::Invalid;
+  if (timeout_ns != 0) may_block();
   copy_to_untrusted(arena(), items, count * sizeof(PollItem));
   const HostReply reply = host_call(HostCall::SocketPoll, count, timeout_ns);
   TRY(bounded(reply, count));
@@ -225,18 +245,21 @@ SysResult<uint32_t> socket_poll(PollItem* items, uint32_t count, uint64_t timeou
 
 HostTime clock() {
   const HostReply reply = host_call(HostCall::Clock);
-  return {reply.values[0], reply.values[1], reply.values[2]};
+  return {time_reply(reply.values[0]), time_reply(reply.values[1]), reply.values[2]};
 }
 
 CpuTime cpu_time() {
   const HostReply reply = host_call(HostCall::Clock, 1);
-  return {reply.values[0], reply.values[1]};
+  return {time_reply(reply.values[0]), time_reply(reply.values[1])};
 }
 
 void alarm(uint32_t index, uint64_t after_ns) { host_call(HostCall::Alarm, index, after_ns); }
 
 SysResult<void> thread_start(uint32_t index) { return done(host_call(HostCall::ThreadStart, index)); }
-void park(uint64_t timeout_ns) { host_call(HostCall::Park, timeout_ns); }
+void park(uint64_t timeout_ns) {
+  may_block();
+  host_call(HostCall::Park, timeout_ns);
+}
 void unpark(uint32_t index, bool interrupt) { host_call(HostCall::Unpark, index, interrupt ? 1 : 0); }
 
 void log_text(uint32_t level, std::string_view text) {

@@ -40,7 +40,7 @@ SysResult<uint32_t> storage_open(uint32_t storage, std::string_view name,
                                  uint32_t mode);  // 0 r, 1 rw, 2 create new
 SysResult<size_t> storage_read(uint32_t file, uint64_t offset, MutableByteView out);  // one arena at most
 SysResult<void> storage_write(uint32_t file, uint64_t offset,
-                              ByteView data);  // all of it, in several calls if large;
+                              ByteView data);  // all of it (else Io), in several calls if large;
                                                // no copy when it lies in staging()
 SysResult<void> storage_truncate(uint32_t file, uint64_t size);
 SysResult<void> storage_sync(uint32_t file);
@@ -81,9 +81,11 @@ struct PollItem {
   uint16_t revents;  // filled in; only bits of events, POLLERR, POLLHUP, POLLNVAL
 };
 // Blocks until something is ready (returns how many), until `timeout_ns` (0) or until this thread is unparked
-// (Interrupted). At most 4096 items.
+// (Interrupted). At most boundary::kMaxPollItems.
 SysResult<uint32_t> socket_poll(PollItem* items, uint32_t count, uint64_t timeout_ns);
 
+// No later than this, so that sums with it neither overflow nor mean "never".
+inline constexpr uint64_t kLatestTime = uint64_t{1} << 62;
 struct HostTime {
   uint64_t monotonic_ns, realtime_ns, tsc;
 };

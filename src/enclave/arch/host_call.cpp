@@ -9,7 +9,8 @@
 namespace cloister::enclave {
 namespace {
 
-constexpr int64_t kMaxErrno = 133;  // EHWPOISON, the last one of Linux
+// Linux has numbers up to EHWPOISON, without two that were given up.
+bool known_errno(int64_t number) { return number >= 1 && number <= 133 && number != 41 && number != 58; }
 
 boundary::HostCallFrame* frame() {
   return reinterpret_cast<boundary::HostCallFrame*>(this_block()->host_block);
@@ -46,7 +47,8 @@ HostReply host_call(HostCall call, uint64_t a0, uint64_t a1, uint64_t a2, uint64
 
 SysResult<uint64_t> bounded(const HostReply& reply, uint64_t limit) {
   if (reply.result < 0) {
-    return reply.result >= -kMaxErrno ? static_cast<Errno>(-reply.result) : Errno::Io;
+    const bool known = reply.result != INT64_MIN && known_errno(-reply.result);
+    return known ? static_cast<Errno>(-reply.result) : Errno::Io;
   }
   if (static_cast<uint64_t>(reply.result) > limit) return Errno::Io;
   return static_cast<uint64_t>(reply.result);

@@ -48,6 +48,14 @@ Thread& fresh_thread(uint32_t index, Process& process) {
   return thread;
 }
 
+// A thread that the host says it could not start. The host may have entered it all the same: then it runs, on
+// the stack and with the block that the next one would get.
+bool take_back(ThreadBlock& block) {
+  uint64_t ready = STATE_READY;
+  return __atomic_compare_exchange_n(&block.state, &ready, STATE_IDLE, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST);
+}
+
 }  // namespace
 
 Thread& current() { return *this_block()->thread; }
@@ -104,12 +112,9 @@ SysResult<Thread*> start_thread(Process& process, const UserFrame& frame, uint64
     *top = frame;
     thread.frame = top;
     __atomic_store_n(&block.state, STATE_READY, __ATOMIC_RELEASE);
-    if (!host::thread_start(index).ok()) {
-      block.state = STATE_IDLE;
-      g_slots[index] = nullptr;
-      return Errno::Again;
-    }
-    return &thread;
+    if (host::thread_start(index).ok() || !take_back(block)) return &thread;
+    g_slots[index] = nullptr;
+    return Errno::Again;
   }
   static bool said = false;
   if (!std::exchange(said, true))

@@ -40,17 +40,20 @@ uint32_t commit_protection(const Area& area) {
   return area.source ? kProtRead | kProtWrite : area.protection;
 }
 
+bool within_limit(const Area& area, uint64_t size) {
+  if (!counts(area) || g_space->heap_used + size <= g_space->heap_limit) return true;
+  if (!g_space->said) {
+    log(LogLevel::Warning,
+        "the program needs more than {} MiB of memory: build the image with a larger --heap",
+        g_space->heap_limit >> 20);
+    g_space->said = true;
+  }
+  return false;
+}
+
 SysResult<void> commit(uint64_t begin, uint64_t end, Area& area) {
   const uint64_t size = end - begin;
-  if (counts(area) && g_space->heap_used + size > g_space->heap_limit) {
-    if (!g_space->said) {
-      log(LogLevel::Warning,
-          "the program needs more than {} MiB of memory: build the image with a larger --heap",
-          g_space->heap_limit >> 20);
-      g_space->said = true;
-    }
-    return Errno::NoMemory;
-  }
+  if (!within_limit(area, size)) return Errno::NoMemory;
   if (!host::memory_commit(begin, size, commit_protection(area)).ok()) return Errno::NoMemory;
   if (counts(area)) g_space->heap_used += size;
   area.committed = true;
@@ -320,7 +323,11 @@ SysResult<uint64_t> move_area(uint64_t address, uint64_t old_size, uint64_t new_
     if (it->second.committed) {
       if (from.lazy) {
         // The new place is reserved only: commit what has content.
-        for (uint64_t p = at; p < part_end; p += kPage) memory_handle_fault(to + (p - address), true, false);
+        for (uint64_t p = at; p < part_end; p += kPage) {
+          if (memory_handle_fault(to + (p - address), true, false)) continue;
+          TRY(memory_unmap(to, new_size));
+          return Errno::NoMemory;
+        }
       }
       if ((it->second.protection & kProtRead) == 0 &&
           !host::memory_protect(at, part_end - at, kProtRead).ok()) {
@@ -419,7 +426,9 @@ bool memory_handle_fault(uint64_t address, bool write, bool execute) {
   split_areas(begin);
   split_areas(end);
   Area& part = find_area(begin)->second;
-  const bool ok = commit(begin, end, part).ok();
+  const bool ok = within_limit(part, end - begin);
+  // A signal now would be one that the host can raise at any access it likes.
+  if (ok && !commit(begin, end, part).ok()) end_enclave(70, "the host refuses memory that the program uses");
   if (ok && part.shared) committed_for_relatives(begin, end);
   merge_areas(begin, end);
   return ok;

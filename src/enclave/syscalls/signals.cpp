@@ -117,13 +117,16 @@ bool pending_interrupt() {
   // agent's.
   take_host_events();
   run_timers();
-  const Thread& self = current();
+  Thread& self = current();
   if (self.exiting) return true;
   uint64_t ready = (self.pending.set | self.process->signals.pending.set) & ~self.signal_mask;
   while (ready != 0) {
     const int signal = __builtin_ctzll(ready) + 1;
     ready &= ready - 1;
     if (!ignored(*self.process, signal)) return true;
+    // It came while it was blocked, and is ignored now: a handler that is installed later must not get it.
+    self.pending.forget(signal);
+    self.process->signals.pending.forget(signal);
   }
   return false;
 }
