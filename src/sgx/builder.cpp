@@ -63,6 +63,8 @@ Result<RootPlan> plan_root(const BuildOptions& options, std::string& entry) {
     if (!fs::is_directory(options.root, error))
       return Error(Code::NotFound, "--root " + options.root.string() + " is not a folder");
     TRY(plan.add_tree("/", options.root));
+  } else {
+    plan.merge_usr_as("/");
   }
   for (const BuildOptions::Item& copy : options.copies) {
     std::string inside = copy.inside;
@@ -86,6 +88,7 @@ Result<RootPlan> plan_root(const BuildOptions& options, std::string& entry) {
   if ((node->permissions & 0111) == 0)
     return Error(Code::InvalidArgument, entry + " is not executable", "chmod +x it and build again");
   TRY(add_defaults(plan));
+  TRY(plan.add_merged_links());
   return plan;
 }
 

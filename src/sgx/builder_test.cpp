@@ -139,6 +139,33 @@ TEST_F(Builder, SaysThatALinkLoopsInsteadOfThatNothingIsThere) {
 }
 
 // Section headers are the file's author's: strings must lie in it.
+// Debian's /bin is a link to usr/bin: both names of a program mean one file, whichever comes first.
+TEST_F(Builder, PathsFollowTheLinksOfTheImage) {
+  const fs::path host = folder_ / "host";
+  fs::create_directories(host);
+  fs::create_symlink("usr/bin", host / "bin");
+  fs::create_symlink("elsewhere", host / "sbin");
+  RootPlan plan;
+  plan.merge_usr_as(host);
+  ASSERT_TRUE(plan.add_content("/bin/first", "1").ok());
+  ASSERT_TRUE(plan.add_content("/usr/bin/second", "2").ok());
+  ASSERT_TRUE(plan.add_content("/sbin/third", "3").ok());
+  ASSERT_TRUE(plan.add_content("/usr/lib/fourth", "4").ok());
+  ASSERT_TRUE(plan.add_merged_links().ok());
+  EXPECT_EQ(plan.nodes().at("/bin").text, "usr/bin");
+  EXPECT_EQ(plan.nodes().at("/usr/bin/first").text, "1");
+  EXPECT_EQ(plan.find("/bin/second")->text, "2");
+  EXPECT_EQ(plan.nodes().at("/sbin/third").text, "3");
+  EXPECT_FALSE(plan.nodes().contains("/lib"));  // the host has no such link
+  EXPECT_FALSE(plan.add_content("/bin/first", "another").ok());
+  // Links that lead in a circle.
+  ASSERT_TRUE(plan.add_link("/a", "b").ok());
+  ASSERT_TRUE(plan.add_link("/b", "a").ok());
+  EXPECT_FALSE(plan.add_content("/a/file", "5").ok());
+  // Behind a file there is nothing.
+  EXPECT_FALSE(plan.add_content("/bin/first/below", "6").ok());
+}
+
 TEST(Elf, IgnoresAStringTableThatIsNotInTheFile) {
   Bytes file = tiny_kernel();
   const char names[] = "\0.symtab\0.strtab";

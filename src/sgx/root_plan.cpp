@@ -158,7 +158,41 @@ Result<std::string> image_path(std::string_view text) {
   return path.empty() ? "/" : path;
 }
 
-Result<void> RootPlan::add(const std::string& path, RootNode node) {
+void RootPlan::merge_usr_as(const fs::path& host) {
+  for (const char* name : {"bin", "lib", "lib32", "lib64", "libx32", "sbin"}) {
+    std::error_code error;
+    const fs::path target = fs::read_symlink(host / name, error);
+    if (!error && target == fs::path("usr") / name) merged_.insert(std::string("/") + name);
+  }
+}
+
+Result<void> RootPlan::add_merged_links() {
+  for (const std::string& name : merged_) {
+    const auto folder = nodes_.find("/usr" + name);
+    if (folder != nodes_.end() && folder->second.type == FileType::Directory && !nodes_.contains(name))
+      TRY(add_link(name, "usr" + name));
+  }
+  return {};
+}
+
+// Where `path` is once the links of the plan on its way are followed; its last component is not.
+Result<std::string> RootPlan::place_of(const std::string& path) {
+  const std::string top = path.substr(0, path.find('/', 1));
+  if (top != path && merged_.contains(top) && !nodes_.contains(top)) TRY(add_link(top, "usr" + top));
+  LinkWalk walk(parent_of(path) == "/" ? "" : parent_of(path));
+  while (walk.more()) {
+    std::string step = walk.next();
+    const auto found = nodes_.find(step);
+    if (found != nodes_.end() && found->second.type == FileType::Symlink)
+      TRY(walk.follow(found->second.text));
+    else
+      walk.enter(std::move(step));
+  }
+  return (walk.at() == "/" ? "" : walk.at()) + "/" + name_of(path);
+}
+
+Result<void> RootPlan::add(const std::string& wanted, RootNode node) {
+  const std::string path = wanted == "/" ? wanted : TRY(place_of(wanted));
   if (path != "/") TRY(add_parents(path));
   const auto [at, fresh] = nodes_.emplace(path, node);
   if (fresh) return {};

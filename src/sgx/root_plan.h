@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 
 #include "base/result.h"
@@ -24,6 +25,12 @@ struct RootNode {
 // twice; InvalidArgument otherwise. NotFound and Denied for what cannot be read on this machine.
 class RootPlan {
  public:
+  // Paths below /bin, /lib and so on are below /usr where `host` has links there, as Debian does.
+  void merge_usr_as(const std::filesystem::path& host);
+  // Those links, for programs that go by the other name.
+  Result<void> add_merged_links();
+
+  // Links of the plan are followed on the way to a path.
   Result<void> add_folder(const std::string& path, uint16_t permissions = 0755);
   Result<void> add_file(const std::string& path, const std::filesystem::path& source);  // follows links
   Result<void> add_content(const std::string& path, std::string content, uint16_t permissions = 0644);
@@ -42,10 +49,12 @@ class RootPlan {
   Result<volume::Root> write(volume::Storage& storage) const;
 
  private:
-  Result<void> add(const std::string& path, RootNode node);
+  Result<void> add(const std::string& wanted, RootNode node);
+  Result<std::string> place_of(const std::string& path);
   Result<void> add_parents(const std::string& path);
 
   std::map<std::string, RootNode> nodes_;  // a folder stands before what is in it
+  std::set<std::string> merged_;           // "/bin", when that is a link to usr/bin
 };
 
 // "a//b/../c" → "/a/c"; InvalidArgument when it leaves the root or holds a NUL.

@@ -134,6 +134,21 @@ SOURCE
   both python.enclave /usr/bin/python3 -c 'raise ValueError("x")'
 fi
 
+if has php /usr/bin/php; then
+  build --program "$(realpath /usr/bin/php):/usr/bin/php" --program "$(realpath /bin/sh):/bin/sh" --program "$(command -v tr)" --heap 256M -o php.enclave
+  both php.enclave "$(realpath /usr/bin/php)" -n -r '$a = range(1, 1000); echo array_sum(array_map(fn($x) => $x * $x, $a)), json_encode(["a" => [1, 2.5]]),
+    preg_replace("/[0-9]+/", "#", "a1b22"), hash("sha256", "abc"), shell_exec("echo from a shell | tr a-z A-Z"); exit(6);'
+fi
+if has ruby /usr/bin/ruby; then
+  extra=()
+  for folder in /var/lib/gems /usr/share/rubygems-integration; do [ -d "$folder" ] && extra+=(--copy "$folder:$folder"); done
+  build --program "$(realpath /usr/bin/ruby):/usr/bin/ruby" --program "$(realpath /bin/sh):/bin/sh" --program "$(command -v cat)" \
+    --copy /usr/lib/ruby:/usr/lib/ruby --copy "$libraries/ruby:$libraries/ruby" "${extra[@]}" --heap 512M --threads 16 -o ruby.enclave
+  both ruby.enclave /usr/bin/ruby -e 'puts (1..1000).map { |x| x * x }.sum; p (1..4).map { |i| Thread.new { sleep 0.01; i * i } }.map(&:value)
+    puts `echo sub | cat`; r, w = IO.pipe
+    if fork then w.close; puts r.read; Process.wait else r.close; w.puts "from a child"; exit!(0) end
+    require "digest"; puts Digest::SHA256.hexdigest("abc"); exit 3'
+fi
 if has perl /usr/bin/perl; then
   build --program /usr/bin/perl -o perl.enclave
   both perl.enclave /usr/bin/perl -e 'my %h; $h{$_ % 7} += $_ for 1..1000; print "$_ $h{$_}\n" for sort keys %h;
