@@ -18,4 +18,13 @@ ReportData report_data_for(const Binding& binding) {
   return crypto::sha512(fields.view());
 }
 
+ReportData service_report_data(const Nonce& nonce, const crypto::Digest& service_key) {
+  Binding binding;
+  binding.role = Role::Service;
+  binding.nonce = nonce;
+  binding.own_key = service_key;
+  binding.subject = "cas";
+  return report_data_for(binding);
+}
+
 }  // namespace cloister::attestation

@@ -39,4 +39,9 @@ struct Binding {
 // nonce, exporter, own key hash, peer key hash, subject, runtime configuration hash.
 ReportData report_data_for(const Binding& binding);
 
+// What a service's evidence must carry towards whoever sent `nonce` over a TLS connection to `service_key`.
+// No exporter: the key never leaves the enclave that the evidence names, so whoever proves to have it is that
+// enclave, on this connection and on every later one; that is what pinning the key needs.
+ReportData service_report_data(const Nonce& nonce, const crypto::Digest& service_key);
+
 }  // namespace cloister::attestation

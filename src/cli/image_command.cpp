@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/files.h"
 #include "cas/trust.h"
@@ -24,6 +25,7 @@ namespace fs = std::filesystem;
 struct BuildArguments {
   std::vector<std::string> programs, copies, mounts;
   std::string root, entry, out, heap = "64M", stack = "4M", name, session_template, key, sgxs;
+  std::string standalone, sealed, seal_policy = "mrenclave";
   uint32_t threads = 8;
   uint16_t prod_id = 0, svn = 0;
   bool debug = false;
@@ -34,6 +36,24 @@ sgx::BuildOptions::Item parse_item(const std::string& text) {
   const size_t colon = text.rfind(":/");
   if (colon == std::string::npos || colon == 0) return {text, ""};
   return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+// The measured command of an image that runs without a session.
+Result<std::optional<sgx::Standalone>> standalone_of(const BuildArguments& arguments) {
+  if (arguments.standalone.empty()) {
+    if (arguments.sealed.empty()) return std::optional<sgx::Standalone>();
+    return Error(Code::InvalidArgument, "--sealed-volume needs --standalone",
+                 "a host that could choose the command could have the volume copied out");
+  }
+  sgx::Standalone out;
+  std::istringstream words(arguments.standalone);
+  for (std::string word; words >> word;) out.arguments.push_back(word);
+  out.sealed_path = arguments.sealed;
+  if (arguments.seal_policy != "mrenclave" && arguments.seal_policy != "mrsigner")
+    return Error(Code::InvalidArgument, "--seal-policy is mrenclave or mrsigner");
+  out.seal_policy =
+      arguments.seal_policy == "mrsigner" ? sgx::SealPolicy::MrSigner : sgx::SealPolicy::MrEnclave;
+  return std::optional(std::move(out));
 }
 
 Result<sgx::BuildOptions> build_options(const BuildArguments& arguments) {
@@ -59,6 +79,7 @@ Result<sgx::BuildOptions> build_options(const BuildArguments& arguments) {
   options.manifest.threads = arguments.threads;
   options.manifest.debug = arguments.debug;
   options.manifest.mounts = arguments.mounts;
+  options.manifest.standalone = TRY(standalone_of(arguments));
   return options;
 }
 
@@ -95,6 +116,18 @@ void add_build(CLI::App& app, Action& action) {
   command->add_option("--name", a.name, "Name of the image (measured); default: the output's name");
   command->add_option("--mount", a.mounts,
                       "A path where sessions may mount volumes (repeatable); default: any");
+  command->add_option(
+      "--standalone", a.standalone,
+      "The program's arguments, measured: the image then runs without a session, the host's environment is "
+      "ignored, and @@N stands for the host's N-th argument");
+  command->add_option("--sealed-volume", a.sealed,
+                      "Mount an encrypted volume at this path, its key derived by the CPU for this image "
+                      "(with --standalone)");
+  command
+      ->add_option("--seal-policy", a.seal_policy,
+                   "Who can open the sealed volume: mrenclave (this image) or mrsigner (also newer ones of "
+                   "the signer)")
+      ->capture_default_str();
   command->add_option("--key", a.key, "RSA-3072 signing key (PEM, e = 3); made when absent");
   command->add_option("--isvprodid", a.prod_id, "ISVPRODID in the signature");
   command->add_option("--isvsvn", a.svn, "ISVSVN in the signature");
@@ -138,6 +171,12 @@ Result<nlohmann::ordered_json> describe(const fs::path& folder) {
   facts["threads"] = manifest.threads;
   facts["debug"] = manifest.debug;
   facts["mounts"] = manifest.mounts;
+  if (manifest.standalone) {
+    facts["standalone"] = manifest.standalone->arguments;
+    facts["sealed_volume"] = manifest.standalone->sealed_path;
+    facts["seal_policy"] =
+        manifest.standalone->seal_policy == sgx::SealPolicy::MrSigner ? "mrsigner" : "mrenclave";
+  }
   facts["root"] = to_hex(manifest.root);
   facts["agent_sha256"] = to_hex(manifest.agent_sha256);
   facts["pages"] = image.plan.pages.size();

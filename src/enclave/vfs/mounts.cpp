@@ -100,6 +100,7 @@ SysResult<void> vfs_init(const sgx::Manifest& manifest) {
   add("/", "cloister", root_folder, true, std::move(root));
   add("/dev", "devtmpfs", make_devfs(g_next_id++), false);
   add("/dev/shm", "tmpfs", make_tmpfs(g_next_id++, 01777), false);
+  if (manifest.standalone) add("/dev/attestation", "attestation", make_attestationfs(g_next_id++), false);
   add("/proc", "proc", make_procfs(g_next_id++), true);
   for (const char* path : {"/tmp", "/run", "/var/tmp"}) {
     TRY(make_way_to(parent_of(path)));

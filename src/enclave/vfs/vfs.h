@@ -60,6 +60,7 @@ std::vector<MountInfo> mount_list();
 Ref<Inode> make_tmpfs(uint64_t id, uint32_t root_mode);
 Ref<Inode> make_devfs(uint64_t id);
 Ref<Inode> make_procfs(uint64_t id);
+Ref<Inode> make_attestationfs(uint64_t id);
 Ref<File> make_console(uint32_t flags, int host_fd);
 
 class MountedVolume {

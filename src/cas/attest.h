@@ -1,0 +1,27 @@
+// An owner's check of a CAS before trusting it: which enclave, on which platform, holds the key that the
+// server presents.
+#pragma once
+
+#include "attestation/evidence_verifier.h"
+#include "policy/session.h"
+
+namespace cloister::cas {
+
+struct AttestOptions {
+  attestation::QuoteVerifierOptions evidence;  // roots and collateral
+  policy::AttestationVariant wanted;           // no factor: any enclave, for tests only
+  policy::Security security;                   // what is tolerated of the platform
+};
+
+struct AttestedCas {
+  crypto::Digest key{};  // to be pinned
+  std::string version;
+  attestation::Verdict verdict;
+};
+
+// Denied: it has no evidence, the evidence is not genuine, not for this key and nonce, or names another
+// enclave or platform than wanted; the message says which. Unavailable: the server or its LAS.
+// InvalidArgument: the address.
+Result<AttestedCas> attest_cas(const std::string& address, const AttestOptions& options);
+
+}  // namespace cloister::cas
