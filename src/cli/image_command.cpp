@@ -210,6 +210,7 @@ void add_inspect(CLI::App& app, Action& action) {
 struct RunArguments {
   std::string image;
   std::vector<std::string> args, volumes;
+  std::string sealed, sealed_anchor;
   bool no_patch = false;
 };
 
@@ -224,6 +225,11 @@ Result<host::RunOptions> run_options(const RunArguments& arguments) {
       return Error(Code::InvalidArgument, "--volume takes PATH=FOLDER, not " + text);
     options.volumes[text.substr(0, equals)] = text.substr(equals + 1);
   }
+  for (const std::string& folder : {arguments.sealed, arguments.sealed_anchor}) {
+    if (!folder.empty()) TRY(make_private_folder(folder));
+  }
+  options.sealed = arguments.sealed;
+  options.sealed_anchor = arguments.sealed_anchor;
   return options;
 }
 
@@ -248,6 +254,11 @@ void add_run(CLI::App& app, Action& action, const std::vector<std::string>& prog
   command->add_option("IMAGE", a.image)->required();
   command->add_option("--volume", a.volumes,
                       "PATH=FOLDER: this machine's folder of the volume mounted at PATH");
+  command->add_option("--sealed", a.sealed, "Folder of the image's sealed volume; made when absent");
+  command->add_option(
+      "--sealed-anchor", a.sealed_anchor,
+      "Folder of the anchor that names the sealed volume's newest state: on another disk, and in no "
+      "backup of the volume");
   command->add_flag("--no-patch", a.no_patch, "Let every system call trap (slow; for comparison)");
   command->footer(
       "Settings come from the environment, as CLOISTER_NAME or SCONE_NAME: CONFIG_ID (session/service), "
@@ -263,7 +274,10 @@ void add_run(CLI::App& app, Action& action, const std::vector<std::string>& prog
 std::vector<std::string> take_program_arguments(std::vector<std::string>& words) {
   if (words.empty() || words[0] != "run") return {};
   size_t at = 1;
-  while (at < words.size() && words[at].starts_with("-")) at += words[at] == "--volume" ? 2 : 1;
+  const auto takes_value = [](const std::string& word) {
+    return word == "--volume" || word == "--sealed" || word == "--sealed-anchor";
+  };
+  while (at < words.size() && words[at].starts_with("-")) at += takes_value(words[at]) ? 2 : 1;
   if (at + 1 >= words.size()) return {};
   std::vector<std::string> rest(words.begin() + static_cast<ptrdiff_t>(at) + 1, words.end());
   words.resize(at + 1);

@@ -257,6 +257,7 @@ SysResult<std::string> with_host_arguments(const std::string& text, std::string&
 }
 
 SysResult<UserEntry> start_standalone(Process& process, const sgx::Standalone& standalone, std::string& why) {
+  if (!standalone.sealed_path.empty()) TRY(mount_sealed(standalone, why));
   std::vector<std::string> arguments{manifest().entry};
   for (const std::string& argument : standalone.arguments)
     arguments.push_back(TRY(with_host_arguments(argument, why)));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "enclave/process.h"
+#include "enclave/vfs/sealed.h"
 #include "enclave/vfs/vfs.h"
 
 namespace cloister::enclave {
@@ -120,6 +121,20 @@ SysResult<void> mount_volume(const boundary::MountConfig& mount, std::string& wh
   const Ref<Inode> root = volume->root();
   std::erase_if(*g_mounts, [&](const Mount& other) { return other.path == mount.path; });
   add(mount.path, "cloister", root, mount.read_only, std::move(volume));
+  return {};
+}
+
+SysResult<void> mount_sealed(const sgx::Standalone& standalone, std::string& why) {
+  const std::string& path = standalone.sealed_path;
+  if (find(path) != nullptr) {
+    why = "something else is mounted at " + path;
+    return Errno::Busy;
+  }
+  TRY(make_way_to(parent_of(path)));
+  SealedVolume sealed = TRY(open_sealed_volume(standalone, why));
+  auto volume = mount_opened(std::move(sealed), g_next_id++);
+  const Ref<Inode> root = volume->root();
+  add(path, "cloister", root, false, std::move(volume));
   return {};
 }
 
