@@ -144,6 +144,19 @@ start_enclave
 cloister session read after --cas "$cas_api" --conf KEYS >/dev/null || fail 'the newest state was lost'
 stop_cas
 
+# SIGTERM ends it in order, whichever of its threads the host gives it to.
+for _ in 1 2 3 4; do
+  start_enclave
+  kill -TERM "$cas_pid"
+  for _ in $(seq 200); do
+    kill -0 "$cas_pid" 2>/dev/null || break
+    sleep 0.05
+  done
+  ! kill -0 "$cas_pid" 2>/dev/null || fail 'SIGTERM does not end it'
+  wait "$cas_pid" || fail "SIGTERM ended it with $?"
+  cas_pid=
+done
+
 # Sealed for its signer: a newer image opens it, one with a lower ISVSVN does not.
 unset cas_api cas_enclave
 for svn in 1 2; do
