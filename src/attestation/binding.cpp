@@ -18,12 +18,17 @@ ReportData report_data_for(const Binding& binding) {
   return crypto::sha512(fields.view());
 }
 
-ReportData service_report_data(const Nonce& nonce, const crypto::Digest& service_key) {
+ReportData service_report_data(const Nonce& nonce, const crypto::Digest& service_key,
+                               const JournalPosition& position) {
+  ByteWriter journal;
+  journal.field(std::string_view("cloister-journal-v1")).le(position.sequence).bytes(position.head);
+  journal.le(position.seen).bytes(position.seen_hash);
   Binding binding;
   binding.role = Role::Service;
   binding.nonce = nonce;
   binding.own_key = service_key;
   binding.subject = "cas";
+  binding.runtime_config_hash = crypto::sha256(journal.view());
   return report_data_for(binding);
 }
 

@@ -139,8 +139,8 @@ Result<http::Response> get_version(Call& call) {
 }
 
 Result<http::Response> get_attest(Call& call) {
-  return json_response(200,
-                       TRY(attest_answer(call.exchange.request(), call.options.evidence, call.service_key)));
+  return json_response(
+      200, TRY(attest_answer(call.exchange.request(), call.options.evidence, call.service_key, call.store)));
 }
 
 Result<http::Response> get_health(Call& call) {
@@ -183,7 +183,8 @@ constexpr Route kRoutes[] = {
      get_events},
     {{"GET", "/v1/version", None, "`{\"service\", \"version\"}`"}, get_version},
     {{"GET", "/v1/attest", None,
-      "`{\"quote\", \"collateral\"}` (quote in base64) with report data over the `nonce` of the query (64 "
+      "`{\"quote\", \"collateral\", \"journal\": {\"sequence\", \"head\", \"seen_hash\"}}` (quote in base64) "
+      "with report data over the `nonce` of the query (64 "
       "hex "
       "digits) and this server's key ([attest-protocol.md](../formats/attest-protocol.md)); 404 outside of "
       "an "

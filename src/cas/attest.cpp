@@ -28,7 +28,10 @@ class Attestation {
 
   Result<AttestedCas> run() {
     const attestation::Nonce nonce = crypto::random_array<32>();
-    const http::ClientResponse answer = TRY(get("/v1/attest?nonce=" + to_hex(nonce)));
+    // Of another key's journal nothing is known.
+    if (options_.known && options_.known->key == key_) seen_ = options_.known->journal;
+    const http::ClientResponse answer =
+        TRY(get("/v1/attest?nonce=" + to_hex(nonce) + "&seen=" + std::to_string(seen_.sequence)));
     if (answer.status == 503 || answer.status == 429)
       return Error(Code::Unavailable, "CAS " + address_ + " cannot get a quote now",
                    "its operator finds the reason at its LAS");
@@ -41,6 +44,8 @@ class Attestation {
     out.key = key_;
     out.verdict = TRY(verified(answer.body, nonce));
     TRY(check(out.verdict));
+    TRY(check_history());
+    out.journal = {position_.sequence, position_.head};
     out.version = TRY(version());
     return out;
   }
@@ -58,15 +63,43 @@ class Attestation {
     if (!quote.ok() || !collateral.ok()) return refused(address_, "its answer has no quote");
     const Result<Bytes> bytes = crypto::base64_decode(*quote);
     if (!bytes.ok()) return refused(address_, "its quote is not base64");
+    TRY(read_position(*json));
     attestation::QuoteVerifier verifier(options_.evidence);
     const auto verdict =
         verifier.verify(attestation::EvidenceKind::SgxDcapQuote, *bytes, as_bytes(*collateral),
-                        attestation::service_report_data(nonce, key_));
+                        attestation::service_report_data(nonce, key_, position_));
     if (verdict.ok()) return attestation::Verdict(**verdict);
     const bool binding = verdict.error().code() == Code::Denied;
     return refused(
         address_, binding ? "its evidence is not bound to its key and our nonce" : verdict.error().message(),
         binding ? "somebody relays or replays another service's evidence" : verdict.error().hint());
+  }
+
+  Result<void> read_position(const Json& json) {
+    const auto journal = json.find("journal");
+    if (journal == json.end() || !journal->is_object() || !journal->contains("sequence") ||
+        !(*journal)["sequence"].is_number_unsigned()) {
+      return refused(address_, "its answer does not say where its journal stands");
+    }
+    position_.sequence = (*journal)["sequence"];
+    position_.seen = seen_.sequence;
+    const Result<std::string> head = attestation::json_string(*journal, "head");
+    const Result<std::string> hash = attestation::json_string(*journal, "seen_hash");
+    if (!head.ok() || !hash.ok())
+      return refused(address_, "its answer does not say where its journal stands");
+    position_.head = TRY(array_from_hex<32>(*head));
+    position_.seen_hash = TRY(array_from_hex<32>(*hash));
+    return {};
+  }
+
+  // The entry that an earlier check saw must still be there: a journal only grows.
+  Result<void> check_history() const {
+    if (position_.seen_hash == seen_.hash && position_.sequence >= seen_.sequence) return {};
+    return Error(Code::Integrity,
+                 "CAS " + address_ +
+                     " was put back to an earlier state, or is one of two: its journal lacks entry " +
+                     std::to_string(seen_.sequence) + " as it was attested before",
+                 "do not use it: tags and access rules may be older ones");
   }
 
   Result<void> check(const attestation::Verdict& verdict) {
@@ -99,6 +132,8 @@ class Attestation {
   const crypto::Digest key_;
   const AttestOptions& options_;
   http::ClientOptions http_;
+  JournalHead seen_;
+  attestation::JournalPosition position_;
 };
 
 }  // namespace

@@ -68,6 +68,40 @@ TEST_F(AttestTest, AServiceOutsideOfAnEnclaveIsNot) {
   expect_denied(attest({}, wanted('c')), "does not run inside an enclave");
 }
 
+TEST_F(AttestTest, AJournalThatLacksWhatWasSeenIsFoundOut) {
+  const EvidenceSource evidence = source('c');
+  ASSERT_TRUE(attest(evidence, wanted('c')).ok());
+  const auto copy = std::filesystem::copy_options::recursive;
+  const std::filesystem::path state = world_.folder.path / "state", old = world_.folder.path / "old";
+  ASSERT_TRUE(world_.client(world_.owner).create_session(testing::session_text("first")).ok());
+  world_.server.reset();
+  std::filesystem::copy(state, old, copy);
+  AttestOptions options = wanted('c');
+  const auto before = attest(evidence, options);
+  ASSERT_TRUE(before.ok());
+  EXPECT_GT(before->journal.sequence, 0u);
+  options.known = KnownCas{before->key, before->journal};
+  // It may grow.
+  ASSERT_TRUE(world_.client(world_.owner).create_session(testing::session_text("second")).ok());
+  const auto grown = attest(evidence, options);
+  ASSERT_TRUE(grown.ok()) << grown.error().message();
+  EXPECT_GT(grown->journal.sequence, before->journal.sequence);
+  options.known = KnownCas{grown->key, grown->journal};
+  EXPECT_TRUE(attest(evidence, options).ok());
+  // Put back, it lacks the entry; grown again, it has another one in its place.
+  world_.server.reset();
+  std::filesystem::remove_all(state);
+  std::filesystem::copy(old, state, copy);
+  for (int round = 0; round < 2; ++round) {
+    const auto back = attest(evidence, options);
+    ASSERT_FALSE(back.ok());
+    EXPECT_EQ(back.error().code(), Code::Integrity);
+    EXPECT_THAT(back.error().message(), HasSubstr("put back to an earlier state"));
+    ASSERT_TRUE(world_.client(world_.owner).create_session(testing::session_text("other")).ok() ||
+                round == 1);
+  }
+}
+
 TEST_F(AttestTest, AnotherEnclaveIsNot) {
   expect_denied(attest(source('d'), wanted('c')), "Enclave hash does not match expectation");
 }

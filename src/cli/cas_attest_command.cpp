@@ -70,10 +70,16 @@ Result<cas::AttestOptions> options_of(const Arguments& a) {
 }
 
 Result<void> attest(const Arguments& a) {
-  const cas::AttestOptions options = TRY(options_of(a));
+  cas::AttestOptions options = TRY(options_of(a));
+  Result<cas::KnownCas> known = cas::known_cas(a.address);
+  if (!known.ok() && known.error().code() != Code::NotFound) return Error(known.error());
+  if (known.ok()) options.known = *known;
   const cas::AttestedCas cas = TRY(cas::attest_cas(a.address, options));
   const std::string full = TRY(cas::full_address(a.address));
-  TRY(cas::trust(full, cas.key));
+  TRY(cas::trust(full, cas.key, cas.journal));
+  if (options.known && options.known->key != cas.key)
+    std::fputs("cloister: warning: another key than before: this CAS has no history of the old one\n",
+               stderr);
   if (a.any) std::fputs("cloister: warning: any enclave was accepted, so this proves nothing\n", stderr);
   if (cas.verdict.simulated)
     std::fputs("cloister: warning: the CAS's platform is simulated: it protects nothing from its owner\n",
