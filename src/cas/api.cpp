@@ -184,9 +184,10 @@ constexpr Route kRoutes[] = {
     {{"GET", "/v1/version", None, "`{\"service\", \"version\"}`"}, get_version},
     {{"GET", "/v1/attest", None,
       "`{\"quote\", \"collateral\", \"journal\": {\"sequence\", \"head\", \"seen_hash\"}}` (quote in base64) "
-      "with report data over the `nonce` of the query (64 "
-      "hex "
-      "digits) and this server's key ([attest-protocol.md](../formats/attest-protocol.md)); 404 outside of "
+      "with report data over the `nonce` of the query (64 hex digits), the journal (`seen_hash` is of the "
+      "entry "
+      "that `?seen=` names) and this server's key ([attest-protocol.md](../formats/attest-protocol.md)); 404 "
+      "outside of "
       "an "
       "enclave, 503 without a LAS"},
      get_attest},
