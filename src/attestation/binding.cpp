@@ -35,4 +35,18 @@ crypto::Digest access_proof(std::string_view token, Role who, const crypto::Dige
   return crypto::hmac_sha256(as_bytes(token), {fields.view()});
 }
 
+ReportData service_report_data(const Nonce& nonce, const crypto::Digest& service_key,
+                               const JournalPosition& position) {
+  ByteWriter journal;
+  journal.field(std::string_view("cloister-journal-v1")).le(position.sequence).bytes(position.head);
+  journal.le(position.seen).bytes(position.seen_hash);
+  Binding binding;
+  binding.role = Role::Service;
+  binding.nonce = nonce;
+  binding.own_key = service_key;
+  binding.subject = "cas";
+  binding.runtime_config_hash = crypto::sha256(journal.view());
+  return report_data_for(binding);
+}
+
 }  // namespace cloister::attestation

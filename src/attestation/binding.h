@@ -49,4 +49,19 @@ crypto::Digest channel_hash(const Binding& of_enclave);
 crypto::Digest access_proof(std::string_view token, Role role, const crypto::Digest& channel,
                             std::string_view subject);
 
+// What a service's evidence must carry towards whoever sent `nonce` over a TLS connection to `service_key`.
+// No exporter: the key never leaves the enclave that the evidence names, so whoever proves to have it is that
+// enclave, on this connection and on every later one; that is what pinning the key needs.
+// With it, where the service's journal stands, so that a client who comes again finds out one that was put
+// back.
+struct JournalPosition {
+  uint64_t sequence = 0;       // of the newest entry
+  crypto::Digest head{};       // its hash
+  uint64_t seen = 0;           // an entry that the client asked for, 0: none
+  crypto::Digest seen_hash{};  // its hash; zero when there is none
+  bool operator==(const JournalPosition&) const = default;
+};
+ReportData service_report_data(const Nonce& nonce, const crypto::Digest& service_key,
+                               const JournalPosition& position);
+
 }  // namespace cloister::attestation

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "attestation/tcb_json.h"
+#include "cas/api_attest.h"
 
 namespace cloister::cas {
 namespace {
@@ -12,6 +13,7 @@ using Json = nlohmann::ordered_json;
 struct Call {
   Service& service;
   Store& store;
+  const crypto::Digest& service_key;
   const ApiOptions& options;
   http::Exchange& exchange;
   std::string name;  // what stands for {name}
@@ -136,6 +138,11 @@ Result<http::Response> get_version(Call& call) {
   return json_response(200, {{"service", "cloister-cas"}, {"version", call.options.version}});
 }
 
+Result<http::Response> get_attest(Call& call) {
+  return json_response(
+      200, TRY(attest_answer(call.exchange.request(), call.options.evidence, call.service_key, call.store)));
+}
+
 Result<http::Response> get_health(Call& call) {
   TRY(call.store.get("meta", "journal-head"));
   return json_response(200, {{"status", "ok"}, {"instances", call.service.connected_instances()}});
@@ -175,6 +182,15 @@ constexpr Route kRoutes[] = {
       "created, updated, attested, denied, tags, refused, exited, disconnected"},
      get_events},
     {{"GET", "/v1/version", None, "`{\"service\", \"version\"}`"}, get_version},
+    {{"GET", "/v1/attest", None,
+      "`{\"quote\", \"collateral\", \"journal\": {\"sequence\", \"head\", \"seen_hash\"}}` (quote in base64) "
+      "with report data over the `nonce` of the query (64 hex digits), the journal (`seen_hash` is of the "
+      "entry "
+      "that `?seen=` names) and this server's key ([attest-protocol.md](../formats/attest-protocol.md)); 404 "
+      "outside of "
+      "an "
+      "enclave, 503 without a LAS"},
+     get_attest},
     {{"GET", "/v1/health", None, "`{\"status\", \"instances\"}`; 5xx when the store does not answer"},
      get_health},
 };
@@ -265,7 +281,7 @@ void Api::handle(http::Exchange& exchange) {
   } else if (length && *length > kMaxApiBody) {
     response = too_large();
   } else {
-    response = answer(Call{service_, store_, options_, exchange, {}});
+    response = answer(Call{service_, store_, service_key_, options_, exchange, {}});
   }
   // A client that went away has no use for the answer.
   static_cast<void>(exchange.respond(std::move(response)).ok());

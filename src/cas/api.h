@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "cas/evidence.h"
 #include "cas/service.h"
 #include "http/server.h"
 
@@ -32,21 +33,24 @@ inline constexpr size_t kMaxApiBody = policy::kMaxYamlSize;  // a session is the
 
 struct ApiOptions {
   std::string version;
-  double burst = 2000;  // requests of one address
+  EvidenceSource evidence;  // empty: outside of an enclave
+  double burst = 2000;      // requests of one address
   double requests_per_second = 500;
 };
 
 // Thread-safe.
 class Api {
  public:
-  Api(Service& service, Store& store, ApiOptions options)
-      : service_(service), store_(store), options_(std::move(options)) {}
+  // `service_key`: of the listener, what evidence is bound to.
+  Api(Service& service, Store& store, const crypto::Digest& service_key, ApiOptions options)
+      : service_(service), store_(store), service_key_(service_key), options_(std::move(options)) {}
 
   void handle(http::Exchange& exchange);
 
  private:
   Service& service_;
   Store& store_;
+  const crypto::Digest service_key_;
   const ApiOptions options_;
   TokenBuckets limit_{options_.burst, options_.requests_per_second};
 };

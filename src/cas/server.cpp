@@ -32,7 +32,7 @@ class CasServer::Impl {
       : state_(std::move(state)),
         store_(std::move(store)),
         service_(*store_, options.service),
-        api_(service_, *store_, options.api),
+        api_(service_, *store_, state_.identity().key.spki_sha256(), options.api),
         keeper_(std::move(keeper)),
         verifier_(evidence_options(options, *keeper_)) {}
 

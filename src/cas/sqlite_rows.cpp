@@ -63,6 +63,7 @@ Result<void> SqliteRows::prepare() {
   tags_ = TRY(
       database_.prepare("SELECT sequence, time, kind, payload FROM journal WHERE subject=? AND kind='tags'"
                         " ORDER BY sequence DESC LIMIT ?"));
+  previous_ = TRY(database_.prepare("SELECT previous FROM journal WHERE sequence=?"));
   newest_ =
       TRY(database_.prepare("SELECT sequence, previous, time, kind, subject, payload_hash, payload, signature"
                             " FROM journal ORDER BY sequence DESC LIMIT ?"));
@@ -161,6 +162,15 @@ Result<std::vector<JournalEvent>> SqliteRows::events(std::string_view subject, s
             [](const JournalEvent& a, const JournalEvent& b) { return a.sequence > b.sequence; });
   if (out.size() > limit) out.resize(limit);
   std::reverse(out.begin(), out.end());
+  return out;
+}
+
+Result<std::optional<crypto::Digest>> SqliteRows::hash_before_next(uint64_t sequence) {
+  previous_.bind(1, static_cast<int64_t>(sequence + 1));
+  const bool found = TRY(previous_.step());
+  std::optional<crypto::Digest> out;
+  if (found) out = TRY(fixed<32>(previous_.blob(0), "a journal entry's previous hash"));
+  previous_.reset();
   return out;
 }
 

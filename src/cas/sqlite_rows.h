@@ -33,6 +33,9 @@ class SqliteRows {
   Result<void> record_head(const JournalHead& head);
   Result<std::vector<JournalEvent>> events(std::string_view subject, size_t limit);
 
+  // What the entry after it calls its predecessor. Empty: there is no entry after it.
+  Result<std::optional<crypto::Digest>> hash_before_next(uint64_t sequence);
+
   // The journal's end, after its newest `count` entries and their rows were checked. Integrity when not
   // sound.
   Result<JournalHead> verify(size_t count);
@@ -50,7 +53,7 @@ class SqliteRows {
   Database database_;
   Sealer sealer_;
   crypto::KeyPair signer_;
-  Statement get_, version_, put_, erase_, append_, events_, tags_, newest_;
+  Statement get_, version_, put_, erase_, append_, events_, tags_, newest_, previous_;
 };
 
 }  // namespace cloister::cas

@@ -109,6 +109,14 @@ class SqliteStore::Impl {
     const std::lock_guard lock(reader_mutex_);
     return reader_.events(subject, limit);
   }
+  Result<std::optional<crypto::Digest>> entry_hash(uint64_t sequence) {
+    const JournalHead newest = head();
+    if (sequence == 0) return std::optional(crypto::Digest{});
+    if (sequence > newest.sequence) return std::optional<crypto::Digest>();
+    if (sequence == newest.sequence) return std::optional(newest.hash);
+    const std::lock_guard lock(reader_mutex_);
+    return reader_.hash_before_next(sequence);
+  }
   JournalHead head() const {
     const std::lock_guard lock(mutex_);
     return head_;
@@ -197,6 +205,9 @@ Result<std::optional<SecretBytes>> SqliteStore::get(std::string_view table, std:
 }
 Result<std::vector<JournalEvent>> SqliteStore::events(std::string_view subject, size_t limit) {
   return impl_->events(subject, limit);
+}
+Result<std::optional<crypto::Digest>> SqliteStore::entry_hash(uint64_t sequence) {
+  return impl_->entry_hash(sequence);
 }
 JournalHead SqliteStore::head() const { return impl_->head(); }
 

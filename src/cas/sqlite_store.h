@@ -30,6 +30,7 @@ class SqliteStore final : public Store {
   Result<std::optional<SecretBytes>> get(std::string_view table, std::string_view key) override;
   Result<std::vector<JournalEvent>> events(std::string_view subject, size_t limit) override;
   JournalHead head() const override;
+  Result<std::optional<crypto::Digest>> entry_hash(uint64_t sequence) override;
 
  private:
   class Impl;

@@ -65,6 +65,8 @@ class Store {
   virtual Result<std::vector<JournalEvent>> events(std::string_view subject, size_t limit) = 0;
 
   virtual JournalHead head() const = 0;
+  // The hash of the durable entry with this number, zero for 0. Empty: there is none yet.
+  virtual Result<std::optional<crypto::Digest>> entry_hash(uint64_t sequence) = 0;
 };
 
 }  // namespace cloister::cas

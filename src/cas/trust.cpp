@@ -101,11 +101,15 @@ Result<std::vector<std::string>> resolve(const std::string& host, const std::str
   return out;
 }
 
-Result<void> trust(const std::string& address, const crypto::Digest& key) {
+Result<void> trust(const std::string& address, const crypto::Digest& key, const JournalHead& journal) {
   const std::string full = TRY(full_address(address));
   Json json = TRY(load());
   if (!json["trusted"].is_object()) json["trusted"] = Json::object();
   json["trusted"][full] = to_hex(key);
+  if (!json["journals"].is_object()) json["journals"] = Json::object();
+  json["journals"].erase(full);
+  if (journal.sequence != 0)
+    json["journals"][full] = {{"sequence", journal.sequence}, {"hash", to_hex(journal.hash)}};
   TRY(make_private_folder(config_folder()));
   const std::string text = json.dump(2) + "\n";
   return write_private_file(file(), as_bytes(text));
@@ -124,6 +128,23 @@ Result<crypto::Digest> trusted_key(const std::string& address) {
   }
   return Error(Code::NotFound, "CAS " + full + " is not trusted",
                "run: cloister cas trust " + full + " --key HASH (cas serve prints HASH)");
+}
+
+Result<KnownCas> known_cas(const std::string& address) {
+  KnownCas out;
+  out.key = TRY(trusted_key(address));
+  const std::string full = TRY(full_address(address));
+  const Json json = TRY(load());
+  if (!json.contains("journals") || !json["journals"].is_object() || !json["journals"].contains(full))
+    return out;
+  const Json& entry = json["journals"][full];
+  const bool whole = entry.is_object() && entry.contains("sequence") &&
+                     entry["sequence"].is_number_unsigned() && entry.contains("hash") &&
+                     entry["hash"].is_string();
+  if (!whole) return Error(Code::Malformed, file().string() + ": the journal of " + full + " is no entry");
+  out.journal.sequence = entry["sequence"];
+  out.journal.hash = TRY(array_from_hex<32>(entry["hash"].get<std::string>()));
+  return out;
 }
 
 Result<crypto::Digest> presented_key(const std::string& address) {

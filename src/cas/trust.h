@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "crypto/sha256.h"
+#include "cas/store.h"
 
 namespace cloister::cas {
 
@@ -21,8 +21,16 @@ Result<std::string> full_address(const std::string& address);
 // name is empty or the port is not a number.
 Result<std::vector<std::string>> resolve(const std::string& host, const std::string& port);
 
+// What is known of a trusted CAS: its key and, once attested, an entry of its journal.
+struct KnownCas {
+  crypto::Digest key{};
+  JournalHead journal;  // sequence 0: none
+};
+// NotFound and Malformed as trusted_key.
+Result<KnownCas> known_cas(const std::string& address);
+
 // Replaces what was trusted at this address.
-Result<void> trust(const std::string& address, const crypto::Digest& key);
+Result<void> trust(const std::string& address, const crypto::Digest& key, const JournalHead& journal = {});
 // NotFound "CAS HOST:PORT is not trusted" with the command that changes it. Malformed: the file is broken.
 Result<crypto::Digest> trusted_key(const std::string& address);
 

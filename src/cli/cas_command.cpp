@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ServeArguments {
-  std::string state, api = "127.0.0.1:8081", enclave = "127.0.0.1:18765";
+  std::string state, api = "127.0.0.1:8081", enclave = "127.0.0.1:18765", las = "127.0.0.1:18766";
   std::vector<std::string> simulation_roots, collateral;
   std::string collateral_url, root_crl_url;
   std::vector<std::string> snp_roots, snp_crls;
@@ -65,6 +65,7 @@ Result<cas::CasOptions> options_of(const ServeArguments& a) {
   options.api_address = a.api;
   options.enclave_address = a.enclave;
   options.api.version = CLOISTER_VERSION;
+  options.api.evidence = cas::enclave_evidence(a.las);
   options.evidence.minimum_tcb_evaluation_number = a.minimum_tcb_evaluation;
   for (const std::string& path : a.simulation_roots) {
     TRY(wait_for(path));
@@ -147,6 +148,9 @@ void add_cas_commands(CLI::App& app, Action& action) {
       ->required();
   sub->add_option("--listen-api", serve_arguments->api, "Client API")->capture_default_str();
   sub->add_option("--listen-enclave", serve_arguments->enclave, "Enclave API")->capture_default_str();
+  sub->add_option("--las", serve_arguments->las,
+                  "LAS for quotes of this service itself, numeric IP:PORT; used inside an enclave only")
+      ->capture_default_str();
   sub->add_option("--trust-simulation", serve_arguments->simulation_roots,
                   "Root certificate of a simulated platform to accept; waited for up to 10 s")
       ->allow_extra_args(false);
@@ -178,6 +182,7 @@ void add_cas_commands(CLI::App& app, Action& action) {
   sub->add_option("ADDRESS", trust_arguments->address, "HOST or HOST:PORT (port 8081)")->required();
   run_with(sub, trust_arguments, action, show);
 
+  add_cas_attest_command(*group, action);
   auto* api = group->add_subcommand("api", "Print the page of the client API");
   api->callback([&action] {
     action = [] {

@@ -40,6 +40,7 @@ void add_push_command(CLI::App& app, Action& action);
 void add_execute_command(CLI::App& app, Action& action);
 void add_decrypt_command(CLI::App& app, Action& action);
 void add_cas_commands(CLI::App& app, Action& action);  // with those of sessions
+void add_cas_attest_command(CLI::App& group, Action& action);
 void add_session_commands(CLI::App& app, Action& action);
 void add_transfer_commands(CLI::App& app, Action& action);
 

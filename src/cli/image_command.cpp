@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/files.h"
 #include "cas/trust.h"
@@ -24,6 +25,7 @@ namespace fs = std::filesystem;
 struct BuildArguments {
   std::vector<std::string> programs, copies, mounts;
   std::string root, entry, out, heap = "64M", stack = "4M", name, session_template, key, sgxs;
+  std::string standalone, sealed, seal_policy = "mrenclave";
   uint32_t threads = 8;
   uint16_t prod_id = 0, svn = 0;
   bool debug = false;
@@ -34,6 +36,24 @@ sgx::BuildOptions::Item parse_item(const std::string& text) {
   const size_t colon = text.rfind(":/");
   if (colon == std::string::npos || colon == 0) return {text, ""};
   return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+// The measured command of an image that runs without a session.
+Result<std::optional<sgx::Standalone>> standalone_of(const BuildArguments& arguments) {
+  if (arguments.standalone.empty()) {
+    if (arguments.sealed.empty()) return std::optional<sgx::Standalone>();
+    return Error(Code::InvalidArgument, "--sealed-volume needs --standalone",
+                 "a host that could choose the command could have the volume copied out");
+  }
+  sgx::Standalone out;
+  std::istringstream words(arguments.standalone);
+  for (std::string word; words >> word;) out.arguments.push_back(word);
+  out.sealed_path = arguments.sealed;
+  if (arguments.seal_policy != "mrenclave" && arguments.seal_policy != "mrsigner")
+    return Error(Code::InvalidArgument, "--seal-policy is mrenclave or mrsigner");
+  out.seal_policy =
+      arguments.seal_policy == "mrsigner" ? sgx::SealPolicy::MrSigner : sgx::SealPolicy::MrEnclave;
+  return std::optional(std::move(out));
 }
 
 Result<sgx::BuildOptions> build_options(const BuildArguments& arguments) {
@@ -59,6 +79,7 @@ Result<sgx::BuildOptions> build_options(const BuildArguments& arguments) {
   options.manifest.threads = arguments.threads;
   options.manifest.debug = arguments.debug;
   options.manifest.mounts = arguments.mounts;
+  options.manifest.standalone = TRY(standalone_of(arguments));
   return options;
 }
 
@@ -95,6 +116,18 @@ void add_build(CLI::App& app, Action& action) {
   command->add_option("--name", a.name, "Name of the image (measured); default: the output's name");
   command->add_option("--mount", a.mounts,
                       "A path where sessions may mount volumes (repeatable); default: any");
+  command->add_option(
+      "--standalone", a.standalone,
+      "The program's arguments, measured: the image then runs without a session, the host's environment is "
+      "ignored, and @@N stands for the host's N-th argument");
+  command->add_option("--sealed-volume", a.sealed,
+                      "Mount an encrypted volume at this path, its key derived by the CPU for this image "
+                      "(with --standalone)");
+  command
+      ->add_option("--seal-policy", a.seal_policy,
+                   "Who can open the sealed volume: mrenclave (this image) or mrsigner (also newer ones of "
+                   "the signer)")
+      ->capture_default_str();
   command->add_option("--key", a.key, "RSA-3072 signing key (PEM, e = 3); made when absent");
   command->add_option("--isvprodid", a.prod_id, "ISVPRODID in the signature");
   command->add_option("--isvsvn", a.svn, "ISVSVN in the signature");
@@ -138,6 +171,12 @@ Result<nlohmann::ordered_json> describe(const fs::path& folder) {
   facts["threads"] = manifest.threads;
   facts["debug"] = manifest.debug;
   facts["mounts"] = manifest.mounts;
+  if (manifest.standalone) {
+    facts["standalone"] = manifest.standalone->arguments;
+    facts["sealed_volume"] = manifest.standalone->sealed_path;
+    facts["seal_policy"] =
+        manifest.standalone->seal_policy == sgx::SealPolicy::MrSigner ? "mrsigner" : "mrenclave";
+  }
   facts["root"] = to_hex(manifest.root);
   facts["agent_sha256"] = to_hex(manifest.agent_sha256);
   facts["pages"] = image.plan.pages.size();
@@ -171,6 +210,7 @@ void add_inspect(CLI::App& app, Action& action) {
 struct RunArguments {
   std::string image;
   std::vector<std::string> args, volumes;
+  std::string sealed, sealed_anchor;
   bool no_patch = false;
 };
 
@@ -185,6 +225,11 @@ Result<host::RunOptions> run_options(const RunArguments& arguments) {
       return Error(Code::InvalidArgument, "--volume takes PATH=FOLDER, not " + text);
     options.volumes[text.substr(0, equals)] = text.substr(equals + 1);
   }
+  for (const std::string& folder : {arguments.sealed, arguments.sealed_anchor}) {
+    if (!folder.empty()) TRY(make_private_folder(folder));
+  }
+  options.sealed = arguments.sealed;
+  options.sealed_anchor = arguments.sealed_anchor;
   return options;
 }
 
@@ -209,6 +254,11 @@ void add_run(CLI::App& app, Action& action, const std::vector<std::string>& prog
   command->add_option("IMAGE", a.image)->required();
   command->add_option("--volume", a.volumes,
                       "PATH=FOLDER: this machine's folder of the volume mounted at PATH");
+  command->add_option("--sealed", a.sealed, "Folder of the image's sealed volume; made when absent");
+  command->add_option(
+      "--sealed-anchor", a.sealed_anchor,
+      "Folder of the anchor that names the sealed volume's newest state: on another disk, and in no "
+      "backup of the volume");
   command->add_flag("--no-patch", a.no_patch, "Let every system call trap (slow; for comparison)");
   command->footer(
       "Settings come from the environment, as CLOISTER_NAME or SCONE_NAME: CONFIG_ID "
@@ -224,7 +274,10 @@ void add_run(CLI::App& app, Action& action, const std::vector<std::string>& prog
 std::vector<std::string> take_program_arguments(std::vector<std::string>& words) {
   if (words.empty() || words[0] != "run") return {};
   size_t at = 1;
-  while (at < words.size() && words[at].starts_with("-")) at += words[at] == "--volume" ? 2 : 1;
+  const auto takes_value = [](const std::string& word) {
+    return word == "--volume" || word == "--sealed" || word == "--sealed-anchor";
+  };
+  while (at < words.size() && words[at].starts_with("-")) at += takes_value(words[at]) ? 2 : 1;
   if (at + 1 >= words.size()) return {};
   std::vector<std::string> rest(words.begin() + static_cast<ptrdiff_t>(at) + 1, words.end());
   words.resize(at + 1);

@@ -68,6 +68,9 @@ int64_t call_StorageBind(Call& call) {
   if (path == "image" || path == "root") {
     folder = path == "image" ? image.folder : image.root();
     storage->read_only = true;
+  } else if (path == "sealed" || path == "anchor") {
+    folder = path == "sealed" ? options.sealed : options.sealed_anchor;
+    if (folder.empty()) return -ENOENT;
   } else {
     const auto volume = options.volumes.find(path);
     if (volume == options.volumes.end()) return -ENOENT;

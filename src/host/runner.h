@@ -22,6 +22,7 @@ struct RunOptions {
   std::string las_address;   // numeric "ip:port"
   std::string cas_key_hash;  // hex SHA-256 of the CAS's SPKI to pin; empty: any (the CAS still decides)
   std::map<std::string, std::filesystem::path> volumes;  // mount path in the enclave -> host folder
+  std::filesystem::path sealed, sealed_anchor;  // folders of a sealed volume and its anchor; empty: none
   std::filesystem::path sim_state;  // folder with the simulated machine's secret; empty: the user's default
   bool patch_system_calls = true;   // false: every system call traps
   int log_level = 3;                // 0 fatal … 3 warning (default) … 6 trace

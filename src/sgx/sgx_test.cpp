@@ -140,5 +140,29 @@ TEST(Manifest, RefusesImpossibleSizes) {
   EXPECT_FALSE(decode_manifest(encode_manifest(m)).ok());
 }
 
+TEST(Manifest, AStandaloneCommandIsPartOfIt) {
+  Manifest manifest;
+  manifest.entry = "/cloister";
+  const Bytes plain = encode_manifest(manifest);
+  manifest.standalone = Standalone{{"cas", "--listen=@@1"}, "/state", SealPolicy::MrSigner};
+  const Bytes bytes = encode_manifest(manifest);
+  EXPECT_EQ(decode_manifest(bytes).value(), manifest);
+  EXPECT_FALSE(decode_manifest(plain).value().standalone);
+  Bytes other = bytes;
+  other.back() = 3;
+  EXPECT_EQ(decode_manifest(other).error().message(), "manifest: seal policy");
+  for (const char* path : {"state", "/", "/a/../b", "/a/", "//a"}) {
+    manifest.standalone->sealed_path = path;
+    EXPECT_FALSE(decode_manifest(encode_manifest(manifest)).ok()) << path;
+  }
+  // The flag without what it announces, and the other way round.
+  Bytes flagged = plain;
+  flagged[16] |= 2;
+  EXPECT_FALSE(decode_manifest(flagged).ok());
+  Bytes unflagged = bytes;
+  unflagged[16] &= static_cast<uint8_t>(~2u);
+  EXPECT_FALSE(decode_manifest(unflagged).ok());
+}
+
 }  // namespace
 }  // namespace cloister::sgx

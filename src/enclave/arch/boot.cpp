@@ -82,6 +82,9 @@ void boot_program(ThreadBlock& block, uint32_t index, UserFrame& frame) {
   thread.frame = &frame;
   kernel_lock();
   turn_take();
+  // A session would name another command than the measured one, which the seal key stands for.
+  if (attested() && manifest().standalone)
+    end_enclave(4, "this image runs its own command only, without a session");
   if (auto ready = vfs_init(g_state->manifest); !ready.ok()) {
     end_enclave(3, "the image's root volume is not the measured one");
   }

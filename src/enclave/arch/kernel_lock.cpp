@@ -139,10 +139,12 @@ WaitEnd WaitQueue::wait(uint64_t deadline_ns, bool interruptible) {
 WaitEnd wait_any(WaitNode* const* nodes, uint32_t count, uint64_t deadline_ns, bool interruptible) {
   Thread& self = current();
   for (;;) {
+    // First, because a signal that the host left with this thread may be what one of the nodes waits for.
+    const bool interrupted = interruptible && pending_interrupt();
     for (uint32_t i = 0; i < count; ++i) {
       if (nodes[i]->woken) return WaitEnd::Woken;
     }
-    if (interruptible && pending_interrupt()) return WaitEnd::Interrupted;
+    if (interrupted) return WaitEnd::Interrupted;
     uint64_t left = kNoDeadline;
     if (deadline_ns != kNoDeadline) {
       const uint64_t now = monotonic_ns();

@@ -233,8 +233,42 @@ SysResult<UserEntry> replace_program(Process& process, const std::string& path,
   end_process(kSigKill);
 }
 
+namespace {
+
+// "--listen=@@1" with the host's first argument in place of @@1.
+SysResult<std::string> with_host_arguments(const std::string& text, std::string& why) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t mark = std::min(text.find("@@", at), text.size());
+    out.append(text, at, mark - at);
+    at = mark;
+    if (mark == text.size()) break;
+    size_t number = 0, end = mark + 2;
+    for (; end < text.size() && end < mark + 5 && text[end] >= '0' && text[end] <= '9'; ++end)
+      number = number * 10 + static_cast<size_t>(text[end] - '0');
+    if (number == 0 || number > launch_record().args.size()) {
+      why = "the image's command wants an argument " + text.substr(mark, end - mark);
+      return Errno::Invalid;
+    }
+    out += launch_record().args[number - 1];
+    at = end;
+  }
+  return out;
+}
+
+SysResult<UserEntry> start_standalone(Process& process, const sgx::Standalone& standalone, std::string& why) {
+  if (!standalone.sealed_path.empty()) TRY(mount_sealed(standalone, why));
+  std::vector<std::string> arguments{manifest().entry};
+  for (const std::string& argument : standalone.arguments)
+    arguments.push_back(TRY(with_host_arguments(argument, why)));
+  return load_path(process, manifest().entry, arguments, {}, why);
+}
+
+}  // namespace
+
 SysResult<UserEntry> start_unattested(Process& process, std::string& why) {
   TRY(open_console(process));
+  if (manifest().standalone) return start_standalone(process, *manifest().standalone, why);
   const std::string& entry = manifest().entry;
   std::vector<std::string> arguments{entry};
   arguments.insert(arguments.end(), launch_record().args.begin(), launch_record().args.end());

@@ -10,8 +10,8 @@
 
 #include "enclave/arch/boot.h"
 #include "enclave/arch/host.h"
-#include "enclave/arch/host_call.h"
 #include "enclave/arch/log.h"
+#include "enclave/arch/sgx_keys.h"
 #include "enclave/arch/thread.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/arch/wait.h"
@@ -28,14 +28,6 @@ enum PrivateCall : uint64_t {
   kAcknowledge = 0x10004,
   kFail = 0x10005,
 };
-constexpr uint32_t kEreport = 0;
-
-// Operands of EREPORT (SDM vol. 3D, EREPORT: alignments 512, 128, 512). One caller: the kernel lock is held.
-struct ReportOperands {
-  alignas(512) uint8_t target[512];
-  alignas(128) uint8_t data[128];
-  alignas(512) uint8_t report[512];
-} g_operands;
 
 struct Events {
   std::deque<boundary::AgentEvent> queue;
@@ -55,12 +47,13 @@ void post(boundary::AgentEvent event) {
   events().ready.wake_all();
 }
 
-SysResult<int64_t> make_report(SyscallArgs& args) {
-  TRY(copy_from_user(g_operands.target, args.a[0], 512));
-  TRY(copy_from_user(g_operands.data, args.a[1], 64));
-  enclu_leaf(kEreport, reinterpret_cast<uint64_t>(g_operands.target),
-             reinterpret_cast<uint64_t>(g_operands.data), reinterpret_cast<uint64_t>(g_operands.report));
-  TRY(copy_to_user(args.a[2], g_operands.report, 432));
+SysResult<int64_t> report_for_agent(SyscallArgs& args) {
+  sgx::TargetInfo target;
+  ByteArray<64> data;
+  TRY(copy_from_user(&target, args.a[0], sizeof(target)));
+  TRY(copy_from_user(data.data(), args.a[1], data.size()));
+  const sgx::Report report = make_report(target, data);
+  TRY(copy_to_user(args.a[2], &report, sizeof(report)));
   return 0;
 }
 
@@ -123,7 +116,7 @@ bool wait_for_answer(uint64_t sequence) {
 SysResult<int64_t> private_call(uint64_t number, SyscallArgs& args) {
   switch (number) {
     case kReport:
-      return make_report(args);
+      return report_for_agent(args);
     case kLaunchInfo: {
       const Bytes record = host::launch_info();
       if (record.size() > args.a[1]) return Errno::TooBig;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "enclave/process.h"
+#include "enclave/vfs/sealed.h"
 #include "enclave/vfs/vfs.h"
 
 namespace cloister::enclave {
@@ -100,6 +101,7 @@ SysResult<void> vfs_init(const sgx::Manifest& manifest) {
   add("/", "cloister", root_folder, true, std::move(root));
   add("/dev", "devtmpfs", make_devfs(g_next_id++), false);
   add("/dev/shm", "tmpfs", make_tmpfs(g_next_id++, 01777), false);
+  if (manifest.standalone) add("/dev/attestation", "attestation", make_attestationfs(g_next_id++), false);
   add("/proc", "proc", make_procfs(g_next_id++), true);
   for (const char* path : {"/tmp", "/run", "/var/tmp"}) {
     TRY(make_way_to(parent_of(path)));
@@ -119,6 +121,20 @@ SysResult<void> mount_volume(const boundary::MountConfig& mount, std::string& wh
   const Ref<Inode> root = volume->root();
   std::erase_if(*g_mounts, [&](const Mount& other) { return other.path == mount.path; });
   add(mount.path, "cloister", root, mount.read_only, std::move(volume));
+  return {};
+}
+
+SysResult<void> mount_sealed(const sgx::Standalone& standalone, std::string& why) {
+  const std::string& path = standalone.sealed_path;
+  if (find(path) != nullptr) {
+    why = "something else is mounted at " + path;
+    return Errno::Busy;
+  }
+  TRY(make_way_to(parent_of(path)));
+  SealedVolume sealed = TRY(open_sealed_volume(standalone, why));
+  auto volume = mount_opened(std::move(sealed), g_next_id++);
+  const Ref<Inode> root = volume->root();
+  add(path, "cloister", root, false, std::move(volume));
   return {};
 }
 

@@ -109,11 +109,12 @@ SysResult<uint32_t> wait_ready(std::vector<Watch>& watches, uint64_t deadline_ns
   for (size_t i = 0; i < watches.size(); ++i) host.add(watches[i], i, false);
   if (host.items.size() > boundary::kMaxPollItems) return Errno::Invalid;
   for (bool slept = false;;) {
+    const bool interrupted = pending_interrupt();  // first: what it passes on may make a signalfd ready
     look(watches);
     const uint64_t until = next_change(watches, deadline_ns);
     const uint64_t now = until == kNoDeadline ? 0 : monotonic_ns();
     const bool sleep =
-        count_ready(watches) == 0 && !pending_interrupt() && now < until && !(slept && also != nullptr);
+        count_ready(watches) == 0 && !interrupted && now < until && !(slept && also != nullptr);
     const uint64_t left = until == kNoDeadline ? kNoDeadline : until - std::min(until, now);
     if (sleep) {
       const Queues queues(watches, also);

@@ -19,6 +19,8 @@ inline constexpr int32_t kAtCwd = -100;
 SysResult<void> vfs_init(const sgx::Manifest& manifest);
 // An encrypted volume of the configuration. `why` gets words for its owner.
 SysResult<void> mount_volume(const boundary::MountConfig& mount, std::string& why);
+// The volume of a standalone image (vfs/sealed.h).
+SysResult<void> mount_sealed(const sgx::Standalone& standalone, std::string& why);
 SysResult<void> write_injected_file(const std::string& path, uint32_t mode, ByteView content);
 // Commits every volume and waits until the service knows the tags.
 SysResult<void> vfs_shutdown();
@@ -60,6 +62,7 @@ std::vector<MountInfo> mount_list();
 Ref<Inode> make_tmpfs(uint64_t id, uint32_t root_mode);
 Ref<Inode> make_devfs(uint64_t id);
 Ref<Inode> make_procfs(uint64_t id);
+Ref<Inode> make_attestationfs(uint64_t id);
 Ref<File> make_console(uint32_t flags, int host_fd);
 
 class MountedVolume {
@@ -73,5 +76,8 @@ class MountedVolume {
 SysResult<std::unique_ptr<MountedVolume>> mount_root_volume(const ByteArray<32>& root);
 SysResult<std::unique_ptr<MountedVolume>> mount_encrypted_volume(const boundary::MountConfig& mount,
                                                                  uint64_t id, std::string& why);
+
+struct SealedVolume;
+std::unique_ptr<MountedVolume> mount_opened(SealedVolume sealed, uint64_t id);
 
 }  // namespace cloister::enclave

@@ -8,6 +8,7 @@
 #include "enclave/arch/wait.h"
 #include "enclave/syscalls/private_calls.h"
 #include "enclave/vfs/host_storage.h"
+#include "enclave/vfs/sealed.h"
 #include "enclave/vfs/vfs.h"
 #include "volume/volume.h"
 
@@ -100,6 +101,12 @@ class Shared : public Counted {
 
   Volume& volume() { return *volume_; }
   uint64_t id() const { return id_; }
+  // Its tags go to an anchor, not to a service.
+  void keep_tags_in(std::unique_ptr<volume::Anchor> anchor, std::unique_ptr<volume::Storage> storage) {
+    last_told_ = volume_->tag();
+    anchor_storage_ = std::move(storage);
+    anchor_ = std::move(anchor);
+  }
   void report_as(const boundary::MountConfig& mount) {
     name_ = mount.name;
     last_told_ = mount.create ? volume::Tag{} : mount.tag;
@@ -136,7 +143,9 @@ class Shared : public Counted {
     auto committed = volume_->commit();
     if (!committed.ok()) return failed(committed.error());
     const volume::Tag tag = committed.value();
-    if (tag != last_told_ && !silent_) {
+    if (anchor_ != nullptr) {
+      TRY(anchor(tag));
+    } else if (tag != last_told_ && !silent_) {
       const bool tell = final || sync_policy_ != boundary::SyncPolicy::OnClose;
       if (!tell) return {};
       const boundary::TagChange change{name_, last_told_, tag};
@@ -149,14 +158,21 @@ class Shared : public Counted {
     next_commit_ = monotonic_ns() + kCommitInterval;
     return {};
   }
+  SysResult<void> anchor(const volume::Tag& tag) {
+    if (tag == last_told_) return {};
+    if (auto advanced = anchor_->advance(tag); !advanced.ok()) return failed(advanced.error());
+    last_told_ = tag;
+    return {};
+  }
   static SysResult<void> failed(const Error& error) {
     if (error.code() == Code::Integrity) end_enclave(3, error.message());
     log(LogLevel::Error, "{}", error.message());
     return error.hint() == volume::kNoSpaceHint ? Errno::NoSpace : Errno::Io;
   }
 
-  std::unique_ptr<volume::Storage> storage_;
+  std::unique_ptr<volume::Storage> storage_, anchor_storage_;
   std::unique_ptr<Volume> volume_;
+  std::unique_ptr<volume::Anchor> anchor_;  // null: the service keeps the tags
   uint64_t id_;
   std::string name_;
   volume::Tag last_told_{};
@@ -365,6 +381,12 @@ SysResult<std::unique_ptr<MountedVolume>> mount_encrypted_volume(const boundary:
   auto mounted = std::make_unique<Mounted>(shared);
   if (mount.create) TRY(shared->announce());
   return std::unique_ptr<MountedVolume>(std::move(mounted));
+}
+
+std::unique_ptr<MountedVolume> mount_opened(SealedVolume sealed, uint64_t id) {
+  auto shared = make_ref<Shared>(std::move(sealed.storage), std::move(sealed.opened.volume), id);
+  shared->keep_tags_in(std::move(sealed.opened.anchor), std::move(sealed.anchor_storage));
+  return std::make_unique<Mounted>(std::move(shared));
 }
 
 }  // namespace cloister::enclave

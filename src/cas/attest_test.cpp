@@ -1,0 +1,171 @@
+// A service that proves itself, and those that do not: without evidence, with another's, another enclave's,
+// an outdated platform's.
+#include "cas/attest.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cas/evidence.h"
+#include "cas/world_test_support.h"
+
+namespace cloister::cas {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::measurement_hex;
+using testing::World;
+
+class AttestTest : public ::testing::Test {
+ protected:
+  // Evidence as an enclave with measurement `digit` gives it, over whatever `bent` makes of the report data.
+  EvidenceSource source(char digit, uint64_t flags = 0,
+                        std::function<void(attestation::ReportData&)> bent = {}) {
+    return [this, digit, flags, bent](attestation::ReportData data) -> Result<ServiceEvidence> {
+      if (bent) bent(data);
+      sgx::Secs secs{};
+      secs.attributes.flags = sgx::kFlagInit | sgx::kFlagMode64 | flags;
+      const auto mrenclave = array_from_hex<32>(measurement_hex(digit)).value();
+      std::copy(mrenclave.begin(), mrenclave.end(), secs.mrenclave);
+      secs.mrsigner[0] = 7;
+      secs.isv_prod_id = 3;
+      secs.isv_svn = 2;
+      const sgx::Report report = world_.platform().make_report(secs, world_.pki().target_info(), data);
+      return ServiceEvidence{world_.pki().quote(report).value(), std::string(as_text(world_.collateral()))};
+    };
+  }
+  Result<AttestedCas> attest(EvidenceSource evidence, const AttestOptions& with) {
+    CasOptions options = world_.options();
+    options.api.evidence = std::move(evidence);
+    world_.start(options);
+    return attest_cas(world_.server->api_address(), with);
+  }
+  AttestOptions wanted(char digit) {
+    AttestOptions out;
+    out.evidence.anchors.push_back(world_.pki().anchor());
+    out.security.tolerate = {policy::Toleration::SimulationMode};
+    out.wanted.mrenclaves = {array_from_hex<32>(measurement_hex(digit)).value()};
+    return out;
+  }
+  void expect_denied(const Result<AttestedCas>& result, const std::string& words) {
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().code(), Code::Denied) << result.error().message();
+    EXPECT_THAT(result.error().message(), HasSubstr("is not trustworthy"));
+    EXPECT_THAT(result.error().message(), HasSubstr(words));
+  }
+
+  World world_;
+};
+
+TEST_F(AttestTest, TheRightEnclaveIsTrustworthy) {
+  const auto attested = attest(source('c'), wanted('c'));
+  ASSERT_TRUE(attested.ok()) << attested.error().message();
+  EXPECT_EQ(attested->key, world_.server->key_hash());
+  EXPECT_EQ(attested->version, "test");
+  EXPECT_TRUE(attested->verdict.simulated);
+}
+
+TEST_F(AttestTest, AServiceOutsideOfAnEnclaveIsNot) {
+  expect_denied(attest({}, wanted('c')), "does not run inside an enclave");
+}
+
+TEST_F(AttestTest, AJournalThatLacksWhatWasSeenIsFoundOut) {
+  const EvidenceSource evidence = source('c');
+  ASSERT_TRUE(attest(evidence, wanted('c')).ok());
+  const auto copy = std::filesystem::copy_options::recursive;
+  const std::filesystem::path state = world_.folder.path / "state", old = world_.folder.path / "old";
+  ASSERT_TRUE(world_.client(world_.owner).create_session(testing::session_text("first")).ok());
+  world_.server.reset();
+  std::filesystem::copy(state, old, copy);
+  AttestOptions options = wanted('c');
+  const auto before = attest(evidence, options);
+  ASSERT_TRUE(before.ok());
+  EXPECT_GT(before->journal.sequence, 0u);
+  options.known = KnownCas{before->key, before->journal};
+  // It may grow.
+  ASSERT_TRUE(world_.client(world_.owner).create_session(testing::session_text("second")).ok());
+  const auto grown = attest(evidence, options);
+  ASSERT_TRUE(grown.ok()) << grown.error().message();
+  EXPECT_GT(grown->journal.sequence, before->journal.sequence);
+  options.known = KnownCas{grown->key, grown->journal};
+  EXPECT_TRUE(attest(evidence, options).ok());
+  // Put back, it lacks the entry; grown again, it has another one in its place.
+  world_.server.reset();
+  std::filesystem::remove_all(state);
+  std::filesystem::copy(old, state, copy);
+  for (int round = 0; round < 2; ++round) {
+    const auto back = attest(evidence, options);
+    ASSERT_FALSE(back.ok());
+    EXPECT_EQ(back.error().code(), Code::Integrity);
+    EXPECT_THAT(back.error().message(), HasSubstr("put back to an earlier state"));
+    ASSERT_TRUE(world_.client(world_.owner).create_session(testing::session_text("other")).ok() ||
+                round == 1);
+  }
+}
+
+TEST_F(AttestTest, AnotherEnclaveIsNot) {
+  expect_denied(attest(source('d'), wanted('c')), "Enclave hash does not match expectation");
+}
+
+TEST_F(AttestTest, TheSignerDecidesWhenAskedFor) {
+  AttestOptions options = wanted('c');
+  options.wanted.mrenclaves.clear();
+  policy::SignerFactor signer;
+  signer.mrsigner.emplace().fill(0);
+  (*signer.mrsigner)[0] = 7;
+  signer.isv_prod_id = 3;
+  signer.isv_svn_min = 2;
+  options.wanted.signer = signer;
+  EXPECT_TRUE(attest(source('c'), options).ok());
+  options.wanted.signer->isv_svn_min = 3;
+  expect_denied(attest(source('c'), options), "signer");
+}
+
+TEST_F(AttestTest, EvidenceForAnotherKeyOrNonceIsRefused) {
+  const auto bend = [](attestation::ReportData& data) { data[63] ^= 1; };
+  expect_denied(attest(source('c', 0, bend), wanted('c')), "not bound to its key and our nonce");
+  // An old answer of this very service: the nonce is another.
+  std::optional<attestation::ReportData> first;
+  const auto replay = [&first](attestation::ReportData& data) {
+    if (!first) first = data;
+    data = *first;
+  };
+  const EvidenceSource replayed = source('c', 0, replay);
+  EXPECT_TRUE(attest(replayed, wanted('c')).ok());
+  expect_denied(attest(replayed, wanted('c')), "not bound to its key and our nonce");
+}
+
+TEST_F(AttestTest, ADebugEnclaveNeedsAToleration) {
+  AttestOptions options = wanted('c');
+  expect_denied(attest(source('c', sgx::kFlagDebug), options), "debug-mode");
+  options.security.tolerate.push_back(policy::Toleration::DebugMode);
+  EXPECT_TRUE(attest(source('c', sgx::kFlagDebug), options).ok());
+}
+
+TEST_F(AttestTest, ASimulatedPlatformIsRefusedWithoutItsRoot) {
+  AttestOptions options = wanted('c');
+  options.evidence.anchors = {attestation::intel_sgx_root()};
+  expect_denied(attest(source('c'), options), "collateral");
+}
+
+TEST_F(AttestTest, AMissingLasIsUnavailableAndNoReasonToDistrust) {
+  const EvidenceSource none = [](const attestation::ReportData&) -> Result<ServiceEvidence> {
+    return Error(Code::Unavailable, "Unable to connect to LAS at 10.0.0.1:18766");
+  };
+  const auto result = attest(none, wanted('c'));
+  EXPECT_EQ(result.error().code(), Code::Unavailable);
+  EXPECT_EQ(result.error().message().find("10.0.0.1"), std::string::npos);
+}
+
+TEST_F(AttestTest, AnEvidenceForAnotherRoleIsNotTakenForAService) {
+  const auto bend = [this](attestation::ReportData& data) {
+    attestation::Binding binding;
+    binding.role = attestation::Role::Enclave;
+    binding.own_key = world_.server->key_hash();
+    binding.subject = "cas";
+    data = report_data_for(binding);
+  };
+  expect_denied(attest(source('c', 0, bend), wanted('c')), "not bound");
+}
+
+}  // namespace
+}  // namespace cloister::cas

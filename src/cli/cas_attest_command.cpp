@@ -1,0 +1,130 @@
+// `cloister cas attest`: verify which enclave a CAS is, then pin its key. Ends with 0 trusted, 4 refused, 5
+// unreachable.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "cas/attest.h"
+#include "cas/trust.h"
+#include "cli/commands.h"
+
+namespace cloister::cli {
+namespace {
+
+struct Arguments {
+  std::string address, mrsigner;
+  std::vector<std::string> mrenclaves, simulation_roots, collateral, ignored;
+  std::optional<uint16_t> prod_id, svn;
+  bool configuration = false, group_out_of_date = false, hardening = false, debug = false, any = false;
+};
+
+Result<policy::AttestationVariant> wanted(const Arguments& a) {
+  policy::AttestationVariant out;
+  for (const std::string& text : a.mrenclaves) {
+    const Result<ByteArray<32>> hash = array_from_hex<32>(text);
+    if (!hash.ok()) return Error(Code::InvalidArgument, "--mrenclave is 64 hex digits");
+    out.mrenclaves.push_back(*hash);
+  }
+  const bool signer = !a.mrsigner.empty() || a.prod_id || a.svn;
+  if (signer && (a.mrsigner.empty() || !a.prod_id || !a.svn)) {
+    return Error(Code::InvalidArgument, "--mrsigner, --isvprodid and --isvsvn go together");
+  }
+  if (signer) {
+    const Result<ByteArray<32>> hash = array_from_hex<32>(a.mrsigner);
+    if (!hash.ok()) return Error(Code::InvalidArgument, "--mrsigner is 64 hex digits");
+    policy::SignerFactor factor;
+    factor.mrsigner = *hash;
+    factor.isv_prod_id = a.prod_id;
+    factor.isv_svn_min = a.svn;
+    out.signer = factor;
+  }
+  const bool nothing = out.mrenclaves.empty() && !signer;
+  if (nothing && !a.any) {
+    return Error(Code::InvalidArgument,
+                 "say which enclave you expect: --mrenclave, or --mrsigner with its numbers",
+                 "cloister hash cas.enclave prints the MRENCLAVE of an image that you built or checked");
+  }
+  if (!nothing && a.any)
+    return Error(Code::InvalidArgument,
+                 "--only-for-testing-trust-any contradicts --mrenclave and --mrsigner");
+  return out;
+}
+
+Result<cas::AttestOptions> options_of(const Arguments& a) {
+  cas::AttestOptions options;
+  options.wanted = TRY(wanted(a));
+  const auto tolerate = [&](bool given, policy::Toleration toleration) {
+    if (given) options.security.tolerate.push_back(toleration);
+  };
+  tolerate(a.configuration, policy::Toleration::InsecureConfiguration);
+  tolerate(a.configuration, policy::Toleration::Hyperthreading);
+  tolerate(a.group_out_of_date, policy::Toleration::OutdatedTcb);
+  tolerate(a.hardening, policy::Toleration::SoftwareHardeningNeeded);
+  tolerate(a.debug, policy::Toleration::DebugMode);
+  tolerate(!a.simulation_roots.empty(), policy::Toleration::SimulationMode);
+  options.security.ignore_advisories = a.ignored;
+  for (const std::string& path : a.simulation_roots)
+    TRY(attestation::add_simulation_root(path, options.evidence.anchors));
+  for (const std::string& path : a.collateral)
+    options.evidence.collateral.push_back(TRY(attestation::load_collateral(path, options.evidence.anchors)));
+  return options;
+}
+
+Result<void> attest(const Arguments& a) {
+  cas::AttestOptions options = TRY(options_of(a));
+  Result<cas::KnownCas> known = cas::known_cas(a.address);
+  if (!known.ok() && known.error().code() != Code::NotFound) return Error(known.error());
+  if (known.ok()) options.known = *known;
+  const cas::AttestedCas cas = TRY(cas::attest_cas(a.address, options));
+  const std::string full = TRY(cas::full_address(a.address));
+  TRY(cas::trust(full, cas.key, cas.journal));
+  if (options.known && options.known->key != cas.key)
+    std::fputs("cloister: warning: another key than before: this CAS has no history of the old one\n",
+               stderr);
+  if (a.any) std::fputs("cloister: warning: any enclave was accepted, so this proves nothing\n", stderr);
+  if (cas.verdict.simulated)
+    std::fputs("cloister: warning: the CAS's platform is simulated: it protects nothing from its owner\n",
+               stderr);
+  std::printf(
+      "CAS %s at https://%s/ is trustworthy\nVersion of attested CAS: %s\nMRENCLAVE  %s\nCAS key hash: %s\n",
+      full.c_str(), full.c_str(), cas.version.c_str(), to_hex(cas.verdict.mrenclave).c_str(),
+      to_hex(cas.key).c_str());
+  return {};
+}
+
+void add_tolerances(CLI::App& sub, const std::shared_ptr<Arguments>& a) {
+  sub.add_flag("-C,--accept-configuration-needed", a->configuration,
+               "Accept a platform whose configuration is insecure, or with hyperthreading");
+  sub.add_flag("-G,--accept-group-out-of-date", a->group_out_of_date, "Accept an outdated platform");
+  sub.add_flag("-S,--accept-sw-hardening-needed", a->hardening,
+               "Accept a platform whose weakness the enclave's software must handle");
+  sub.add_option("--ignore-advisory", a->ignored, "Accept a platform with this open advisory (repeatable)")
+      ->allow_extra_args(false);
+  sub.add_flag("--only-for-testing-debug,--only_for_testing-debug", a->debug,
+               "Accept an enclave whose memory can be read");
+  sub.add_flag("--only-for-testing-trust-any,--only_for_testing-trust-any", a->any, "Accept any enclave");
+}
+
+}  // namespace
+
+void add_cas_attest_command(CLI::App& group, Action& action) {
+  auto* sub = group.add_subcommand("attest", "Verify which enclave a CAS is, and pin its key");
+  sub->footer(
+      "Example: cloister cas attest cas.example --mrenclave $(cloister hash cas.enclave)\n"
+      "Exit codes: 0 trustworthy and pinned, 4 refused, 5 unreachable, 2 usage.");
+  const auto a = std::make_shared<Arguments>();
+  sub->add_option("ADDRESS", a->address, "HOST or HOST:PORT (port 8081)")->required();
+  sub->add_option("--mrenclave", a->mrenclaves, "The measurement to expect (repeatable: any of them)")
+      ->allow_extra_args(false);
+  sub->add_option("--mrsigner", a->mrsigner, "The signer to expect, with --isvprodid and --isvsvn");
+  sub->add_option("--isvprodid", a->prod_id, "The product of that signer");
+  sub->add_option("--isvsvn", a->svn, "Its lowest security version");
+  sub->add_option("--trust-simulation", a->simulation_roots,
+                  "Root certificate of a simulated platform to accept")
+      ->allow_extra_args(false);
+  sub->add_option("--collateral", a->collateral, "Collateral for quotes of real platforms")
+      ->allow_extra_args(false);
+  add_tolerances(*sub, a);
+  sub->callback([a, &action] { action = [a] { return finished(attest(*a)); }; });
+}
+
+}  // namespace cloister::cli
