@@ -134,8 +134,9 @@ SOURCE
   both python.enclave /usr/bin/python3 -c 'raise ValueError("x")'
 fi
 
-if has php /usr/bin/php; then
-  build --program "$(realpath /usr/bin/php):/usr/bin/php" --program "$(realpath /bin/sh):/bin/sh" --program "$(command -v tr)" --heap 256M -o php.enclave
+if [ -d /usr/share/zoneinfo ] && has php /usr/bin/php; then
+  build --program "$(realpath /usr/bin/php):/usr/bin/php" --program "$(realpath /bin/sh):/bin/sh" --program "$(command -v tr)" \
+    --copy /usr/share/zoneinfo:/usr/share/zoneinfo --heap 256M -o php.enclave
   both php.enclave "$(realpath /usr/bin/php)" -n -r '$a = range(1, 1000); echo array_sum(array_map(fn($x) => $x * $x, $a)), json_encode(["a" => [1, 2.5]]),
     preg_replace("/[0-9]+/", "#", "a1b22"), hash("sha256", "abc"), shell_exec("echo from a shell | tr a-z A-Z"); exit(6);'
 fi

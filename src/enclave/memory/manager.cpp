@@ -470,6 +470,17 @@ uint32_t memory_word_owner(uint64_t address) {
 uint64_t memory_heap_used() { return g_space->heap_used; }
 uint64_t memory_heap_limit() { return g_space->heap_limit; }
 
+namespace {
+
+// `next`, which begins at `at`, was mapped together with `area`, as far as the program can tell.
+bool one_mapping(const Area& area, uint64_t begin, const Area& next, uint64_t at) {
+  return area.protection == next.protection && area.name == next.name && area.owner == next.owner &&
+         area.shared == next.shared && area.file == next.file &&
+         (!area.file || next.file_offset == area.file_offset + (at - begin));
+}
+
+}  // namespace
+
 std::string memory_describe() {
   std::string text;
   auto hex = [&](uint64_t value, int digits) {
@@ -482,10 +493,15 @@ std::string memory_describe() {
     while (n < digits) buffer[n++] = '0';
     while (n > 0) text += buffer[--n];
   };
-  for (const auto& [begin, area] : g_space->areas) {
+  for (auto it = g_space->areas.begin(); it != g_space->areas.end();) {
+    const auto& [begin, area] = *it;
+    uint64_t end = area.end;
+    // Which pages are there already is nobody's business: C libraries find a thread's stack as one line.
+    while (++it != g_space->areas.end() && it->first == end && one_mapping(area, begin, it->second, end))
+      end = it->second.end;
     hex(begin, 8);
     text += '-';
-    hex(area.end, 8);
+    hex(end, 8);
     text += ' ';
     text += (area.protection & kProtRead) != 0 ? 'r' : '-';
     text += (area.protection & kProtWrite) != 0 ? 'w' : '-';
