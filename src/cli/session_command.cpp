@@ -40,7 +40,8 @@ Result<policy::Variables> variables_of(const Arguments& a) {
     }
     const char* value = std::getenv(text.c_str());
     if (value == nullptr)
-      return Error(Code::InvalidArgument, "-e " + text + ": the environment has no " + text);
+      return Error(Code::InvalidArgument,
+                   std::string("-e ").append(text).append(": the environment has no ").append(text));
     out[text] = value;
   }
   return out;
