@@ -85,8 +85,13 @@ SysResult<int64_t> fork_process(Thread& thread, const UserFrame& frame, uint64_t
   Process& parent = *thread.process;
   if (parent.is_agent || parent.borrowing) return Errno::NoSys;
   auto made = make_child(parent);
-  made->memory = TRY(memory_fork(*parent.memory));
-  const Ref<Memory> memory = made->memory;
+  auto forked = memory_fork(*parent.memory);
+  if (!forked.ok()) {
+    made->files.close_all();
+    return forked.error();
+  }
+  const Ref<Memory> memory = std::move(forked).value();
+  made->memory = memory;
   auto started = start_child(thread, std::move(made), frame, fs_base, prepare);
   if (!started.ok()) memory_leave(*memory);
   return TRY(std::move(started));

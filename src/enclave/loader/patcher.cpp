@@ -308,11 +308,14 @@ uint64_t patches_end(uint64_t begin, uint64_t end) {
   return last;
 }
 
-void patches_inherited(int32_t from, int32_t to) {
+void patches_inherited(int32_t from, const std::function<int32_t(uint64_t)>& heir) {
   if (g_patches == nullptr) return;
-  for (Batch& batch : g_patches->batches) {
-    if (batch.owner == from) batch.owner = to;
-  }
+  std::erase_if(g_patches->batches, [&](Batch& batch) {
+    if (batch.owner != from) return false;
+    batch.owner = heir(batch.begin);
+    if (batch.owner == 0) release(batch);
+    return batch.owner == 0;
+  });
 }
 
 void patches_cleared(int32_t owner) {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 namespace cloister::enclave {
 
@@ -31,8 +32,8 @@ void patches_unmapped(uint64_t address, uint64_t size);
 // starts behind them.
 uint64_t patches_end(uint64_t begin, uint64_t end);
 
-// The code of `from` is from now on that of `to`.
-void patches_inherited(int32_t from, int32_t to);
+// `from` is gone: heir(address of its code) says whose the code is from now on; 0: nobody's.
+void patches_inherited(int32_t from, const std::function<int32_t(uint64_t)>& heir);
 
 // All memory of this owner (AreaInfo::owner) is about to be released.
 void patches_cleared(int32_t owner);

@@ -154,7 +154,7 @@ SysResult<UserEntry> load_command(Process& process, const Command& command,
     why = command.path + ": " + why;
     return entry;
   }
-  process.executable = command.path;
+  process.executable = command.file->path();  // without the links of `command.path`
   process.arguments = command.arguments;
   return entry;
 }

@@ -135,6 +135,16 @@ uint64_t find_gap(uint64_t size) {
   }
 }
 
+// Nothing in [begin, end) belongs to somebody else.
+bool all_of(int32_t owner, uint64_t begin, uint64_t end) {
+  auto it = g_space->areas.upper_bound(begin);
+  if (it != g_space->areas.begin() && std::prev(it)->second.end > begin) --it;
+  for (; it != g_space->areas.end() && it->first < end; ++it) {
+    if (it->second.owner != owner) return false;
+  }
+  return true;
+}
+
 // Every area of [begin, end) exists without a hole.
 bool covered(uint64_t begin, uint64_t end) {
   for (uint64_t at = begin; at < end;) {
@@ -196,6 +206,10 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
   if (fixed || no_replace) {
     if (address % kPage != 0) return Errno::Invalid;
     if (!range_ok(address, size)) return Errno::NoMemory;
+    if (!all_of(info.owner, address, address + size) ||
+        !absent_can_make_room(info.owner, address, address + size)) {
+      return no_replace ? Errno::Exists : Errno::NoMemory;
+    }
     if (no_replace && !claim(info.owner, address, address + size)) return Errno::Exists;
     replaced = remove(address, address + size);
     TRY(take_from_absent(info.owner, address, address + size));
@@ -265,7 +279,10 @@ SysResult<void> memory_protect(uint64_t address, uint64_t size, uint32_t protect
       }
     } else {
       area.protection = protection;
-      if (protection != 0 && !area.lazy) TRY(commit(it->first, area.end, area));
+      if (protection != 0 && !area.lazy) {
+        TRY(commit(it->first, area.end, area));
+        if (area.shared) committed_for_relatives(it->first, area.end);
+      }
     }
   }
   merge_areas(address, end);
@@ -295,6 +312,10 @@ SysResult<void> memory_discard(uint64_t address, uint64_t size) {
   return {};
 }
 
+bool memory_belongs(int32_t owner, uint64_t address, uint64_t size) {
+  return !range_ok(address, size) || all_of(owner, address, address + size);
+}
+
 bool memory_mapped(uint64_t address, uint64_t size) {
   return range_ok(address, size) && covered(address, address + size);
 }
@@ -314,6 +335,9 @@ SysResult<uint64_t> move_area(uint64_t address, uint64_t old_size, uint64_t new_
   info.shared = from.shared;
   info.source = from.source;
   const uint32_t protection = from.protection;
+  // The pages of several processes have one place.
+  if (from.shared && !from.source && also_of_relative(address, find_area(address)->second))
+    return Errno::NoMemory;
   const uint64_t to = TRY(memory_map(target, new_size, info, fixed));
   // What a shared one has stored came to the new place through the file.
   const uint64_t bytes = goes_to_file(from) ? 0 : std::min(old_size, new_size);

@@ -46,6 +46,8 @@ SysResult<uint64_t> memory_remap(uint64_t address, uint64_t old_size, uint64_t n
                                  uint64_t new_address);
 // MADV_DONTNEED: anonymous pages read as zero afterwards.
 SysResult<void> memory_discard(uint64_t address, uint64_t size);
+// Nothing in the (page-aligned) range is another program's, or the kernel's: what calls of one may change.
+bool memory_belongs(int32_t owner, uint64_t address, uint64_t size);
 bool memory_mapped(uint64_t address, uint64_t size);  // every page belongs to an area
 
 // Shared mappings of files. There is no page cache that two addresses could show, so every mapping has pages

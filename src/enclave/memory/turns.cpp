@@ -150,21 +150,26 @@ SysResult<void> need_store(Relative& relative, uint64_t size) {
   return {};
 }
 
-// What lies at the stretch now goes to the member's store, which has room.
+void drop_store(Relative& relative) {
+  if (relative.store != 0) must(memory_unmap(relative.store, relative.store_size));
+  relative.store = relative.store_size = relative.store_used = 0;
+}
+
+// What lies at the stretch now goes to the member's store, which has room. `protection` is what the pages
+// have; kUnknown: whatever the last of several members gave them, and they will be readable afterwards.
+constexpr uint32_t kUnknown = ~uint32_t{0};
 void keep(Relative& relative, Stretch stretch, uint32_t protection) {
   const uint64_t size = stretch.end - stretch.begin;
-  const bool closed = (protection & kProtRead) == 0;
-  if (closed) must(host::memory_protect(stretch.begin, size, kProtRead));
+  const bool open = protection != kUnknown && (protection & kProtRead) != 0;
+  if (!open) must(host::memory_protect(stretch.begin, size, kProtRead));
   std::memcpy(bytes_at(relative.store + relative.store_used), bytes_at(stretch.begin), size);
-  if (closed) must(host::memory_protect(stretch.begin, size, protection));
+  if (!open && protection != kUnknown) must(host::memory_protect(stretch.begin, size, protection));
   relative.kept.push_back({stretch.begin, stretch.end, relative.store_used});
   relative.store_used += size;
 }
 
-// The same for common pages, which the absent member has for itself from now on. `area` says how they are
-// protected.
-SysResult<void> keep_own(Relative& relative, Stretch stretch, const Area& area) {
-  const uint32_t protection = page_protection(area);
+// The same for common pages, which the absent member has for itself from now on.
+SysResult<void> keep_own(Relative& relative, Stretch stretch, uint32_t protection) {
   TRY(need_store(relative, relative.store_used + (stretch.end - stretch.begin)));
   keep(relative, stretch, protection);
   split_at(relative.areas, stretch.begin);
@@ -203,6 +208,12 @@ void make_absent(Family& family) {
       continue;
     }
     if (goes_to_file(it->second)) g_space->shared_bytes -= it->second.end - it->first;
+    if (it->second.dirty) {
+      log(LogLevel::Error, "{}: what was stored to a mapping could not be written", it->second.name);
+      g_space->dirty_bytes -= it->second.end - it->first;
+      it->second.dirty = false;
+      must(host::memory_protect(it->first, it->second.end - it->first, page_protection(it->second)));
+    }
     auto node = g_space->areas.extract(it++);
     relative.areas.insert(std::move(node));
   }
@@ -277,6 +288,7 @@ void make_present(Family& family, Memory& member) {
   relative.store_used = 0;
   std::erase(g_absent, &member);
   family.present = &member;
+  if (family.members.size() == 1) drop_store(relative);
 }
 
 void wake_first(Family& family) {
@@ -368,14 +380,19 @@ SysResult<Ref<Memory>> memory_fork(Memory& present) {
   uint64_t size = 0;
   for (const Stretch& stretch : stretches(family)) {
     const Area* area = area_of(family, present, stretch.begin);
-    if (area == nullptr || same_pages(*area) || !area->committed) continue;
-    const bool written = (area->protection & kProtWrite) != 0 || others_map(family, present, stretch.begin);
+    if (area == nullptr || area->shared || !area->committed) continue;
+    const bool others = others_map(family, present, stretch.begin);
+    if (area->common && others) continue;
+    const bool written = (area->protection & kProtWrite) != 0 || others;
     (written ? contended : common).push_back(stretch);
     if (written) size += stretch.end - stretch.begin;
   }
   // Both get room now for what they may differ in, so that a switch does not fail for want of it.
   TRY(need_store(*child->relative, size));
-  TRY(need_store(*present.relative, size));
+  if (auto room = need_store(*present.relative, size); !room.ok()) {
+    drop_store(*child->relative);
+    return room.error();
+  }
   for (const Stretch& stretch : common) {
     split_areas(stretch.begin);
     split_areas(stretch.end);
@@ -429,8 +446,17 @@ void leave_to_relatives(Family& family, Memory& present, Released& files) {
     family.left.insert(std::move(node));
   }
   family.present = nullptr;
-  patches_inherited(present.id, family.members.front()->id);
   wake_first(family);
+}
+
+// Its trampolines go to somebody who has the code that they belong to.
+void leave_patches(const Family& family, const Memory& memory) {
+  patches_inherited(memory.id, [&](uint64_t code) {
+    for (const Memory* other : family.members) {
+      if (other != &memory && area_of(family, *other, code) != nullptr) return other->id;
+    }
+    return 0;
+  });
 }
 
 // What it has in its places is released, unless others have it, too.
@@ -455,12 +481,16 @@ void memory_leave(Memory& memory) {
   }
   Relative* relative = memory.relative.get();
   const Ref<Family> family = relative->family;
-  if (family->present != &memory) leave_absent(*family, memory, *relative, files);
+  leave_patches(*family, memory);
+  if (family->present != &memory)
+    leave_absent(*family, memory, *relative, files);
+  else if (family->members.size() > 1)
+    leave_to_relatives(*family, memory, files);
   std::erase(family->members, &memory);
   std::erase(g_absent, &memory);
-  if (family->present == &memory && !family->members.empty()) leave_to_relatives(*family, memory, files);
-  if (family->members.empty()) patches_cleared(memory.id);
-  if (relative->store != 0) must(memory_unmap(relative->store, relative->store_size));
+  drop_store(*relative);
+  if (family->members.size() == 1 && family->present == family->members.front())
+    drop_store(*family->present->relative);
   const std::unique_ptr<Relative> dropped = std::move(memory.relative);
   memory_clear(memory.id);
 }
@@ -488,7 +518,7 @@ SysResult<void> keep_for_absent(Family& family, Stretch range) {
       Relative& relative = *member->relative;
       const Area* area = area_at(relative.areas, stretch.begin);
       if (area == nullptr || !area->committed || kept_of(relative, stretch) != nullptr) continue;
-      TRY(keep_own(relative, stretch, *area));
+      TRY(keep_own(relative, stretch, kUnknown));
       kept = area_at(relative.areas, stretch.begin);
     }
     if (kept == nullptr) continue;
@@ -501,17 +531,24 @@ SysResult<void> keep_for_absent(Family& family, Stretch range) {
 
 }  // namespace
 
-SysResult<void> take_from_absent(int32_t owner, uint64_t begin, uint64_t end) {
-  if (absent_area_in(begin, end) == 0) return {};
-  Family* family = family_with_absent(owner);
+bool absent_can_make_room(int32_t owner, uint64_t begin, uint64_t end) {
+  if (absent_area_in(begin, end) == 0) return true;
+  const Family* family = family_with_absent(owner);
   for (const Memory* absent : g_absent) {
     const bool relative = family != nullptr && absent->relative->family.get() == family;
     for (const auto& [at, area] : absent->relative->areas) {
       if (area.end <= begin || at >= end) continue;
-      // What it has nowhere else cannot make room.
-      if (!relative || area.shared) return Errno::NoMemory;
+      // What several share has no other place.
+      if (!relative || area.shared) return false;
     }
   }
+  return true;
+}
+
+SysResult<void> take_from_absent(int32_t owner, uint64_t begin, uint64_t end) {
+  if (absent_area_in(begin, end) == 0) return {};
+  if (!absent_can_make_room(owner, begin, end)) return Errno::NoMemory;
+  Family* family = family_with_absent(owner);
   // Stores must not grow into the range.
   const auto reserved = g_space->areas.emplace(begin, Area{.end = end, .name = {}, .source = {}}).first;
   SysResult<void> result = keep_for_absent(*family, {begin, end});
@@ -520,24 +557,31 @@ SysResult<void> take_from_absent(int32_t owner, uint64_t begin, uint64_t end) {
 }
 
 SysResult<void> make_own(uint64_t begin, uint64_t end) {
-  if (g_absent.empty()) return {};
-  const auto first = find_area(begin);
-  Family* family = first == g_space->areas.end() ? nullptr : family_with_absent(first->second.owner);
-  if (family == nullptr) return {};
-  for (const Stretch& stretch : stretches(*family, {begin, end})) {
-    const Area* own = area_of(*family, *family->present, stretch.begin);
-    if (own == nullptr || !own->common) continue;
-    for (Memory* member : family->members) {
-      if (member == family->present) continue;
-      Relative& relative = *member->relative;
-      const Area* area = area_at(relative.areas, stretch.begin);
-      if (area == nullptr || !area->common) continue;
-      TRY(keep_own(relative, stretch, *area_of(*family, *family->present, stretch.begin)));
+  bool any = false;
+  for (auto it = find_area(begin); it != g_space->areas.end() && it->first < end; ++it)
+    any |= it->second.common;
+  if (!any) return {};
+  const int32_t owner = find_area(begin)->second.owner;
+  if (const Family* family = g_absent.empty() ? nullptr : family_with_absent(owner)) {
+    for (const Stretch& stretch : stretches(*family, {begin, end})) {
+      const Area* own = area_of(*family, *family->present, stretch.begin);
+      if (own == nullptr || !own->common) continue;
+      const uint32_t protection = page_protection(*own);
+      for (Memory* member : family->members) {
+        if (member == family->present) continue;
+        const Area* area = area_at(member->relative->areas, stretch.begin);
+        if (area != nullptr && area->common) TRY(keep_own(*member->relative, stretch, protection));
+      }
+      split_areas(stretch.begin);
+      split_areas(stretch.end);
+      find_area(stretch.begin)->second.common = false;
     }
-    split_areas(stretch.begin);
-    split_areas(stretch.end);
-    find_area(stretch.begin)->second.common = false;
   }
+  // Also where the last relative has gone since.
+  split_areas(begin);
+  split_areas(end);
+  for (auto it = find_area(begin); it != g_space->areas.end() && it->first < end; ++it)
+    it->second.common = false;
   return {};
 }
 

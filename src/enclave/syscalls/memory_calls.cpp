@@ -25,6 +25,15 @@ constexpr uint64_t kProtMask = kProtRead | kProtWrite | kProtExecute;
 
 constexpr uint64_t round_up(uint64_t size) { return (size + kPage - 1) & ~(kPage - 1); }
 
+bool own(const SyscallArgs& args, uint64_t size) {
+  return memory_belongs(args.thread.process->memory->id, args.a[0], round_up(size));
+}
+
+// What was patched there is gone, unless a relative still runs the code.
+void forget_patches(uint64_t address, uint64_t size) {
+  if (absent_area_in(address, address + size) == 0) patches_unmapped(address, size);
+}
+
 SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, bool fixed, bool no_replace) {
   const uint64_t offset = args.a[5];
   if (offset % kPage != 0 || offset > (uint64_t{1} << 62)) return Errno::Invalid;
@@ -41,6 +50,7 @@ SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, boo
   info.source = file;
   info.protection = kProtRead | kProtWrite;
   const uint64_t address = TRY(memory_map(args.a[0], size, info, fixed, no_replace));
+  if (fixed) forget_patches(address, size);
   // What is shared may be written back, so it stays as it is, and its system calls trap.
   if ((protection & kProtExecute) != 0 && !info.shared) patch_code(file->inode(), address, offset, size);
   if (protection != info.protection) TRY(memory_protect(address, size, protection));
@@ -66,20 +76,22 @@ SysResult<int64_t> sys_mmap(SyscallArgs& args) {
   const bool fixed = (flags & kFixed) != 0;
   const bool no_replace = (flags & kFixedNoReplace) != 0;
   if ((flags & kAnonymous) == 0) return map_file(args, size, info, fixed && !no_replace, no_replace);
-  return static_cast<int64_t>(TRY(memory_map(args.a[0], size, info, fixed && !no_replace, no_replace)));
+  const uint64_t address = TRY(memory_map(args.a[0], size, info, fixed && !no_replace, no_replace));
+  if (fixed && !no_replace) forget_patches(address, size);
+  return static_cast<int64_t>(address);
 }
 
 SysResult<int64_t> sys_munmap(SyscallArgs& args) {
   if (args.a[0] % kPage != 0 || args.a[1] == 0 || args.a[1] > boot_info().user_end) return Errno::Invalid;
+  if (!own(args, args.a[1])) return Errno::Invalid;
   TRY(memory_unmap(args.a[0], args.a[1]));
-  // A relative may still run the code that these belong to.
-  if (absent_area_in(args.a[0], args.a[0] + args.a[1]) == 0) patches_unmapped(args.a[0], args.a[1]);
+  forget_patches(args.a[0], args.a[1]);
   return 0;
 }
 
 SysResult<int64_t> sys_mprotect(SyscallArgs& args) {
   if ((args.a[2] & ~kProtMask) != 0) return Errno::Invalid;
-  if (args.a[1] > boot_info().user_end) return Errno::NoMemory;
+  if (args.a[1] > boot_info().user_end || !own(args, args.a[1])) return Errno::NoMemory;
   TRY(memory_protect(args.a[0], args.a[1], args.u32(2)));
   return 0;
 }
@@ -91,6 +103,7 @@ SysResult<int64_t> sys_brk(SyscallArgs& args) {
 }
 
 SysResult<int64_t> sys_mremap(SyscallArgs& args) {
+  if (args.a[1] > boot_info().user_end || !own(args, args.a[1])) return Errno::Fault;
   return static_cast<int64_t>(TRY(memory_remap(args.a[0], args.a[1], args.a[2], args.a[3], args.a[4])));
 }
 
@@ -103,6 +116,7 @@ SysResult<int64_t> sys_madvise(SyscallArgs& args) {
   if (args.u32(2) > kLastAdvice ||
       std::find(std::begin(kUnused), std::end(kUnused), args.u32(2)) != std::end(kUnused))
     return Errno::Invalid;
+  if (!own(args, args.a[1])) return Errno::NoMemory;
   if (args.u32(2) == kDontNeed) TRY(memory_discard(args.a[0], args.a[1]));
   return 0;
 }
