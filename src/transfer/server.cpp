@@ -303,7 +303,7 @@ class TransferServer::Impl {
     }
     if (!range.satisfiable) return exchange.respond(std::move(response));
     uint64_t at = range.begin;
-    return exchange.respond_stream(std::move(response), range.end - range.begin,
+    return exchange.respond_stream(response, range.end - range.begin,
                                    [&content, &at](MutableByteView out) -> Result<size_t> {
                                      const size_t count = TRY(content->read_at(at, out));
                                      at += count;

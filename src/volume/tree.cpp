@@ -329,6 +329,7 @@ VolumeResult<void> Tree::merge(Path& path, unsigned depth) {
 }
 
 VolumeResult<void> Tree::write_dirty(Node* node, uint8_t* slot, std::vector<Written>& written) {
+  CLOISTER_CHECK(node != nullptr);  // dirty nodes stay in the cache
   const unsigned level = page::level(node->page);
   for (unsigned i = 0; level > 0 && i < page::count(node->page); ++i) {
     uint8_t* reference = page::inner_reference(node->page, i, ref_size_);
