@@ -1,0 +1,140 @@
+// What absent memories mean for the present ones: see space.h.
+#include <algorithm>
+
+#include "enclave/arch/host.h"
+#include "enclave/arch/log.h"
+#include "enclave/memory/family.h"
+
+namespace cloister::enclave {
+
+uint64_t absent_area_in(uint64_t begin, uint64_t end) {
+  uint64_t last = 0;
+  for (const Memory* absent : g_absent) {
+    const Areas& areas = absent->relative->areas;
+    auto it = areas.lower_bound(end);
+    if (it == areas.begin()) continue;
+    --it;
+    if (it->second.end > begin) last = std::max(last, it->first);
+  }
+  return last;
+}
+
+namespace {
+
+// Common pages of absent memories go to their stores, and away.
+SysResult<void> keep_for_absent(Family& family, Stretch range) {
+  for (const Stretch& stretch : stretches(family, range)) {
+    const Area* kept = nullptr;
+    for (Memory* member : family.members) {
+      if (member == family.present) continue;
+      Relative& relative = *member->relative;
+      const Area* area = area_at(relative.areas, stretch.begin);
+      if (area == nullptr || !area->committed || kept_of(relative, stretch) != nullptr) continue;
+      TRY(keep_own(relative, stretch, kUnknown));
+      kept = area_at(relative.areas, stretch.begin);
+    }
+    if (kept == nullptr) continue;
+    const uint64_t size = stretch.end - stretch.begin;
+    must(host::memory_release(stretch.begin, size));
+    if (counts(*kept)) g_space->heap_used -= size;
+  }
+  return {};
+}
+
+}  // namespace
+
+bool absent_can_make_room(int32_t owner, uint64_t begin, uint64_t end) {
+  if (absent_area_in(begin, end) == 0) return true;
+  const Family* family = family_with_absent(owner);
+  for (const Memory* absent : g_absent) {
+    const bool relative = family != nullptr && absent->relative->family.get() == family;
+    for (const auto& [at, area] : absent->relative->areas) {
+      if (area.end <= begin || at >= end) continue;
+      // What several share has no other place.
+      if (!relative || area.shared) return false;
+    }
+  }
+  return true;
+}
+
+SysResult<void> take_from_absent(int32_t owner, uint64_t begin, uint64_t end) {
+  if (absent_area_in(begin, end) == 0) return {};
+  if (!absent_can_make_room(owner, begin, end)) return Errno::NoMemory;
+  Family* family = family_with_absent(owner);
+  // Stores must not grow into the range.
+  const auto reserved = g_space->areas.emplace(begin, Area{.end = end, .name = {}, .source = {}}).first;
+  SysResult<void> result = keep_for_absent(*family, {begin, end});
+  g_space->areas.erase(reserved);
+  return result;
+}
+
+SysResult<void> make_own(uint64_t begin, uint64_t end) {
+  bool any = false;
+  for (auto it = find_area(begin); it != g_space->areas.end() && it->first < end; ++it)
+    any |= it->second.common;
+  if (!any) return {};
+  const int32_t owner = find_area(begin)->second.owner;
+  if (const Family* family = g_absent.empty() ? nullptr : family_with_absent(owner)) {
+    for (const Stretch& stretch : stretches(*family, {begin, end})) {
+      const Area* own = area_of(*family, *family->present, stretch.begin);
+      if (own == nullptr || !own->common) continue;
+      const uint32_t protection = page_protection(*own);
+      for (Memory* member : family->members) {
+        if (member == family->present) continue;
+        const Area* area = area_at(member->relative->areas, stretch.begin);
+        if (area != nullptr && area->common) TRY(keep_own(*member->relative, stretch, protection));
+      }
+      split_areas(stretch.begin);
+      split_areas(stretch.end);
+      find_area(stretch.begin)->second.common = false;
+    }
+  }
+  // Also where the last relative has gone since.
+  split_areas(begin);
+  split_areas(end);
+  for (auto it = find_area(begin); it != g_space->areas.end() && it->first < end; ++it)
+    it->second.common = false;
+  return {};
+}
+
+bool also_of_relative(uint64_t begin, const Area& area) {
+  if (g_absent.empty() || !same_pages(area)) return false;
+  const Family* family = family_with_absent(area.owner);
+  return family != nullptr && others_map(*family, *family->present, begin);
+}
+
+void committed_for_relatives(uint64_t begin, uint64_t end) {
+  const Family* family = g_absent.empty() ? nullptr : family_with_absent(find_area(begin)->second.owner);
+  if (family == nullptr) return;
+  for (Memory* member : family->members) {
+    if (member == family->present) continue;
+    Areas& areas = member->relative->areas;
+    split_at(areas, begin);
+    split_at(areas, end);
+    for (auto it = areas.lower_bound(begin); it != areas.end() && it->first < end; ++it) {
+      if (it->second.shared) it->second.committed = true;
+    }
+  }
+}
+
+void forget_absent_files(Released& files) {
+  for (const Memory* absent : g_absent) {
+    for (auto& [begin, area] : absent->relative->areas) {
+      if (!area.source) continue;
+      area.shared = false;
+      files.push_back(std::move(area.source));
+    }
+  }
+}
+
+void split_at_absent_borders(uint64_t begin, uint64_t end) {
+  if (absent_area_in(begin, end) == 0) return;
+  for (const Memory* absent : g_absent) {
+    for (const auto& [at, area] : absent->relative->areas) {
+      if (at > begin && at < end) split_areas(at);
+      if (area.end > begin && area.end < end) split_areas(area.end);
+    }
+  }
+}
+
+}  // namespace cloister::enclave

@@ -1,0 +1,137 @@
+#include "enclave/memory/family.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "enclave/arch/host.h"
+#include "enclave/arch/log.h"
+
+namespace cloister::enclave {
+
+std::vector<Memory*> g_absent;
+
+void must(const SysResult<void>& result) {
+  if (!result.ok()) end_enclave(70, "the host refuses what a change of memories needs");
+}
+
+const Area* area_at(const Areas& areas, uint64_t address) {
+  auto it = areas.upper_bound(address);
+  if (it == areas.begin()) return nullptr;
+  --it;
+  return address < it->second.end ? &it->second : nullptr;
+}
+
+const Area* area_of(const Family& family, const Memory& member, uint64_t address) {
+  const Area* area = area_at(&member == family.present ? g_space->areas : member.relative->areas, address);
+  return area != nullptr && area->owner == member.id ? area : nullptr;
+}
+
+bool others_map(const Family& family, const Memory& member, uint64_t address) {
+  return std::any_of(family.members.begin(), family.members.end(), [&](const Memory* other) {
+    return other != &member && area_of(family, *other, address) != nullptr;
+  });
+}
+
+void split_at(Areas& areas, uint64_t address) {
+  auto it = areas.upper_bound(address);
+  if (it == areas.begin()) return;
+  --it;
+  if (it->first == address || address >= it->second.end) return;
+  Area right = it->second;
+  right.file_offset += address - it->first;
+  it->second.end = address;
+  areas.emplace(address, std::move(right));
+}
+
+static void add_borders(std::vector<uint64_t>& borders, const Areas& areas, int32_t owner, Stretch within) {
+  for (const auto& [begin, area] : areas) {
+    if (area.owner != owner || area.end <= within.begin || begin >= within.end) continue;
+    borders.push_back(std::max(begin, within.begin));
+    borders.push_back(std::min(area.end, within.end));
+  }
+}
+
+std::vector<Stretch> stretches(const Family& family, Stretch within) {
+  std::vector<uint64_t> borders;
+  for (const Memory* member : family.members)
+    add_borders(borders, member == family.present ? g_space->areas : member->relative->areas, member->id,
+                within);
+  const auto add = [&](uint64_t begin, uint64_t end) {
+    borders.push_back(std::clamp(begin, within.begin, within.end));
+    borders.push_back(std::clamp(end, within.begin, within.end));
+  };
+  for (const auto& [begin, area] : family.left) add(begin, area.end);
+  for (const Memory* member : family.members) {
+    for (const Kept& kept : member->relative->kept) add(kept.begin, kept.end);
+  }
+  std::sort(borders.begin(), borders.end());
+  borders.erase(std::unique(borders.begin(), borders.end()), borders.end());
+  std::vector<Stretch> list;
+  for (size_t i = 1; i < borders.size(); ++i) list.push_back({borders[i - 1], borders[i]});
+  return list;
+}
+
+const Kept* kept_of(const Relative& relative, Stretch stretch) {
+  const auto found = std::find_if(relative.kept.begin(), relative.kept.end(), [&](const Kept& kept) {
+    return kept.begin <= stretch.begin && stretch.end <= kept.end;
+  });
+  return found == relative.kept.end() ? nullptr : &*found;
+}
+
+SysResult<void> need_store(Relative& relative, uint64_t size) {
+  if (size <= relative.store_size) return {};
+  AreaInfo info;
+  info.protection = kProtRead | kProtWrite;
+  info.name = "[absent]";
+  size = (size + kPage - 1) & ~(kPage - 1);
+  const uint64_t fresh = TRY(memory_map(0, size, info));
+  for (uint64_t at = fresh; at < fresh + size;) {
+    const auto it = find_area(at);
+    if (!it->second.committed && !memory_handle_fault(at, true, false)) {
+      must(memory_unmap(fresh, size));
+      return Errno::NoMemory;
+    }
+    at = find_area(at)->second.end;
+  }
+  if (relative.store != 0) {
+    std::memcpy(bytes_at(fresh), bytes_at(relative.store), relative.store_used);
+    must(memory_unmap(relative.store, relative.store_size));
+  }
+  relative.store = fresh;
+  relative.store_size = size;
+  return {};
+}
+
+void drop_store(Relative& relative) {
+  if (relative.store != 0) must(memory_unmap(relative.store, relative.store_size));
+  relative.store = relative.store_size = relative.store_used = 0;
+}
+
+void keep(Relative& relative, Stretch stretch, uint32_t protection) {
+  const uint64_t size = stretch.end - stretch.begin;
+  const bool open = protection != kUnknown && (protection & kProtRead) != 0;
+  if (!open) must(host::memory_protect(stretch.begin, size, kProtRead));
+  std::memcpy(bytes_at(relative.store + relative.store_used), bytes_at(stretch.begin), size);
+  if (!open && protection != kUnknown) must(host::memory_protect(stretch.begin, size, protection));
+  relative.kept.push_back({stretch.begin, stretch.end, relative.store_used});
+  relative.store_used += size;
+}
+
+SysResult<void> keep_own(Relative& relative, Stretch stretch, uint32_t protection) {
+  TRY(need_store(relative, relative.store_used + (stretch.end - stretch.begin)));
+  keep(relative, stretch, protection);
+  split_at(relative.areas, stretch.begin);
+  split_at(relative.areas, stretch.end);
+  relative.areas.find(stretch.begin)->second.common = false;
+  return {};
+}
+
+Family* family_with_absent(int32_t owner) {
+  for (const Memory* absent : g_absent) {
+    Family& family = *absent->relative->family;
+    if (family.present != nullptr && family.present->id == owner) return &family;
+  }
+  return nullptr;
+}
+
+}  // namespace cloister::enclave
