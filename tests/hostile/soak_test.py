@@ -80,7 +80,9 @@ def wait_for_listener(port, process):
 
 
 def host_kb(process):
-    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text()).group(1))
+    """None: it is just ending."""
+    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
+    return int(found.group(1)) if found else None
 
 
 def redis_kb(port):
@@ -109,7 +111,9 @@ def soak(cloister, work, seconds):
             if redis.poll() is not None:
                 sys.exit(f"FAILED: redis ended with {redis.returncode}: {(work / 'errors').read_text()[-500:]}")
             if done.returncode == 0 and time.monotonic() - begin > seconds / 5 and python.poll() is None:
-                samples.append((host_kb(python), python_kb(log), host_kb(redis), redis_kb(port)))
+                sample = (host_kb(python), python_kb(log), host_kb(redis), redis_kb(port))
+                if None not in sample:
+                    samples.append(sample)
         if python.returncode != 0:
             sys.exit(f"FAILED: python3 ended with {python.returncode}: {(work / 'errors').read_text()[-500:]}")
     finally:
