@@ -1,4 +1,4 @@
-// From a session's service to what its enclave is started with: placeholders filled in, limits of the
+// From a session's service to what its enclave is started with: secrets and arguments put in, limits of the
 // configuration checked. A pure function; secrets come through a callback.
 //
 // What the host gives (arguments) is put in after secrets were found, so a host cannot make its text name a

@@ -44,7 +44,7 @@ struct AttestationVariant {
 
 struct EnvironmentEntry {
   std::string name;
-  std::string value;       // with placeholders
+  std::string value;       // $$SCONE::NAME$$ not yet replaced
   bool from_host = false;  // \@\@NAME: the host's value, empty when it has none
 };
 
@@ -52,7 +52,7 @@ struct Service {
   std::string name;
   Mark mark;
   std::string image_name;            // empty: none
-  std::vector<std::string> command;  // with placeholders
+  std::vector<std::string> command;  // $$SCONE::NAME$$ and @@N not yet replaced
   std::vector<EnvironmentEntry> environment;
   std::string pwd = "/";
   std::vector<AttestationVariant> attestation;  // any of them
@@ -84,7 +84,7 @@ struct ImageVolume {
 
 struct InjectionFile {
   std::string path;     // absolute, normalised
-  std::string content;  // with placeholders
+  std::string content;  // $$SCONE::NAME$$ not yet replaced
   uint16_t mode = 0700;
 };
 

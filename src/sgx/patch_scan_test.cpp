@@ -272,7 +272,8 @@ class RealLibraries : public testing::TestWithParam<Library> {};
 
 TEST_P(RealLibraries, MostSitesCanBePatched) {
   const auto bytes = read_file(GetParam().path, 64 << 20);
-  if (!bytes.ok()) GTEST_SKIP() << "no package of this machine installs " << GetParam().path;
+  if (!bytes.ok())
+    GTEST_SKIP() << "this machine has no " << GetParam().path << ", whose code is looked at here";
   const PatchScan found = scan_for_patches(parse_elf(*bytes, GetParam().path).value());
   std::cout << GetParam().path << ": " << found.rows.size() << " of " << found.sites << " (too short "
             << found.too_short << ", not movable " << found.not_movable << ", uncertain " << found.uncertain
