@@ -29,6 +29,15 @@ void keep_all(Memory& member, const std::vector<Stretch>& list) {
     keep(relative, stretch, page_protection(find_area(stretch.begin)->second));
 }
 
+// After a write-back that failed: whoever comes next must not count on these stores.
+void give_up_stores(uint64_t begin, Area& area) {
+  if (!area.dirty) return;
+  log(LogLevel::Error, "{}: what was stored to a mapping could not be written", area.name);
+  g_space->dirty_bytes -= area.end - begin;
+  area.dirty = false;
+  must(host::memory_protect(begin, area.end - begin, page_protection(area)));
+}
+
 // Out of the way of a relative.
 void make_absent(Family& family) {
   Memory& member = *family.present;
@@ -49,12 +58,7 @@ void make_absent(Family& family) {
       continue;
     }
     if (goes_to_file(it->second)) g_space->shared_bytes -= it->second.end - it->first;
-    if (it->second.dirty) {
-      log(LogLevel::Error, "{}: what was stored to a mapping could not be written", it->second.name);
-      g_space->dirty_bytes -= it->second.end - it->first;
-      it->second.dirty = false;
-      must(host::memory_protect(it->first, it->second.end - it->first, page_protection(it->second)));
-    }
+    give_up_stores(it->first, it->second);
     auto node = g_space->areas.extract(it++);
     relative.areas.insert(std::move(node));
   }
@@ -273,6 +277,7 @@ void leave_to_relatives(Family& family, Memory& present, Released& files) {
     split_areas(stretch.begin);
     split_areas(stretch.end);
     if (!others_map(family, present, stretch.begin)) continue;
+    give_up_stores(stretch.begin, find_area(stretch.begin)->second);
     auto node = g_space->areas.extract(stretch.begin);
     if (goes_to_file(node.mapped())) g_space->shared_bytes -= stretch.end - stretch.begin;
     files.push_back(std::move(node.mapped().source));
