@@ -52,6 +52,7 @@ class Reference:
         else:
             self.digest, self.epoch, self.counter = raw[:32], 0, 0
             place = int.from_bytes(raw[32:38], "little")
+        self.in_main, place = bool(place >> 47), place & (1 << 47) - 1
         self.present, self.place = place != 0, place - 1
 
 
@@ -127,7 +128,7 @@ class Volume:
         self.inodes, self.data_size, self.blocks = struct.unpack_from("<QQQ", body, 88)
         self.epoch_page, self.epoch_digest = struct.unpack_from("<Q", body, 128)[0], body[136:168]
         need(1 <= self.height <= MAX_HEIGHT, "bad height")
-        need(body[168:] == bytes(88), "the volume has a log")
+        need(body[168] <= 1 and body[169:172] == bytes(3) and body[184:] == bytes(72), "unknown feature")
 
     def read_epochs(self):
         page, digest, below = self.epoch_page, self.epoch_digest, 1 << 32
@@ -155,7 +156,7 @@ class Volume:
         return open_gcm(key, struct.pack("<IQ", kind, ref.counter), block, ref.digest, aad, message)
 
     def read_tree(self, ref, level):
-        need(ref.present and SLOTS <= ref.place < self.blocks, "bad reference to a node")
+        need(ref.present and not ref.in_main and SLOTS <= ref.place < self.blocks, "bad reference to a node")
         node = self.open_block(self.main, ref, self.metadata_key, b"node", 1, 0, level,
                                "Verification of the volume's metadata failed")
         need(node[0] == level, "bad level")
@@ -214,7 +215,7 @@ class Volume:
 
     def read_chunk(self, number, inode, index, ref):
         fd = self.main
-        if index >= MAIN_CHUNKS:
+        if index >= MAIN_CHUNKS and not ref.in_main:
             need("object" in inode, "an object is missing")
             name = "objects/" + inode["object"][:2] + "/" + inode["object"][2:]
             if name not in self.objects:

@@ -108,6 +108,10 @@ Result<OpenedVolume> open_volume(const VolumeArguments& a, const volume::Key& ke
   if (a.without_freshness) {
     std::fputs("cloister: opening without a tag: an older state would not be noticed\n", stderr);
     out.volume = TRY(Volume::open_newest_without_freshness(*out.storage, key, options));
+    if (out.volume->found_unfinished_commit()) {
+      std::fputs("cloister: the newest state is not whole (power loss or damage), this is the one before\n",
+                 stderr);
+    }
     return out;
   }
   const volume::Tag tag = TRY(wanted_tag(a));

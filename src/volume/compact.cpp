@@ -54,6 +54,7 @@ VolumeResult<uint64_t> VolumeCare::move_chunks(VolumeImpl& v, InodeId id, uint64
   };
   std::vector<Place> in_object;
   std::vector<uint64_t> moving;
+  size_t coming_home = 0;  // from volume.fspf into the object
   RecordKey key{id, Kind::Chunks, 0};
   while (true) {
     const std::optional<Tree::Record> record = TRY(v.tree_.lower_bound(key));
@@ -63,15 +64,16 @@ VolumeResult<uint64_t> VolumeCare::move_chunks(VolumeImpl& v, InodeId id, uint64
       const Ref ref = load_ref(record->value.data() + i * width, v.mode_);
       const uint64_t index = record->key.sub * group_count(v.mode_) + i;
       if (!ref.present) continue;
-      if (index >= kMainChunks) {
+      if (!lies_in_main(index, ref)) {
         in_object.push_back({index, ref.place});
-      } else if (ref.place >= main_end) {
+      } else if (ref.in_main || ref.place >= main_end) {
         moving.push_back(index);
+        coming_home += ref.in_main;
       }
     }
     key.sub = record->key.sub + 1;
   }
-  std::vector<bool> used(in_object.size(), false);
+  std::vector<bool> used(in_object.size() + coming_home, false);
   for (const Place& item : in_object) {
     if (item.place < used.size()) {
       used[static_cast<size_t>(item.place)] = true;
@@ -81,6 +83,7 @@ VolumeResult<uint64_t> VolumeCare::move_chunks(VolumeImpl& v, InodeId id, uint64
   }
   inode->free_slots.clear();
   inode->slots_searched = true;
+  inode->record.slots = std::max<uint64_t>(inode->record.slots, used.size());
   for (size_t slot = 0; slot < used.size(); ++slot) {
     if (!used[slot]) inode->free_slots.add(slot, 1);
   }
@@ -120,8 +123,8 @@ VolumeResult<uint64_t> VolumeCare::object_end(VolumeImpl& v, InodeId id) {
     const size_t width = ref_size(v.mode_);
     for (size_t i = 0; (i + 1) * width <= record->value.size(); ++i) {
       const Ref ref = load_ref(record->value.data() + i * width, v.mode_);
-      const bool in_object = record->key.sub * group_count(v.mode_) + i >= kMainChunks;
-      if (ref.present && in_object) end = std::max(end, ref.place + 1);
+      const uint64_t index = record->key.sub * group_count(v.mode_) + i;
+      if (ref.present && !lies_in_main(index, ref)) end = std::max(end, ref.place + 1);
     }
     key.sub = record->key.sub + 1;
   }
@@ -158,7 +161,7 @@ Result<uint64_t> VolumeCare::cut(VolumeImpl& v, const std::vector<InodeId>& file
   for (const InodeId id : shorter) {
     TRY(lower(v.make_room()));
     Inode* inode = TRY(lower(v.get(id)));
-    StorageFile* object = TRY(lower(v.file_of(*inode, kMainChunks, true)));
+    StorageFile* object = TRY(lower(v.object_of(*inode, true)));
     TRY(shorten(*object, inode->record.slots));
   }
   return freed;
@@ -170,6 +173,14 @@ Result<Compacted> VolumeCare::compact(VolumeImpl& v, const Publish& publish) {
   }
   TRY(lower(v.begin_change()));
   TRY(settle(v, publish));
+  // Everything goes to the lowest place there is, and chunks to their objects.
+  v.compacting_ = true;
+  Result<Compacted> done = compact_in_rounds(v, publish);
+  v.compacting_ = false;
+  return done;
+}
+
+Result<Compacted> VolumeCare::compact_in_rounds(VolumeImpl& v, const Publish& publish) {
   Compacted out;
   const std::vector<InodeId> files = TRY(lower(files_with_chunks(v)));
   for (unsigned round = 0; round < kRounds; ++round) {

@@ -23,6 +23,7 @@ class FaultyFile final : public StorageFile {
     return below_->read_at(offset, out);
   }
   Result<void> write_at(uint64_t offset, ByteView data) override {
+    ++faults_.writes;
     const Result<void> allowed = step(faults_, true);
     // A failing write may have written a part.
     if (!allowed.ok() && faults_.count == faults_.fail_at)
@@ -35,6 +36,7 @@ class FaultyFile final : public StorageFile {
     return below_->truncate(size);
   }
   Result<void> sync() override {
+    ++faults_.syncs;
     TRY(step(faults_, true));
     return below_->sync();
   }

@@ -1,4 +1,5 @@
-// Storage that fails its n-th operation, and from then on works again or stays broken. For tests.
+// Storage that counts its operations and fails the n-th one, and from then on works again or stays broken.
+// For tests.
 #pragma once
 
 #include <memory>
@@ -13,6 +14,8 @@ struct Faults {
   bool stay_broken = false;   // so do all later ones: the process was killed
   bool changes_only = false;  // count only what changes the storage
   bool no_space = false;      // report a full disk instead of an I/O error
+  uint64_t writes = 0;        // of the operations
+  uint64_t syncs = 0;         // of files
 };
 
 class FaultyStorage final : public Storage {

@@ -1,5 +1,7 @@
 #include "volume/format.h"
 
+#include <algorithm>
+
 namespace cloister::volume {
 namespace {
 
@@ -9,6 +11,8 @@ constexpr uint8_t kSuiteNone = 0;
 constexpr uint8_t kSuiteAes256Gcm = 1;
 constexpr uint8_t kFlagInline = 1;
 constexpr uint8_t kFlagObject = 2;
+constexpr uint64_t kInMain = uint64_t{1} << 47;  // of a place that is stored
+constexpr uint32_t kOneBarrier = 1;
 
 void store48(uint8_t* at, uint64_t value) {
   for (int i = 0; i < 6; ++i) at[i] = static_cast<uint8_t>(value >> (8 * i));
@@ -38,17 +42,19 @@ void store_ref(uint8_t* at, const Ref& ref, Mode mode) {
     std::memcpy(at, ref.digest.data(), 16);
     store_le(at + 16, ref.epoch);
     store48(at + 20, ref.counter);
-    store48(at + 26, ref.place + 1);
+    store48(at + 26, (ref.place + 1) | (ref.in_main ? kInMain : 0));
   } else {
     std::memcpy(at, ref.digest.data(), 32);
-    store48(at + 32, ref.place + 1);
+    store48(at + 32, (ref.place + 1) | (ref.in_main ? kInMain : 0));
   }
 }
 
 Ref load_ref(const uint8_t* at, Mode mode) {
   Ref ref;
-  const uint64_t place = load48(at + (mode == Mode::Encrypted ? 26 : 32));
+  const uint64_t stored = load48(at + (mode == Mode::Encrypted ? 26 : 32));
+  const uint64_t place = stored & ~kInMain;
   if (place == 0) return ref;
+  ref.in_main = (stored & kInMain) != 0;
   ref.present = true;
   ref.place = place - 1;
   if (mode == Mode::Encrypted) {
@@ -109,7 +115,8 @@ SuperblockBody encode_body(const Superblock& s) {
   out.le(s.generation).bytes(s.previous).bytes(s.root.digest).le(s.root.epoch).le(s.height);
   out.le(s.root.counter).le(s.root.place).le(s.next_inode).le(s.inodes).le(s.data_size);
   out.le(s.blocks).le(s.live_blocks).le(s.epochs).le(uint32_t{0}).le(s.epoch_page).bytes(s.epoch_digest);
-  SuperblockBody body{};  // what follows is the log's: start, size and digest, zero while there is no log
+  out.le(s.one_barrier ? kOneBarrier : 0).le(s.first_epoch).le(s.first_counter);
+  SuperblockBody body{};
   std::memcpy(body.data(), out.view().data(), out.size());
   return body;
 }
@@ -137,8 +144,13 @@ Result<void> decode_body(ByteView body, Superblock& s) {
                     s.blocks < kMaxPlace && s.root.place >= kFirstBlock && s.root.place < s.blocks &&
                     s.epoch_page < s.blocks && s.next_inode > kRootInode;
   if (!sane) return Error(Code::Malformed, "superblock: a number is out of range");
-  for (const uint8_t byte : in.rest()) {
-    if (byte != 0) return Error(Code::Unsupported, "the volume has a log, which this build does not read");
+  const uint32_t flags = TRY(in.le<uint32_t>());
+  s.one_barrier = flags == kOneBarrier;
+  s.first_epoch = TRY(in.le<uint32_t>());
+  s.first_counter = TRY(in.le<uint64_t>());
+  const ByteView rest = in.rest();
+  if (flags > kOneBarrier || std::any_of(rest.begin(), rest.end(), [](uint8_t byte) { return byte != 0; })) {
+    return Error(Code::Unsupported, "the volume uses a feature that this build does not know");
   }
   return {};
 }

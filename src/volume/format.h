@@ -14,7 +14,7 @@ inline constexpr uint32_t kFormatVersion = 1;
 inline constexpr unsigned kSuperblockSlots = 8;  // one block each at the start of volume.fspf
 inline constexpr uint64_t kFirstBlock = kSuperblockSlots;
 inline constexpr uint64_t kMaxPlace = uint64_t{1} << 46;
-inline constexpr uint64_t kMainChunks = 16;  // the first chunks of every file lie in volume.fspf
+inline constexpr uint64_t kMainChunks = 16;  // the first chunks of every file lie in volume.fspf, others may
 inline constexpr size_t kInlineMax = 2048;   // bytes of a file kept inside the tree
 inline constexpr size_t kGroupBytes = 1920;  // references to 60 (encrypted) or 48 chunks in one record
 inline constexpr uint64_t kMaxFileSize = uint64_t{1} << 54;
@@ -27,9 +27,12 @@ struct Ref {
   ByteArray<32> digest{};  // encrypted: the first 16 bytes
   uint32_t epoch = 0;
   uint64_t counter = 0;
-  uint64_t place = 0;  // number of the 4 KiB block in its file
+  uint64_t place = 0;    // number of the 4 KiB block in its file
+  bool in_main = false;  // a chunk that would lie in the file's object lies in volume.fspf
   bool present = false;
 };
+// Whether chunk `index` is in volume.fspf; else it is in the file's object.
+inline bool lies_in_main(uint64_t index, const Ref& ref) { return index < kMainChunks || ref.in_main; }
 constexpr size_t ref_size(Mode mode) { return mode == Mode::Encrypted ? 32 : 40; }
 constexpr size_t group_count(Mode mode) { return kGroupBytes / ref_size(mode); }
 void store_ref(uint8_t* at, const Ref& ref, Mode mode);
@@ -60,6 +63,11 @@ struct Superblock {
   uint32_t epochs = 0;
   uint64_t epoch_page = 0;
   crypto::Digest epoch_digest{};
+  // Written together with its blocks, so after a loss of power it may be there without them. Those are the
+  // ones sealed at or after this epoch and counter.
+  bool one_barrier = false;
+  uint32_t first_epoch = 0;
+  uint64_t first_counter = 0;
 };
 inline constexpr size_t kHeadSize = 64;
 inline constexpr size_t kBodySize = 256;

@@ -66,6 +66,7 @@ TEST(VolumeModel, AgreesOverRandomOperationsAndReopening) {
 struct History {
   std::optional<std::pair<Tag, Model>> acknowledged;
   std::vector<std::pair<Tag, Model>> committed;  // after the acknowledged one
+  std::optional<Model> attempted;                // by the commit that failed
   bool created = false;
 };
 
@@ -86,8 +87,10 @@ History live(Storage& storage, unsigned seed, int steps) {
     if (failed || !difference.empty()) return history;
     const unsigned choice = random() % 6;
     if (choice > 2) continue;
+    history.attempted = model;
     const auto tag = volume->commit();
     if (!tag.ok()) return history;
+    history.attempted.reset();
     history.committed.emplace_back(*tag, model);
     if (choice == 0) {
       if (!volume->acknowledge(*tag).ok()) return history;
@@ -107,6 +110,21 @@ History live(Storage& storage, unsigned seed, int steps) {
   return history;
 }
 
+// Without a tag: the last promised state, or the whole one that was being committed.
+void expect_newest(Storage& storage, const History& history, const std::string& what) {
+  auto opened = Volume::open_newest_without_freshness(storage, kKey, kSmallCache);
+  ASSERT_TRUE(opened.ok()) << what << ": " << opened.error().message();
+  auto verified = (*opened)->verify_all();
+  ASSERT_TRUE(verified.ok()) << what << ": " << verified.error().message();
+  const Model& promised =
+      history.committed.empty() ? history.acknowledged->second : history.committed.back().second;
+  const std::string difference = promised.compare(**opened);
+  if (difference.empty()) return;
+  ASSERT_TRUE(history.attempted.has_value()) << what << ": " << difference;
+  ASSERT_EQ(history.attempted->compare(**opened), "") << what;
+  EXPECT_FALSE((*opened)->found_unfinished_commit()) << what;
+}
+
 void expect_promises(MemoryStorage& memory, const History& history, const std::string& what) {
   if (!history.created) return;
   const auto files = memory.snapshot();
@@ -116,6 +134,9 @@ void expect_promises(MemoryStorage& memory, const History& history, const std::s
     memory.restore(files);
     expect_state(memory, tag, model, what + ", committed");
   }
+  if (::testing::Test::HasFatalFailure()) return;
+  memory.restore(files);
+  expect_newest(memory, history, what + ", newest");
 }
 
 void crash_everywhere(unsigned seed, int steps, bool no_space, bool stay_broken) {

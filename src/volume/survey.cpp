@@ -54,7 +54,7 @@ class Surveyor {
       const Ref ref = load_ref(refs.data() + i * width, mode_);
       if (!ref.present) continue;
       ++known.chunks;
-      if (group * group_count(mode_) + i < kMainChunks) {
+      if (lies_in_main(group * group_count(mode_) + i, ref)) {
         use_block(ref.place);
       } else if (ref.place >= slots_.size() || slots_[ref.place]) {
         problem(name(inode) + " has two chunks in one place, or one beyond the end of its object");

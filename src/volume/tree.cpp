@@ -63,7 +63,8 @@ VolumeResult<Tree::Node*> Tree::load(const Ref& ref, unsigned level) {
   if (!page::check(fresh->page, level, ref_size_)) return damaged("Verification of a metadata node failed");
   for (unsigned i = 0; level > 0 && i < page::count(fresh->page); ++i) {
     const Ref child = load_ref(page::inner_reference(fresh->page, i, ref_size_), mode_);
-    if (!child.present || child.place >= kTemporary) return damaged("Verification of a metadata node failed");
+    if (!child.present || child.in_main || child.place >= kTemporary)
+      return damaged("Verification of a metadata node failed");
   }
   node = fresh.release();
   node->origin = ref;

@@ -63,6 +63,11 @@ class Tree {
   VolumeResult<void> each_node(F&& visit) {
     return each_below(root_, height_ - 1, visit);
   }
+  // Calls `visit(page)` for the leaves that are reached by references for which `wanted` is true alone.
+  template <class Wanted, class Visit>
+  VolumeResult<void> each_leaf_where(Wanted&& wanted, Visit&& visit) {
+    return each_leaf_below(root_, height_ - 1, wanted, visit);
+  }
   // Has every node for whose reference `misplaced` is true written elsewhere by the next flush (and so what
   // is above it). The tree is flushed.
   template <class F>
@@ -129,6 +134,19 @@ class Tree {
         TRY(each_below(child, level - 1, visit));
       }
     }
+    return {};
+  }
+
+  template <class Wanted, class Visit>
+  VolumeResult<void> each_leaf_below(const Ref& ref, unsigned level, Wanted& wanted, Visit& visit) {
+    if (!wanted(ref)) return {};
+    Node* node = TRY(load(ref, level));
+    if (level == 0) return visit(node->page);
+    std::vector<Ref> children;
+    for (unsigned i = 0; i < page::count(node->page); ++i) {
+      children.push_back(load_ref(page::inner_reference(node->page, i, ref_size_), mode_));
+    }
+    for (const Ref& child : children) TRY(each_leaf_below(child, level - 1, wanted, visit));
     return {};
   }
 

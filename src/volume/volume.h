@@ -111,7 +111,8 @@ class Volume {
   // else is Integrity with "The FSPF tag is not fresh - suspected replay attack".
   static Result<std::unique_ptr<Volume>> open(Storage& storage, const Key& key, const Tag& tag,
                                               const OpenOptions& options);
-  // Opens the newest state whatever its tag: no protection against rollback. For owners without a service.
+  // Opens the newest complete state whatever its tag: no protection against rollback. For owners without a
+  // service.
   static Result<std::unique_ptr<Volume>> open_newest_without_freshness(Storage& storage, const Key& key,
                                                                        const OpenOptions& options);
   // Authenticated-only, read-only.
@@ -123,6 +124,9 @@ class Volume {
   virtual Root root() const = 0;  // authenticated-only mode; zero otherwise
   virtual Mode mode() const = 0;
   virtual bool read_only() const = 0;
+  // open_newest_without_freshness() met a newest state that is not whole (a commit that a loss of power cut
+  // short, or damage) and opened the one before it.
+  virtual bool found_unfinished_commit() const = 0;
 
   // --- names (one component, 1..255 bytes, not "." or "..", no '/' and no NUL)
   virtual VolumeResult<InodeId> lookup(InodeId directory, std::string_view name) = 0;

@@ -90,6 +90,7 @@ VolumeResult<Ref> VolumeImpl::write_node(unsigned level, const uint8_t* page) {
   }
   ref.place = TRY(take_block());
   ref.present = true;
+  ++fresh_blocks_;
   uint8_t* out = TRY(writer_.reserve(*main_, ref.place * kBlockSize));
   seal(key, {BlockType::Node, 0, level}, page, out, ref);
   writer_.done();
@@ -201,9 +202,31 @@ bool VolumeImpl::is_fresh(const Ref& ref) const {
 
 VolumeResult<uint64_t> VolumeImpl::take_block() {
   ++state_.live_blocks;
+  if (reserved_ != reserved_end_) return reserved_++;
   if (const std::optional<uint64_t> block = free_blocks_.take()) return *block;
   if (state_.blocks + 1 >= kMaxPlace) return VolumeError{Reason::NoSpace, "the volume is full"};
   return state_.blocks++;
+}
+
+// So that a small commit is few writes. Without room side by side the file grows, unless a quarter of it is
+// free: then places are taken one by one.
+void VolumeImpl::reserve_blocks(uint64_t count) {
+  constexpr uint64_t kMost = 256;
+  if (count < 2 || count > kMost || compacting_) return;
+  if (const std::optional<uint64_t> run = free_blocks_.take_run(count)) {
+    reserved_ = *run;
+  } else if (free_blocks_.size() > state_.blocks / 4 + kMost || state_.blocks + count >= kMaxPlace) {
+    return;
+  } else {
+    reserved_ = state_.blocks;
+    state_.blocks += count;
+  }
+  reserved_end_ = reserved_ + count;
+}
+
+void VolumeImpl::return_reserved() {
+  free_blocks_.add(reserved_, reserved_end_ - reserved_);
+  reserved_ = reserved_end_ = 0;
 }
 
 void VolumeImpl::free_block(const Ref& ref) {

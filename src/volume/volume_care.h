@@ -17,6 +17,7 @@ class VolumeCare {
 
  private:
   static Result<uint64_t> object_size(VolumeImpl& v, const InodeRecord& record);  // survey.cpp
+  static Result<Compacted> compact_in_rounds(VolumeImpl& v, const Publish& publish);
   static Result<void> settle(VolumeImpl& v, const Publish& publish);
   static VolumeResult<std::vector<InodeId>> files_with_chunks(VolumeImpl& v);
   static VolumeResult<uint64_t> move_chunks(VolumeImpl& v, InodeId id, uint64_t main_end);

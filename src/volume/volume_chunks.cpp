@@ -69,8 +69,13 @@ VolumeResult<void> VolumeImpl::set_chunk_ref(Inode& inode, uint64_t index, const
   return {};
 }
 
-VolumeResult<StorageFile*> VolumeImpl::file_of(Inode& inode, uint64_t index, bool for_writing) {
-  if (index < kMainChunks) return main_.get();
+VolumeResult<StorageFile*> VolumeImpl::file_of(Inode& inode, uint64_t index, const Ref& ref,
+                                               bool for_writing) {
+  if (lies_in_main(index, ref)) return main_.get();
+  return object_of(inode, for_writing);
+}
+
+VolumeResult<StorageFile*> VolumeImpl::object_of(Inode& inode, bool for_writing) {
   if (inode.object != nullptr) return inode.object.get();
   OpenMode how = read_only_ ? OpenMode::Read : OpenMode::ReadWrite;
   if (!inode.record.has_object) {
@@ -121,7 +126,8 @@ VolumeResult<void> VolumeImpl::read_chunks(Inode& inode, uint64_t first, uint64_
       const uint64_t index = start + run.size();
       VolumeResult<Ref> ref = chunk_ref(inode, index);
       if (!ref.ok()) return fail(ref.error());
-      const bool joins = run.empty() || (ref->place == run.back().place + 1 && index != kMainChunks);
+      const bool joins = run.empty() || (ref->place == run.back().place + 1 &&
+                                         lies_in_main(index, *ref) == lies_in_main(index - 1, run.back()));
       if (!ref->present || !joins) break;
       run.push_back(*ref);
     }
@@ -130,7 +136,7 @@ VolumeResult<void> VolumeImpl::read_chunks(Inode& inode, uint64_t first, uint64_
       std::memset(to, 0, kBlockSize);
       continue;
     }
-    VolumeResult<StorageFile*> file = file_of(inode, start, false);
+    VolumeResult<StorageFile*> file = file_of(inode, start, run[0], false);
     VolumeResult<void> read =
         file.ok() ? read_exactly(**file, run[0].place * kBlockSize, {to, run.size() * kBlockSize})
                   : VolumeResult<void>(file.error());
@@ -241,11 +247,11 @@ VolumeResult<void> VolumeImpl::flush_all_chunks() {
 
 bool VolumeImpl::is_fresh_chunk(uint64_t index, const Ref& ref) const {
   // In an authenticated-only volume only blocks of volume.fspf can tell; slots of objects just stay unused.
-  return is_fresh(ref) && (mode_ == Mode::Encrypted || index < kMainChunks);
+  return is_fresh(ref) && (mode_ == Mode::Encrypted || lies_in_main(index, ref));
 }
 
 void VolumeImpl::free_chunk(Inode& inode, uint64_t index, const Ref& ref) {
-  if (index < kMainChunks) {
+  if (lies_in_main(index, ref)) {
     free_block(ref);
   } else if (is_fresh_chunk(index, ref)) {
     inode.free_slots.add(ref.place, 1);
@@ -255,6 +261,7 @@ void VolumeImpl::free_chunk(Inode& inode, uint64_t index, const Ref& ref) {
 }
 
 VolumeResult<uint64_t> VolumeImpl::take_slot(Inode& inode) {
+  if (!inode.slots_searched) TRY(find_free_slots(inode));
   if (const std::optional<uint64_t> slot = inode.free_slots.take()) return *slot;
   if (inode.record.slots + 1 >= kMaxPlace) return VolumeError{Reason::NoSpace, "the file is full"};
   mark(inode);
@@ -264,13 +271,14 @@ VolumeResult<uint64_t> VolumeImpl::take_slot(Inode& inode) {
 VolumeResult<void> VolumeImpl::place_batch(std::vector<BatchItem>& batch) {
   for (BatchItem& item : batch) {
     item.old = TRY(chunk_ref(*item.inode, item.index));
-    if (item.index >= kMainChunks && !item.inode->slots_searched) TRY(find_free_slots(*item.inode));
     // Overwriting in place is only for what the cache still holds should the write fail.
     item.reused = item.old.present && item.chunk != nullptr && is_fresh_chunk(item.index, item.old);
+    item.fresh.in_main = item.index >= kMainChunks && (item.reused ? item.old.in_main : small_commit_);
     if (item.reused) {
       item.fresh.place = item.old.place;
     } else {
-      item.fresh.place = item.index < kMainChunks ? TRY(take_block()) : TRY(take_slot(*item.inode));
+      item.fresh.place =
+          lies_in_main(item.index, item.fresh) ? TRY(take_block()) : TRY(take_slot(*item.inode));
     }
     item.fresh.present = true;
   }
@@ -284,7 +292,7 @@ VolumeResult<void> VolumeImpl::write_batch(std::vector<BatchItem>& batch) {
   for (size_t i = 0; result.ok() && i < batch.size(); ++i) {
     BatchItem& item = batch[i];
     const auto seal_one = [&]() -> VolumeResult<void> {
-      StorageFile* file = TRY(file_of(*item.inode, item.index, true));
+      StorageFile* file = TRY(file_of(*item.inode, item.index, item.fresh, true));
       const crypto::Aes256Gcm* key = nullptr;
       if (mode_ == Mode::Encrypted) {
         TRY(next_nonce(item.fresh));
@@ -293,7 +301,11 @@ VolumeResult<void> VolumeImpl::write_batch(std::vector<BatchItem>& batch) {
       uint8_t* out = TRY(writer_.reserve(*file, item.fresh.place * kBlockSize));
       seal(key, {BlockType::Chunk, item.inode->id(), item.index}, item.data, out, item.fresh);
       writer_.done();
-      if (item.index >= kMainChunks) unsynced_objects_[item.inode->id()] = item.inode->record.object;
+      if (file == main_.get()) {
+        ++fresh_blocks_;
+      } else {
+        unsynced_objects_[item.inode->id()] = item.inode->record.object;
+      }
       return {};
     };
     result = seal_one();
@@ -307,7 +319,7 @@ VolumeResult<void> VolumeImpl::write_batch(std::vector<BatchItem>& batch) {
   for (const BatchItem& item : batch) {
     if (!result.ok()) {
       if (!item.fresh.present || item.reused) continue;
-      if (item.index < kMainChunks) {
+      if (lies_in_main(item.index, item.fresh)) {
         if (state_.live_blocks != 0) --state_.live_blocks;
         free_blocks_.add(item.fresh.place, 1);
       } else {

@@ -1,9 +1,11 @@
 // Commit and acknowledge.
 //
-// Commit: chunks, changed nodes, epoch page; barrier; superblock into a slot that no openable state holds;
-// barrier. A crash before the last barrier leaves the states before it, whose blocks nobody has touched. A
-// failing barrier means that nobody knows what is durable, so the volume then refuses everything and is
-// opened again at its last tag.
+// Commit: chunks, changed nodes, epoch page; superblock into a slot that no openable state holds; barrier. A
+// crash before the barrier leaves the states before it, whose blocks nobody has touched. The superblock may
+// then be there without its blocks: nobody was told its tag, and who opens without a tag checks it
+// (verify_newest_commit). Files other than volume.fspf have their barrier before, and so has volume.fspf when
+// the commit is too large for that check. A failing barrier means that nobody knows what is durable, so the
+// volume then refuses everything and is opened again at its last tag.
 #include <algorithm>
 
 #include "crypto/random.h"
@@ -42,19 +44,28 @@ VolumeResult<void> VolumeImpl::write_epoch_page() {
 }
 
 VolumeResult<void> VolumeImpl::write_everything() {
-  TRY(flush_all_chunks());
+  constexpr size_t kSmallCommit = 64;  // chunks
+  small_commit_ =
+      mode_ == Mode::Encrypted && !compacting_ && dirty_chunks_ <= kSmallCommit && unsynced_objects_.empty();
+  if (small_commit_) reserve_blocks(dirty_chunks_);
+  VolumeResult<void> flushed = flush_all_chunks();
+  return_reserved();
+  small_commit_ = false;
+  if (!flushed.ok()) return flushed;
   for (const InodeId id : dirty_inodes_) {
     Inode* inode = inodes_.find(id);
     if (inode != nullptr && (inode->dirty || inode->inline_dirty || inode->group_dirty))
       TRY(store_inode(*inode));
   }
   dirty_inodes_.clear();
-  TRY(tree_.flush());
-  if (epoch_tail_dirty_) TRY(write_epoch_page());
-  return {};
+  reserve_blocks(tree_.dirty_nodes());
+  flushed = tree_.flush();
+  return_reserved();
+  if (flushed.ok() && epoch_tail_dirty_) flushed = write_epoch_page();
+  return flushed;
 }
 
-VolumeResult<void> VolumeImpl::sync_everything() {
+VolumeResult<void> VolumeImpl::sync_objects() {
   for (const auto& [id, object] : unsynced_objects_) {
     const Inode* inode = inodes_.find(id);
     if (inode != nullptr && inode->object != nullptr) {
@@ -68,10 +79,15 @@ VolumeResult<void> VolumeImpl::sync_everything() {
   unsynced_objects_.clear();
   if (names_unsynced_) TRY(lift(storage_.sync_names()));
   names_unsynced_ = false;
-  return lift(main_->sync());
+  return {};
 }
 
 unsigned VolumeImpl::choose_slot() {
+  if (!gone_slots_.empty()) {
+    const unsigned slot = gone_slots_.back();
+    gone_slots_.pop_back();
+    return slot;
+  }
   if (states_.size() == kSuperblockSlots) states_.erase(states_.begin() + 1);  // never the acknowledged one
   for (unsigned slot = 0; slot < kSuperblockSlots; ++slot) {
     const bool used =
@@ -80,6 +96,14 @@ unsigned VolumeImpl::choose_slot() {
   }
   CLOISTER_CHECK(false);
   return 0;
+}
+
+// So that an old tag is refused at once. Not synced: losing this write loses nothing.
+VolumeResult<void> VolumeImpl::clear_gone_slots() {
+  const Bytes zeros(kBlockSize, 0);
+  for (const unsigned slot : gone_slots_) TRY(lift(main_->write_at(slot * kBlockSize, zeros)));
+  gone_slots_.clear();
+  return {};
 }
 
 VolumeResult<void> VolumeImpl::write_superblock(const Superblock& next, unsigned slot) {
@@ -96,15 +120,21 @@ Result<Tag> VolumeImpl::commit() {
   if (!changed_) return tag_;
   TRY(lower(prepare_writes()));
   TRY(lower(write_everything()));
-  VolumeResult<void> synced = sync_everything();
+  const bool one_barrier = mode_ == Mode::Encrypted && fresh_blocks_ <= kOneBarrierBlocks;
+  VolumeResult<void> synced = sync_objects();
+  if (synced.ok() && !one_barrier) synced = lift(main_->sync());
   if (!synced.ok()) return static_cast<Error>(poison(synced.error()));
   Superblock next = state_;
+  next.one_barrier = one_barrier;
+  next.first_epoch = one_barrier ? fresh_epoch_ : 0;
+  next.first_counter = one_barrier ? fresh_counter_ : 0;
   next.generation = newest_generation_ + 1;
   next.previous = tag_;
   next.root = tree_.root();
   next.height = tree_.height();
   const unsigned slot = choose_slot();
-  VolumeResult<void> written = write_superblock(next, slot);
+  VolumeResult<void> written = clear_gone_slots();
+  if (written.ok()) written = write_superblock(next, slot);
   if (!written.ok()) return static_cast<Error>(poison(written.error()));
   state_ = next;
   newest_generation_ = next.generation;
@@ -118,6 +148,7 @@ Result<Tag> VolumeImpl::commit() {
   fresh_epoch_ = current_epoch_.value_or(state_.epochs);
   fresh_counter_ = current_epoch_ ? counter_ : 0;
   fresh_block_ = state_.blocks;
+  fresh_blocks_ = 0;
   changed_ = false;
   return tag_;
 }
@@ -131,9 +162,8 @@ Result<void> VolumeImpl::acknowledge(const Tag& tag) {
   const std::vector<State> gone(states_.begin(), found);
   states_.erase(states_.begin(), found);
   if (read_only_ || poisoned_) return {};
-  // So that an old tag is refused at once. Not synced: losing this write loses nothing.
-  const Bytes zeros(kBlockSize, 0);
-  for (const State& state : gone) (void)main_->write_at(state.slot * kBlockSize, zeros);
+  // The next commit overwrites them, or the end of this object does.
+  for (const State& state : gone) gone_slots_.push_back(state.slot);
   const auto kept = std::partition(freed_.begin(), freed_.end(),
                                    [&](const Freed& item) { return item.generation > generation; });
   for (auto item = kept; item != freed_.end(); ++item) {

@@ -73,6 +73,10 @@ struct Inode {
   }
 };
 
+// What a commit may write into volume.fspf (in blocks) to be made durable together with its superblock: so
+// much has to be read again by whoever opens the newest state without its tag.
+inline constexpr uint64_t kOneBarrierBlocks = 1024;
+
 class VolumeImpl final : public Volume, private TreeIo {
  public:
   VolumeImpl(Storage& storage, const Superblock& superblock, const Keys& keys, const OpenOptions& options);
@@ -95,12 +99,15 @@ class VolumeImpl final : public Volume, private TreeIo {
   static Result<std::unique_ptr<Volume>> mount(Storage& storage, std::unique_ptr<StorageFile> main,
                                                const std::vector<Candidate>& valid, const Candidate& chosen,
                                                const OpenOptions& options);
+  static Result<std::unique_ptr<Volume>> open_newest(Storage& storage, const Key& key,
+                                                     const OpenOptions& options);
 
   Tag tag() const override { return tag_; }
   Root root() const override { return root_; }
   void set_root(const Root& root) { root_ = root; }
   Mode mode() const override { return mode_; }
   bool read_only() const override { return read_only_; }
+  bool found_unfinished_commit() const override { return found_unfinished_; }
 
   VolumeResult<InodeId> lookup(InodeId directory, std::string_view name) override;
   VolumeResult<InodeId> create_file(InodeId directory, std::string_view name, uint16_t permissions,
@@ -200,6 +207,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   bool open_block(const crypto::Aes256Gcm* key, const BlockName& name, const Ref& ref, uint8_t* block) const;
   bool is_fresh(const Ref& ref) const;
   VolumeResult<uint64_t> take_block();
+  void reserve_blocks(uint64_t count);
+  void return_reserved();
   void free_block(const Ref& ref);
 
   // --- volume_inodes.cpp
@@ -239,7 +248,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> store_group(Inode& inode);
   VolumeResult<Ref> chunk_ref(Inode& inode, uint64_t index);
   VolumeResult<void> set_chunk_ref(Inode& inode, uint64_t index, const Ref& ref);
-  VolumeResult<StorageFile*> file_of(Inode& inode, uint64_t index, bool for_writing);
+  VolumeResult<StorageFile*> file_of(Inode& inode, uint64_t index, const Ref& ref, bool for_writing);
+  VolumeResult<StorageFile*> object_of(Inode& inode, bool for_writing);
   VolumeResult<void> open_chunk(Inode& inode, uint64_t index, const Ref& ref, uint8_t* block);
   VolumeResult<void> read_chunks(Inode& inode, uint64_t first, uint64_t count, uint8_t* out);
   VolumeResult<Chunk*> cached(Inode& inode, uint64_t index, uint64_t read_ahead);
@@ -266,11 +276,13 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> prepare_writes();
   VolumeResult<void> write_everything();
   VolumeResult<void> write_epoch_page();
-  VolumeResult<void> sync_everything();
+  VolumeResult<void> sync_objects();
   VolumeResult<void> write_superblock(const Superblock& next, unsigned slot);
   unsigned choose_slot();
+  VolumeResult<void> clear_gone_slots();
 
   // --- volume_verify.cpp
+  VolumeResult<void> verify_newest_commit();
   VolumeResult<void> verify_inode(InodeId id);
   VolumeResult<void> find_free_blocks();
   VolumeResult<std::vector<uint64_t>> epoch_blocks();  // the blocks of the epoch pages
@@ -291,6 +303,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   std::vector<State> states_;          // [0] is the acknowledged one
   uint64_t newest_generation_ = 0;     // on disk, also of states that were discarded
   std::vector<unsigned> stale_slots_;  // hold superblocks newer than the opened one
+  std::vector<unsigned> gone_slots_;   // hold superblocks older than the acknowledged one
+  bool found_unfinished_ = false;
 
   bool changed_ = false;
   bool prepared_ = false;
@@ -312,6 +326,11 @@ class VolumeImpl final : public Volume, private TreeIo {
   std::vector<NodeKey> node_keys_;
 
   SpaceMap free_blocks_;
+  uint64_t reserved_ = 0;  // blocks of volume.fspf side by side that take_block() gives first
+  uint64_t reserved_end_ = 0;
+  uint64_t fresh_blocks_ = 0;  // written to volume.fspf since the last commit
+  bool small_commit_ = false;  // chunks go to volume.fspf, so that one file is made durable
+  bool compacting_ = false;
   std::vector<Freed> freed_;
   std::vector<FreedObject> freed_objects_;
   std::map<InodeId, ByteArray<16>> unsynced_objects_;

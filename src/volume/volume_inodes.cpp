@@ -258,7 +258,7 @@ VolumeResult<void> VolumeImpl::delete_inode(Inode& inode) {
       const uint64_t first = key.sub * group_count(mode_);
       for (size_t at = 0; at + ref_size(mode_) <= record->value.size(); at += ref_size(mode_)) {
         const Ref ref = load_ref(record->value.data() + at, mode_);
-        if (ref.present && first + at / ref_size(mode_) < kMainChunks) free_block(ref);
+        if (ref.present && lies_in_main(first + at / ref_size(mode_), ref)) free_block(ref);
       }
     }
     TRY(tree_.erase(key));

@@ -45,6 +45,7 @@ VolumeImpl::VolumeImpl(Storage& storage, const Superblock& superblock, const Key
       tree_(*this, superblock.mode) {}
 
 VolumeImpl::~VolumeImpl() {
+  if (prepared_ && !poisoned_) (void)clear_gone_slots();
   while (Inode* inode = inode_lru_.oldest()) forget_inode(inode);
   wipe(random_pool_.data(), random_pool_.size());
 }
@@ -100,6 +101,7 @@ Result<std::unique_ptr<Volume>> VolumeImpl::mount(Storage& storage, std::unique_
     volume->newest_generation_ = std::max(volume->newest_generation_, other.superblock.generation);
     if (other.superblock.generation > chosen.superblock.generation)
       volume->stale_slots_.push_back(other.slot);
+    if (other.superblock.generation < chosen.superblock.generation) volume->gone_slots_.push_back(other.slot);
   }
   volume->fresh_epoch_ = chosen.superblock.epochs;
   volume->fresh_block_ = chosen.superblock.blocks;
@@ -146,14 +148,36 @@ Result<std::unique_ptr<Volume>> Volume::open(Storage& storage, const Key& key, c
 Result<std::unique_ptr<Volume>> Volume::open_newest_without_freshness(Storage& storage, const Key& key,
                                                                       const OpenOptions& options) {
   if (!options.read_only) TRY(storage.lock_for_writing(options.owner));
-  std::unique_ptr<StorageFile> main =
-      TRY(open_main(storage, options.read_only ? OpenMode::Read : OpenMode::ReadWrite));
-  const VolumeImpl::Scan scan = TRY(VolumeImpl::scan(*main, key));
+  return VolumeImpl::open_newest(storage, key, options);
+}
+
+// What remains of a commit that a loss of power cut short is left aside for the state before it.
+Result<std::unique_ptr<Volume>> VolumeImpl::open_newest(Storage& storage, const Key& key,
+                                                        const OpenOptions& options) {
+  const OpenMode mode = options.read_only ? OpenMode::Read : OpenMode::ReadWrite;
+  std::unique_ptr<StorageFile> main = TRY(open_main(storage, mode));
+  Scan scan = TRY(VolumeImpl::scan(*main, key));
   if (scan.valid.empty()) return no_state(scan);
-  const auto newest = std::max_element(
-      scan.valid.begin(), scan.valid.end(),
-      [](const auto& a, const auto& b) { return a.superblock.generation < b.superblock.generation; });
-  return VolumeImpl::mount(storage, std::move(main), scan.valid, *newest, options);
+  std::sort(scan.valid.begin(), scan.valid.end(), [](const Candidate& a, const Candidate& b) {
+    return a.superblock.generation > b.superblock.generation;
+  });
+  const auto mount_whole = [&](const Candidate& candidate) -> Result<std::unique_ptr<Volume>> {
+    std::unique_ptr<Volume> volume =
+        TRY(VolumeImpl::mount(storage, std::move(main), scan.valid, candidate, options));
+    if (candidate.superblock.one_barrier)
+      TRY(lower(static_cast<VolumeImpl&>(*volume).verify_newest_commit()));
+    return volume;
+  };
+  Result<std::unique_ptr<Volume>> newest = mount_whole(scan.valid[0]);
+  const bool unfinished = !newest.ok() && newest.error().code() == Code::Integrity &&
+                          scan.valid[0].superblock.one_barrier && scan.valid.size() > 1;
+  if (!unfinished) return newest;
+  // Only the newest can be unfinished: the next commit begins after the barrier.
+  main = TRY(open_main(storage, mode));
+  Result<std::unique_ptr<Volume>> before = mount_whole(scan.valid[1]);
+  if (!before.ok()) return newest;
+  static_cast<VolumeImpl&>(**before).found_unfinished_ = true;
+  return before;
 }
 
 Result<std::unique_ptr<Volume>> Volume::open_authenticated(Storage& storage, const Root& root,

@@ -31,11 +31,11 @@ VolumeResult<void> VolumeImpl::find_free_blocks() {
     const std::optional<Tree::Record> record = TRY(tree_.lower_bound(key));
     if (!record) break;
     key = record->key;
-    if (key.kind == Kind::Chunks && key.sub * group_count(mode_) < kMainChunks) {
+    if (key.kind == Kind::Chunks) {
       const size_t width = ref_size(mode_);
-      for (size_t i = 0; i < kMainChunks && (i + 1) * width <= record->value.size(); ++i) {
+      for (size_t i = 0; (i + 1) * width <= record->value.size(); ++i) {
         const Ref ref = load_ref(record->value.data() + i * width, mode_);
-        if (ref.present) use(ref.place);
+        if (ref.present && lies_in_main(key.sub * group_count(mode_) + i, ref)) use(ref.place);
       }
     }
     if (++key.sub == 0) key.kind = static_cast<Kind>(static_cast<uint8_t>(key.kind) + 1);
@@ -69,9 +69,10 @@ VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
     const std::optional<Tree::Record> record = TRY(tree_.lower_bound(key));
     if (!record || record->key.inode != inode.id() || record->key.kind != Kind::Chunks) break;
     key.sub = record->key.sub + 1;
-    for (size_t at = 0; at + ref_size(mode_) <= record->value.size(); at += ref_size(mode_)) {
-      const Ref ref = load_ref(record->value.data() + at, mode_);
-      if (ref.present) use(ref.place);
+    const size_t width = ref_size(mode_);
+    for (size_t i = 0; (i + 1) * width <= record->value.size(); ++i) {
+      const Ref ref = load_ref(record->value.data() + i * width, mode_);
+      if (ref.present && !lies_in_main(record->key.sub * group_count(mode_) + i, ref)) use(ref.place);
     }
   }
   for (const Freed& freed : freed_) {
@@ -80,6 +81,48 @@ VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
   for (uint64_t slot = 0; slot < inode.record.slots; ++slot) {
     if (!used[static_cast<size_t>(slot)]) inode.free_slots.add(slot, 1);
   }
+  return {};
+}
+
+// After a loss of power a superblock may be there without what was to become durable with it: nodes, chunks
+// in volume.fspf, an epoch page. References tell the new ones, so only what the commit wrote is read.
+VolumeResult<void> VolumeImpl::verify_newest_commit() {
+  struct Written {
+    InodeId inode;
+    uint64_t index;
+    Ref ref;
+  };
+  const auto fresh = [&](const Ref& ref) {
+    return ref.epoch > state_.first_epoch ||
+           (ref.epoch == state_.first_epoch && ref.counter >= state_.first_counter);
+  };
+  const VolumeError too_large = damaged("The newest state of the volume is larger than it can be");
+  std::vector<Written> chunks;
+  size_t leaves = 0;
+  TRY(tree_.each_leaf_where(fresh, [&](uint8_t* leaf) -> VolumeResult<void> {
+    if (++leaves > kOneBarrierBlocks) return too_large;
+    for (unsigned i = 0; i < page::count(leaf); ++i) {
+      const RecordKey key = page::leaf_key(leaf, i);
+      const ByteView refs = page::leaf_value(leaf, i);
+      const size_t width = ref_size(mode_);
+      for (size_t n = 0; key.kind == Kind::Chunks && (n + 1) * width <= refs.size(); ++n) {
+        const Ref ref = load_ref(refs.data() + n * width, mode_);
+        const uint64_t index = key.sub * group_count(mode_) + n;
+        if (!ref.present || !fresh(ref) || !lies_in_main(index, ref)) continue;
+        if (chunks.size() == kOneBarrierBlocks) return too_large;
+        chunks.push_back({key.inode, index, ref});
+      }
+    }
+    return {};
+  }));
+  alignas(64) uint8_t block[kBlockSize];
+  for (const Written& item : chunks) {
+    Inode* inode = TRY(get_regular(item.inode));
+    TRY(read_exactly(*main_, item.ref.place * kBlockSize, block));
+    TRY(open_chunk(*inode, item.index, item.ref, block));
+  }
+  wipe(block, sizeof(block));
+  if (state_.epochs != 0) (void)TRY(epoch(state_.epochs - 1));
   return {};
 }
 

@@ -343,8 +343,12 @@ Result<std::unique_ptr<Volume>> open_volume(const boundary::MountConfig& mount, 
   options.read_only = mount.read_only;
   options.owner = "an enclave";
   options.epoch = mount.epoch;
-  if (mount.update_policy == boundary::UpdatePolicy::NoRollbackProtection)
-    return Volume::open_newest_without_freshness(storage, mount.key, options);
+  if (mount.update_policy == boundary::UpdatePolicy::NoRollbackProtection) {
+    auto volume = TRY(Volume::open_newest_without_freshness(storage, mount.key, options));
+    if (volume->found_unfinished_commit())
+      log(LogLevel::Warning, "the newest state of a volume is not whole: the one before it was opened");
+    return volume;
+  }
   return Volume::open(storage, mount.key, mount.tag, options);
 }
 

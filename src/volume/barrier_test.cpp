@@ -1,0 +1,210 @@
+// What a commit costs, and what a loss of power in its middle leaves: volume.fspf is made durable once,
+// blocks and superblock together.
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "volume/care.h"
+#include "volume/faulty_storage.h"
+#include "volume/keys.h"
+#include "volume/memory_storage.h"
+
+namespace cloister::volume {
+namespace {
+
+const Key kKey = [] {
+  Key key;
+  key.expose().fill(5);
+  return key;
+}();
+
+class VolumeBarrier : public ::testing::Test {
+ protected:
+  VolumeBarrier() : faulty(memory, faults) {
+    volume = Volume::create(faulty, kKey, {}).value();
+    for (int i = 0; i < 300; ++i) write(make("small" + std::to_string(i)), 0, 3000, 1);
+    large = make("large");
+    write(large, 0, 8 << 20, 2);
+    settle();
+  }
+  InodeId make(const std::string& name) {
+    return volume->create_file(kRootInode, name, 0644, 0, 0, {}).value();
+  }
+  void write(InodeId inode, uint64_t offset, size_t size, uint8_t value) {
+    ASSERT_TRUE(volume->write(inode, offset, Bytes(size, value), {}).ok());
+  }
+  Tag settle() {
+    const Tag tag = volume->commit().value();
+    EXPECT_TRUE(volume->acknowledge(tag).ok());
+    return tag;
+  }
+  // The cost of each of many commits of `change`; it gets a number.
+  void expect_small(const char* what, const std::function<void(unsigned)>& change) {
+    for (unsigned i = 0; i < 200; ++i) {
+      change(i);
+      const Faults before = faults;
+      const Tag tag = volume->commit().value();
+      ASSERT_LE(faults.writes - before.writes, 3u) << what << ' ' << i;
+      ASSERT_EQ(faults.syncs - before.syncs, 1u) << what << ' ' << i;
+      ASSERT_TRUE(volume->acknowledge(tag).ok());
+      ASSERT_EQ(faults.syncs - before.syncs, 1u) << what << ' ' << i;
+      ASSERT_LE(faults.writes - before.writes, 3u) << what << ' ' << i;
+    }
+  }
+  uint8_t first_byte(Volume& v, InodeId inode, uint64_t offset) {
+    uint8_t byte = 0;
+    EXPECT_TRUE(v.read(inode, offset, {&byte, 1}).ok());
+    return byte;
+  }
+  // Changes the newest superblock as only the owner of the key can.
+  void forge_newest(const std::function<void(Superblock&)>& forge) {
+    Bytes& main = *memory.content(kMainName);
+    for (unsigned slot = 0; slot < kSuperblockSlots; ++slot) {
+      uint8_t* block = main.data() + slot * kBlockSize;
+      auto opened = open_superblock(kKey, {block, kBlockSize});
+      if (!opened.ok() || opened->tag != volume->tag()) continue;
+      forge(opened->superblock);
+      seal_superblock(opened->keys, opened->superblock, {}, block);
+      return;
+    }
+    FAIL() << "no superblock has the newest tag";
+  }
+
+  MemoryStorage memory;
+  Faults faults{.changes_only = true};
+  FaultyStorage faulty;
+  std::unique_ptr<Volume> volume;
+  InodeId large = 0;
+};
+
+TEST_F(VolumeBarrier, ASmallChangeIsThreeWritesAndOneSync) {
+  settle();
+  expect_small("overwriting in a large file",
+               [&](unsigned i) { write(large, (i * 997 % 2048) * uint64_t{kBlockSize}, kBlockSize, 3); });
+  expect_small("appending to a large file",
+               [&](unsigned i) { write(large, (8 << 20) + uint64_t{i} * kBlockSize, kBlockSize, 4); });
+  const InodeId log = make("log");
+  expect_small("appending to a small file", [&](unsigned i) { write(log, i * 100, 100, 5); });
+  expect_small("making a file", [&](unsigned i) { write(make("new" + std::to_string(i)), 0, 4096, 6); });
+  expect_small("renaming", [&](unsigned i) {
+    ASSERT_TRUE(
+        volume->rename(kRootInode, "new" + std::to_string(i), kRootInode, "small" + std::to_string(i), {})
+            .ok());
+  });
+  ASSERT_TRUE(volume->verify_all().ok());
+}
+
+TEST_F(VolumeBarrier, SmallCommitsReuseTheirPlaces) {
+  const InodeId file = make("database");
+  write(file, 0, 400 * kBlockSize, 1);
+  settle();
+  const auto round = [&] {
+    for (unsigned i = 0; i < 2000; ++i) {
+      write(file, (i * 389 % 400) * uint64_t{kBlockSize}, kBlockSize, static_cast<uint8_t>(i));
+      settle();
+    }
+  };
+  round();
+  const size_t before = memory.content(kMainName)->size();
+  round();
+  round();
+  EXPECT_LE(memory.content(kMainName)->size(), before + before / 2);
+  ASSERT_TRUE(volume->verify_all().ok());
+  EXPECT_TRUE(survey(*volume)->problems.empty());
+}
+
+TEST_F(VolumeBarrier, CompactionBringsChunksBackToTheirObject) {
+  write(large, 100 * kBlockSize, kBlockSize, 7);
+  settle();
+  const uint64_t scattered = survey(*volume)->used_slots;
+  ASSERT_TRUE(compact(*volume, [](const Tag&) { return Result<void>(); }).ok());
+  EXPECT_EQ(survey(*volume)->used_slots, scattered + 1);
+  EXPECT_EQ(first_byte(*volume, large, 100 * kBlockSize), 7);
+  ASSERT_TRUE(volume->verify_all().ok());
+}
+
+TEST_F(VolumeBarrier, ASuperblockWithoutItsBlocksIsNotTheNewestState) {
+  settle();
+  for (const uint64_t offset : {uint64_t{0}, uint64_t{100} * kBlockSize}) {
+    const uint8_t old = first_byte(*volume, large, offset);
+    const Bytes before = *memory.content(kMainName);
+    write(large, offset, kBlockSize, static_cast<uint8_t>(old + 1));
+    const Tag promised = volume->tag();
+    const Tag torn = volume->commit().value();
+    const auto files = memory.snapshot();
+    const Bytes after = *memory.content(kMainName);
+    for (uint64_t block = kSuperblockSlots; block < after.size() / kBlockSize; ++block) {
+      // One block of the commit did not reach the disk.
+      const size_t at = block * kBlockSize;
+      Bytes lost(kBlockSize);
+      if (at < before.size())
+        std::copy_n(before.begin() + static_cast<ptrdiff_t>(at), kBlockSize, lost.begin());
+      if (std::equal(lost.begin(), lost.end(), after.begin() + static_cast<ptrdiff_t>(at))) continue;
+      SCOPED_TRACE("block " + std::to_string(block) + " of the commit is lost");
+      std::copy(lost.begin(), lost.end(), memory.content(kMainName)->begin() + static_cast<ptrdiff_t>(at));
+      {
+        auto opened = Volume::open_newest_without_freshness(memory, kKey, {});
+        ASSERT_TRUE(opened.ok()) << opened.error().message();
+        EXPECT_TRUE((*opened)->found_unfinished_commit());
+        EXPECT_EQ((*opened)->tag(), promised);
+        EXPECT_EQ(first_byte(**opened, large, offset), old);
+        ASSERT_TRUE((*opened)->verify_all().ok());
+        // Going on from there discards what was torn.
+        ASSERT_TRUE((*opened)->write(large, offset, Bytes(kBlockSize, 99), {}).ok());
+        ASSERT_TRUE((*opened)->commit().ok());
+      }
+      auto again = Volume::open(memory, kKey, torn, {});
+      ASSERT_FALSE(again.ok());
+      EXPECT_EQ(again.error().message(), "The FSPF tag is not fresh - suspected replay attack");
+      memory.restore(files);
+    }
+    ASSERT_TRUE(volume->acknowledge(torn).ok());
+    volume.reset();
+    volume = Volume::open(faulty, kKey, torn, {}).value();
+  }
+}
+
+TEST_F(VolumeBarrier, DamageOfWhatWasThereBeforeIsNotTakenForATornCommit) {
+  const Bytes before = *memory.content(kMainName);
+  write(large, 0, kBlockSize, 9);
+  volume->commit().value();
+  Bytes& main = *memory.content(kMainName);
+  // All blocks of older commits that the newest state still reaches: damage each once.
+  size_t damaged = 0;
+  for (uint64_t block = kSuperblockSlots; block < before.size() / kBlockSize; block += 7) {
+    const size_t at = block * kBlockSize;
+    if (!std::equal(before.begin() + static_cast<ptrdiff_t>(at),
+                    before.begin() + static_cast<ptrdiff_t>(at + kBlockSize),
+                    main.begin() + static_cast<ptrdiff_t>(at)))
+      continue;
+    main[at + 100] ^= 1;
+    auto opened = Volume::open_newest_without_freshness(memory, kKey, {.read_only = true});
+    if (opened.ok()) {
+      EXPECT_FALSE((*opened)->found_unfinished_commit()) << block;
+      if (!(*opened)->verify_all().ok()) ++damaged;
+    }
+    main[at + 100] ^= 1;
+  }
+  EXPECT_GT(damaged, 10u);
+}
+
+TEST_F(VolumeBarrier, ALargeCommitHasItsBlocksDurableFirst) {
+  for (int i = 0; i < 1500; ++i) write(make("file" + std::to_string(i)), 0, 2 * kBlockSize, 1);
+  const Faults before = faults;
+  volume->commit().value();
+  EXPECT_EQ(faults.syncs - before.syncs, 2u);
+}
+
+TEST_F(VolumeBarrier, AnAuthorsHugeCommitIsRefused) {
+  for (int i = 0; i < 1500; ++i) write(make("file" + std::to_string(i)), 0, 2 * kBlockSize, 1);
+  settle();
+  forge_newest([](Superblock& s) { s.one_barrier = true; });
+  volume.reset();  // gives up the state before
+  auto opened = Volume::open_newest_without_freshness(memory, kKey, {.read_only = true});
+  ASSERT_FALSE(opened.ok());
+  EXPECT_EQ(opened.error().code(), Code::Integrity);
+  EXPECT_NE(opened.error().message().find("larger than it can be"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace cloister::volume
