@@ -57,7 +57,8 @@ Result<void> mount_here(const MountArguments& a, std::function<void()> ready) {
   options.read_only = a.read_only;
   options.allow_other = a.allow_other;
   options.commit_every = a.commit_every;
-  options.publish = [&a](const volume::Tag& tag) { return hand_over(a.volume, tag); };
+  TagKeeper keeper(a.volume);
+  options.publish = [&keeper](const volume::Tag& tag) { return keeper.hand_over(tag); };
   options.ready = std::move(ready);
   options.log = [&a](std::string_view text) {
     if (a.foreground) {

@@ -6,6 +6,10 @@
 #include <cstring>
 #include <ctime>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "base/files.h"
 #include "cli/volume_key.h"
 #include "policy/session.h"
@@ -124,6 +128,30 @@ Result<void> hand_over(const VolumeArguments& a, const volume::Tag& tag) {
   if (!a.tag_file.empty()) return write_private_file(a.tag_file, as_bytes(line));
   if (std::fputs(line.c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
     return Error(Code::Unavailable, "cannot write to standard output");
+  }
+  return {};
+}
+
+// Somebody may have put another file there.
+bool TagKeeper::still_named() const {
+  struct stat open {
+  }, named{};
+  return file_.valid() && ::fstat(file_.get(), &open) == 0 &&
+         ::lstat(arguments_.tag_file.c_str(), &named) == 0 && open.st_dev == named.st_dev &&
+         open.st_ino == named.st_ino;
+}
+
+Result<void> TagKeeper::hand_over(const volume::Tag& tag) {
+  if (!still_named()) {
+    TRY(cli::hand_over(arguments_, tag));
+    if (!arguments_.tag_file.empty())
+      file_ = Descriptor(::open(arguments_.tag_file.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+    return {};
+  }
+  const std::string line = to_hex(tag) + "\n";
+  const ssize_t written = ::pwrite(file_.get(), line.data(), line.size(), 0);
+  if (written != static_cast<ssize_t>(line.size()) || ::fdatasync(file_.get()) != 0) {
+    return Error(Code::Unavailable, "cannot write " + arguments_.tag_file + ": " + std::strerror(errno));
   }
   return {};
 }
