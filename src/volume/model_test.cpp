@@ -5,11 +5,17 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "volume/faulty_storage.h"
 #include "volume/memory_storage.h"
 
 namespace cloister::volume {
 namespace {
+
+// CLOISTER_LONG_TESTS=1: with this many times the seeds, about 10^5 lives of volumes that end at every
+// operation.
+unsigned times() { return std::getenv("CLOISTER_LONG_TESTS") != nullptr ? 64 : 1; }
 
 const Key kKey = [] {
   Key key;
@@ -27,7 +33,7 @@ void expect_state(Storage& storage, const Tag& tag, const Model& model, const st
 }
 
 TEST(VolumeModel, AgreesOverRandomOperationsAndReopening) {
-  for (unsigned seed = 1; seed <= 40; ++seed) {
+  for (unsigned seed = 1; seed <= 40 * times(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937 random(seed);
     MemoryStorage storage(false);
@@ -155,21 +161,21 @@ void crash_everywhere(unsigned seed, int steps, bool no_space, bool stay_broken)
 }
 
 TEST(VolumeCrash, OpensAtEveryPromisedTagAfterDeathAtAnyOperation) {
-  for (unsigned seed = 1; seed <= 12; ++seed) {
+  for (unsigned seed = 1; seed <= 12 * times(); ++seed) {
     crash_everywhere(seed, 60, false, true);
     ASSERT_FALSE(HasFatalFailure());
   }
 }
 
 TEST(VolumeCrash, OpensAtEveryPromisedTagAfterOneFailedOperation) {
-  for (unsigned seed = 21; seed <= 28; ++seed) {
+  for (unsigned seed = 1001; seed <= 1000 + 8 * times(); ++seed) {
     crash_everywhere(seed, 60, false, false);
     ASSERT_FALSE(HasFatalFailure());
   }
 }
 
 TEST(VolumeCrash, SurvivesAFullDisk) {
-  for (unsigned seed = 31; seed <= 36; ++seed) {
+  for (unsigned seed = 2001; seed <= 2000 + 6 * times(); ++seed) {
     crash_everywhere(seed, 60, true, true);
     ASSERT_FALSE(HasFatalFailure());
   }

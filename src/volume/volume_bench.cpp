@@ -1,10 +1,11 @@
 // In-process speed of a volume in memory and in a folder of /dev/shm: sequential, 4 KiB random, small files,
-// commit.
+// commit, a million files. What bounds it is measured beside it: the cipher alone, and the folder alone.
 #include <benchmark/benchmark.h>
 #include <unistd.h>
 
 #include <filesystem>
 
+#include "crypto/aes_gcm.h"
 #include "volume/memory_storage.h"
 #include "volume/posix_storage.h"
 #include "volume/volume.h"
@@ -48,6 +49,42 @@ struct Fixture {
     volume->acknowledge(tag).value();
   }
 };
+
+void cipher_alone(benchmark::State& state) {
+  const crypto::Aes256Gcm cipher{Key256()};
+  Bytes plain(kPiece, 1), sealed(kPiece);
+  for (auto _ : state) {
+    for (size_t at = 0; at < kPiece; at += 4096) {
+      crypto::GcmTag mac;
+      crypto::GcmNonce nonce;
+      store_le(nonce.data(), static_cast<uint64_t>(at));
+      cipher.seal(nonce, {}, ByteView(plain).subspan(at, 4096), MutableByteView(sealed).subspan(at, 4096),
+                  mac);
+      benchmark::DoNotOptimize(mac);
+    }
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(kPiece * state.iterations()));
+}
+BENCHMARK(cipher_alone)->Unit(benchmark::kMicrosecond);
+
+// As the two that follow, without a volume.
+void plain_file(benchmark::State& state) {
+  Fixture fixture(true);
+  const auto file = fixture.storage->open("plain", OpenMode::CreateNew).value();
+  Bytes data(kPiece, 1);
+  for (uint64_t at = 0; at < kFile; at += kPiece) file->write_at(at, data).value();
+  for (auto _ : state) {
+    for (uint64_t at = 0; at < kFile; at += kPiece) {
+      if (state.range(0) != 0) {
+        file->write_at(at, data).value();
+      } else {
+        file->read_at(at, data).value();
+      }
+    }
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(kFile * state.iterations()));
+}
+BENCHMARK(plain_file)->ArgName("write")->Arg(0)->Arg(1)->Unit(benchmark::kMillisecond);
 
 void sequential_write(benchmark::State& state) {
   Fixture fixture(state.range(0) != 0);
@@ -123,6 +160,50 @@ void write_4k_and_commit(benchmark::State& state) {
   }
 }
 BENCHMARK(write_4k_and_commit)->Unit(benchmark::kMicrosecond);
+
+// In a volume of so many files: opening it and looking one up, and what a small commit costs there.
+class ManyFiles : public benchmark::Fixture {
+ public:
+  static constexpr int kFolders = 1000;
+  void SetUp(benchmark::State& state) override {
+    fixture = std::make_unique<volume::Fixture>(true);
+    Volume& volume = *fixture->volume;
+    folders = 0;
+    for (int64_t i = 0; i < state.range(0); ++i) {
+      if (i % (state.range(0) / kFolders) == 0)
+        folder = volume.make_directory(kRootInode, "d" + std::to_string(folders++), 0755, 0, 0, {}).value();
+      const InodeId inode = volume.create_file(folder, std::to_string(i), 0644, 0, 0, {}).value();
+      volume.write(inode, 0, as_bytes("small"), {}).value();
+    }
+    fixture->commit();
+    tag = volume.tag();
+  }
+  void TearDown(benchmark::State&) override { fixture.reset(); }
+
+  std::unique_ptr<volume::Fixture> fixture;
+  InodeId folder = 0;
+  int folders = 0;
+  Tag tag{};
+};
+
+BENCHMARK_DEFINE_F(ManyFiles, open_and_look_up)(benchmark::State& state) {
+  fixture->volume.reset();
+  fixture->storage = std::move(open_posix_storage(fixture->folder, true)).value();
+  for (auto _ : state) {
+    auto volume = Volume::open(*fixture->storage, fixture->key, tag, {.read_only = true}).value();
+    benchmark::DoNotOptimize(volume->lookup(volume->lookup(kRootInode, "d500").value(), "0").ok());
+  }
+}
+BENCHMARK_REGISTER_F(ManyFiles, open_and_look_up)->Arg(10'000)->Arg(1'000'000)->Unit(benchmark::kMillisecond);
+
+BENCHMARK_DEFINE_F(ManyFiles, commit)(benchmark::State& state) {
+  const Bytes data(4096, 5);
+  for (auto _ : state) {
+    fixture->volume->write(fixture->file, 0, data, {}).value();
+    fixture->commit();
+  }
+}
+BENCHMARK_REGISTER_F(ManyFiles, commit)->Arg(10'000)->Arg(1'000'000)->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 }  // namespace cloister::volume
