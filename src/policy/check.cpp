@@ -168,12 +168,15 @@ class Decision {
 
   void advisories() {
     std::string missing;
+    bool writable = true;  // in a session
     for (const std::string& advisory : verdict_.advisory_ids) {
-      if (!ignored(advisory)) missing += (missing.empty() ? "" : ", ") + advisory;
+      if (ignored(advisory)) continue;
+      missing += (missing.empty() ? "" : ", ") + advisory;
+      writable = writable && is_advisory(advisory);
     }
     if (missing.empty()) return;
     deny("advisories", "no open advisory", missing,
-         "security: {attestation: {ignore_advisories: [" + missing + "]}}");
+         writable ? "security: {attestation: {ignore_advisories: [" + missing + "]}}" : "");
   }
 
   void platform() {

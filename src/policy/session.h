@@ -187,6 +187,9 @@ Result<Session> parse_session(std::string_view text);
 // `creator` is the SHA-256 of the uploader's SPKI; it enters the hash only if the session names CREATOR.
 crypto::Digest session_hash(const Session& session, const crypto::Digest& creator);
 
+// INTEL-SA- and digits: what ignore_advisories takes.
+bool is_advisory(std::string_view text);
+
 // "a/b" is in the namespace "a"; "a" is in none.
 std::string_view parent_namespace(std::string_view session_name);
 bool is_session_name(std::string_view name);
