@@ -2,7 +2,11 @@
 // quotes with collateral under a test Intel, an SNP report with certificates under a test AMD, a quote v5
 // that has the right layout (and no valid signature), and each single structure. For tests through the binary
 // where no outside vectors are there, and for the corpus of the fuzz targets. Usage: make_evidence FOLDER
+// With a second argument, `tdx`, it writes a TDX root and collateral of now instead, and answers each line of
+// its input, report data in hex, with a quote in hex: the machine of a client that is written in another
+// language.
 #include <cstdio>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 
@@ -126,14 +130,34 @@ void make_snp(const fs::path& folder) {
   write(folder / "snp-root.pem", as_bytes(crypto::pem_encode("CERTIFICATE", ark)));
 }
 
+int answer_as_tdx(const fs::path& folder) {
+  const TdxTestPki intel;
+  const CollateralBundle bundle = intel.collateral(std::time(nullptr));
+  write(folder / "tdx-collateral.json", as_bytes(collateral_bundle_json(bundle)));
+  write(folder / "tdx-root.pem", as_bytes(intel.root_pem()));
+  std::puts("ready");
+  std::fflush(stdout);
+  char line[256];
+  while (std::fgets(line, sizeof(line), stdin) != nullptr) {
+    TestTd td;
+    td.version = 5;
+    td.body_type = 3;
+    td.report_data = array_from_hex<64>(std::string_view(line).substr(0, 128)).value();
+    std::puts(to_hex(intel.quote(td)).c_str());
+    std::fflush(stdout);
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: make_evidence FOLDER\n");
+  if (argc != 2 && (argc != 3 || std::string_view(argv[2]) != "tdx")) {
+    std::fprintf(stderr, "usage: make_evidence FOLDER [tdx]\n");
     return 2;
   }
   std::filesystem::create_directories(argv[1]);
+  if (argc == 3) return answer_as_tdx(argv[1]);
   make_sgx(argv[1]);
   make_tdx(argv[1]);
   make_snp(argv[1]);
