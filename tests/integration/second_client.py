@@ -1,16 +1,18 @@
-"""A client of the attestation protocol written from docs/formats/attest-protocol.md alone: nothing of ours is imported, TLS is the
-system's OpenSSL. It attests as a TDX machine whose quotes come from `make_evidence FOLDER tdx`, publishes tags, resumes, and
-tries what must be refused. Usage: second_client.py HOST:PORT CAS_KEY QUOTES_IN QUOTES_OUT COLLATERAL SUBJECT"""
-import ctypes, ctypes.util, hashlib, hmac, socket, struct, subprocess, sys, tempfile
+"""A client of the attestation protocol written from docs/formats/attest-protocol.md alone: nothing of ours is
+imported, TLS is the system's OpenSSL. It attests as a TDX machine whose quotes come from `make_evidence FOLDER
+tdx`, publishes tags, resumes, and tries what must be refused.
+Usage: second_client.py HOST:PORT CAS_KEY QUOTES_IN QUOTES_OUT COLLATERAL SUBJECT"""
+import ctypes, hashlib, hmac, socket, struct, subprocess, sys, tempfile
 
 ssl = ctypes.CDLL("libssl.so.3")
 crypto = ctypes.CDLL("libcrypto.so.3")
 for library, name, result, arguments in [
         (ssl, "TLS_client_method", "p", ""), (ssl, "SSL_CTX_new", "p", "p"), (ssl, "SSL_new", "p", "p"),
         (ssl, "SSL_CTX_ctrl", "l", "pilp"), (ssl, "SSL_CTX_use_certificate_file", "i", "psi"),
-        (ssl, "SSL_CTX_use_PrivateKey_file", "i", "psi"), (ssl, "SSL_set_fd", "i", "pi"), (ssl, "SSL_connect", "i", "p"),
-        (ssl, "SSL_read", "i", "psi"), (ssl, "SSL_write", "i", "psi"), (ssl, "SSL_get1_peer_certificate", "p", "p"),
-        (ssl, "SSL_export_keying_material", "i", "pslslsli"), (crypto, "X509_get_X509_PUBKEY", "p", "p"),
+        (ssl, "SSL_CTX_use_PrivateKey_file", "i", "psi"), (ssl, "SSL_set_fd", "i", "pi"),
+        (ssl, "SSL_connect", "i", "p"), (ssl, "SSL_read", "i", "psi"), (ssl, "SSL_write", "i", "psi"),
+        (ssl, "SSL_get1_peer_certificate", "p", "p"), (ssl, "SSL_export_keying_material", "i", "pslslsli"),
+        (crypto, "X509_get_X509_PUBKEY", "p", "p"),
         (crypto, "i2d_X509_PUBKEY", "i", "pp")]:
     types = {"p": ctypes.c_void_p, "l": ctypes.c_long, "i": ctypes.c_int, "s": ctypes.c_char_p}
     function = getattr(library, name)
@@ -19,7 +21,7 @@ for library, name, result, arguments in [
 HELLO, ATTEST, RELEASED, DENIED, RESUME, TAGS, EXIT, REPLY = range(1, 9)
 
 
-def field(data): return struct.pack("<I", len(data)) + data
+def fields(*items): return b"".join(struct.pack("<I", len(item)) + item for item in items)
 
 
 class Reader:
@@ -36,10 +38,13 @@ class Reader:
 class Key:
     def __init__(self, folder, name):
         self.path = f"{folder}/{name}"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x",
-                        "-keyout", self.path + ".key", "-out", self.path + ".pem"], check=True, capture_output=True)
-        spki = subprocess.run(["openssl", "pkey", "-in", self.path + ".key", "-pubout", "-outform", "DER"], check=True, capture_output=True)
-        self.hash = hashlib.sha256(spki.stdout).digest()
+        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x",
+                     "-keyout", self.path + ".key", "-out", self.path + ".pem")
+        spki = self.openssl("pkey", "-in", self.path + ".key", "-pubout", "-outform", "DER")
+        self.hash = hashlib.sha256(spki).digest()
+
+    @staticmethod
+    def openssl(*words): return subprocess.run(["openssl", *words], check=True, capture_output=True).stdout
 
 
 class Connection:
@@ -104,18 +109,19 @@ class Client:
 
     # `bound`, `said`: what the evidence is over and what the message says, where they are not to be the truth.
     def attest(self, connection, subject, bound=None, said=None, token=None, quote=None):
-        truth = {"version": 1, "role": 1, "kind": 3, "nonce": connection.nonce, "exporter": connection.exporter, "own": connection.key.hash,
-                 "peer": connection.peer, "subject": subject.encode(), "password": b"", "arguments": [b"one"], "proof": b""}
+        truth = {"version": 1, "role": 1, "kind": 3, "nonce": connection.nonce, "exporter": connection.exporter,
+                 "own": connection.key.hash, "peer": connection.peer, "subject": subject.encode(), "password": b"",
+                 "arguments": [b"one"], "proof": b""}
         if token is not None: truth["proof"] = self.proof(truth, token, 1)
         bound, said = truth | (bound or {}), truth | (said or {})
-        runtime = hashlib.sha256(b"".join(map(field, [b"cloister-runtime-v1", struct.pack("<H", bound["version"]), bound["password"],
-                                                      bound["proof"], *bound["arguments"]]))).digest()
-        data = hashlib.sha512(b"".join(map(field, [b"cloister-attest-v1", bytes([bound["role"]]), bound["nonce"], bound["exporter"],
-                                                   bound["own"], bound["peer"], bound["subject"], runtime]))).digest()
+        runtime = hashlib.sha256(fields(b"cloister-runtime-v1", struct.pack("<H", bound["version"]), bound["password"],
+                                        bound["proof"], *bound["arguments"])).digest()
+        data = hashlib.sha512(fields(b"cloister-attest-v1", bytes([bound["role"]]), bound["nonce"], bound["exporter"],
+                                     bound["own"], bound["peer"], bound["subject"], runtime)).digest()
         self.last = quote or self.quote(data)
-        connection.send(ATTEST, struct.pack("<HBB", said["version"], said["role"], said["kind"]) + said["nonce"] + field(said["subject"]) +
-                        field(said["password"]) + field(said["proof"]) + struct.pack("<I", len(said["arguments"])) +
-                        b"".join(map(field, said["arguments"])) + field(self.last) + field(self.collateral))
+        head = struct.pack("<HBB", said["version"], said["role"], said["kind"]) + said["nonce"]
+        who = fields(said["subject"], said["password"], said["proof"]) + struct.pack("<I", len(said["arguments"]))
+        connection.send(ATTEST, head + who + fields(*said["arguments"], self.last, self.collateral))
         kind, payload = connection.receive()
         reader = Reader(payload)
         if kind == DENIED:
@@ -126,13 +132,13 @@ class Client:
         out = {"instance": reader.take(16), "lease": reader.number("I"), "proof": reader.field()}
         out |= self.configuration(reader.field())
         reader.end()
-        if token is not None: assert out["proof"] == self.proof(truth, token, 2), "the service does not know the token"
+        assert token is None or out["proof"] == self.proof(truth, token, 2), "the service does not know the token"
         return 0, out
 
     @staticmethod
     def proof(truth, token, role):
-        channel = hashlib.sha256(b"".join(map(field, [truth["nonce"], truth["exporter"], truth["own"], truth["peer"]]))).digest()
-        message = b"".join(map(field, [b"cloister-access-v1", bytes([role]), channel, truth["subject"]]))
+        channel = hashlib.sha256(fields(truth["nonce"], truth["exporter"], truth["own"], truth["peer"])).digest()
+        message = fields(b"cloister-access-v1", bytes([role]), channel, truth["subject"])
         return hmac.new(token, message, hashlib.sha256).digest()
 
     @staticmethod
@@ -140,29 +146,34 @@ class Client:
         reader = Reader(data)
         assert reader.take(4) == b"CLCF" and reader.number("H") == 1
         out = {"again": reader.take(16)}
-        for name in ("arguments", "environment"): out[name] = [reader.field().decode() for _ in range(reader.number("I"))]
+        def many(read): return [read() for _ in range(reader.number("I"))]
+        for name in ("arguments", "environment"): out[name] = many(lambda: reader.field().decode())
         out["folder"] = reader.field()
-        out["volumes"] = [{"name": reader.field(), "path": reader.field(), "key": reader.take(32), "tag": reader.take(16), "flags": reader.number("B"),
-                           "policy": reader.number("B"), "sync": reader.number("B"), "epoch": reader.number("Q")} for _ in range(reader.number("I"))]
-        out["files"] = [(reader.field(), reader.number("H"), reader.field()) for _ in range(reader.number("I"))]
+        out["volumes"] = many(lambda: {
+            "name": reader.field(), "path": reader.field(), "key": reader.take(32), "tag": reader.take(16),
+            "flags": reader.number("B"), "policy": reader.number("B"), "sync": reader.number("B"),
+            "epoch": reader.number("Q")})
+        out["files"] = many(lambda: (reader.field(), reader.number("H"), reader.field()))
         reader.end()
         return out
 
 
 def tags(sequence, volume, previous, next_tag, epoch):
-    return struct.pack("<QI", sequence, 1) + field(volume) + previous + next_tag + struct.pack("<Q", epoch)
+    return struct.pack("<QI", sequence, 1) + fields(volume) + previous + next_tag + struct.pack("<Q", epoch)
 
 
 def main():
     address, cas_key, quotes_in, quotes_out, collateral, subject = sys.argv[1:]
-    with tempfile.TemporaryDirectory() as folder, open(quotes_in, "w") as ask, open(quotes_out) as answers, open(collateral, "rb") as bundle:
+    with (tempfile.TemporaryDirectory() as folder, open(quotes_in, "w") as ask, open(quotes_out) as answers,
+          open(collateral, "rb") as bundle):
         assert answers.readline() == "ready\n"
         client = Client(address, ask, answers, bundle.read())
         key, other = Key(folder, "instance"), Key(folder, "other")
 
         # Refused, each by its code.
         def code(expected, bound=None, said=None, quote=None, **more):
-            found, text = client.attest(Connection(address, key), more.get("subject", subject), bound, said, quote=quote)
+            connection = Connection(address, key)
+            found, text = client.attest(connection, more.get("subject", subject), bound, said, quote=quote)
             assert found == expected, (expected, found, text, bound, said)
         code(1, said={"version": 2})
         code(1, said={"version": 0}, bound={"version": 0})
@@ -175,8 +186,9 @@ def main():
         code(4, quote=b"not a quote")
         spare = Connection(address, key)
         code(3, said={"nonce": spare.nonce}, bound={"nonce": spare.nonce})
-        for bound in ({"role": 2}, {"exporter": spare.exporter}, {"own": other.hash}, {"peer": other.hash}, {"subject": b"other/app"},
-                      {"arguments": [b"two"]}, {"password": b"1"}, {"proof": bytes(32)}, {"nonce": spare.nonce}, {"version": 2}):
+        for bound in ({"role": 2}, {"exporter": spare.exporter}, {"own": other.hash}, {"peer": other.hash},
+                      {"subject": b"other/app"}, {"arguments": [b"two"]}, {"password": b"1"}, {"proof": bytes(32)},
+                      {"nonce": spare.nonce}, {"version": 2}):
             code(5, bound=bound)
         code(6, subject="nowhere/app")
         code(6, subject=subject.rsplit("/", 1)[0] + "/nobody")
@@ -200,7 +212,8 @@ def main():
 
         # Tags, their refusals, a second connection, the end.
         one, two = bytes([1]) * 16, bytes([2]) * 16
-        for sequence, previous, next_tag, expected in ((1, bytes(16), one, 0), (2, bytes(16), one, 0), (3, two, two[:15] + b"x", 8), (4, one, two, 0)):
+        for sequence, previous, next_tag, expected in ((1, bytes(16), one, 0), (2, bytes(16), one, 0),
+                                                       (3, two, two[:15] + b"x", 8), (4, one, two, 0)):
             connection.send(TAGS, tags(sequence, b"out", previous, next_tag, volume["epoch"]))
             answer = connection.reply()
             assert answer[:2] == (sequence, expected), answer
