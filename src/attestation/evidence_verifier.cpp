@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "attestation/quote.h"
 #include "base/files.h"
 
 namespace cloister::attestation {
@@ -57,8 +58,10 @@ Result<std::shared_ptr<const Verdict>> QuoteVerifier::verify(EvidenceKind kind, 
                                                              ByteView collateral,
                                                              const ReportData& expected) {
   const int64_t now = options_.clock ? options_.clock() : static_cast<int64_t>(std::time(nullptr));
-  Result<Verdict> verdict = kind == EvidenceKind::SnpReport ? verify_report(quote, collateral, expected, now)
-                                                            : verify_sgx(quote, collateral, expected, now);
+  const Tee tee = kind == EvidenceKind::TdxQuote ? Tee::Tdx : Tee::Sgx;
+  Result<Verdict> verdict = kind == EvidenceKind::SnpReport
+                                ? verify_report(quote, collateral, expected, now)
+                                : verify_intel(tee, quote, collateral, expected, now);
   if (!verdict.ok()) return std::move(verdict.error());
   return std::shared_ptr<const Verdict>(std::make_shared<Verdict>(std::move(*verdict)));
 }
@@ -66,13 +69,16 @@ Result<std::shared_ptr<const Verdict>> QuoteVerifier::verify(EvidenceKind kind, 
 uint32_t QuoteVerifier::kinds() const {
   const auto bit = [](EvidenceKind kind) { return 1u << static_cast<unsigned>(kind); };
   const bool machines = !snp_simulation_anchors_.empty() || !options_.snp_crls.empty();
-  return bit(EvidenceKind::SgxDcapQuote) | (machines ? bit(EvidenceKind::SnpReport) : 0);
+  return bit(EvidenceKind::SgxDcapQuote) | bit(EvidenceKind::TdxQuote) |
+         (machines ? bit(EvidenceKind::SnpReport) : 0);
 }
 
 // What came along is tried first: when it is known, and on a simulated platform it always is after the first
 // time, that is the cheapest. It can only end in a simulated verdict.
-Result<Verdict> QuoteVerifier::verify_sgx(ByteView quote, ByteView bundle, const ReportData& expected,
-                                          int64_t now) {
+Result<Verdict> QuoteVerifier::verify_intel(Tee tee, ByteView quote, ByteView bundle,
+                                            const ReportData& expected, int64_t now) {
+  const Quote parsed = TRY(parse_quote(quote));
+  if (parsed.tee != tee) return Error(Code::Malformed, "the quote is of another TEE than the request says");
   if (simulation_anchors_.empty() || bundle.empty()) return verify_with_own(quote, expected, now);
   Result<Verdict> attached = verify_with_attached(quote, bundle, expected, now);
   if (settled(attached)) return attached;

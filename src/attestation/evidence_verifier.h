@@ -49,8 +49,8 @@ class QuoteVerifier final : public EvidenceVerifier {
   explicit QuoteVerifier(QuoteVerifierOptions options);
 
   // `collateral`: a bundle in JSON (verifier.h), looked at only when a simulation root is trusted.
-  // Unavailable when there is none for this quote; Unsupported for other kinds; else as verify_quote: Denied
-  // only for another report data.
+  // Unavailable when there is none for this quote; Malformed when it is of another TEE than `kind` says; else
+  // as verify_quote: Denied only for another report data.
   Result<std::shared_ptr<const Verdict>> verify(EvidenceKind kind, ByteView quote, ByteView collateral,
                                                 const ReportData& expected) override;
   uint32_t kinds() const override;
@@ -61,7 +61,8 @@ class QuoteVerifier final : public EvidenceVerifier {
     crypto::Digest hash;
     std::shared_ptr<const TrustedCollateral> collateral;
   };
-  Result<Verdict> verify_sgx(ByteView quote, ByteView bundle, const ReportData& expected, int64_t now);
+  Result<Verdict> verify_intel(Tee tee, ByteView quote, ByteView bundle, const ReportData& expected,
+                               int64_t now);
   Result<Verdict> verify_report(ByteView report, ByteView papers, const ReportData& expected,
                                 int64_t now) const;
   Result<Verdict> verify_with_own(ByteView quote, const ReportData& expected, int64_t now) const;

@@ -7,6 +7,7 @@
 
 #include "attestation/sim_pki.h"
 #include "attestation/snp_test_support.h"
+#include "attestation/tdx_test_support.h"
 #include "crypto/random.h"
 
 namespace cloister::attestation {
@@ -200,11 +201,80 @@ TEST_F(SnpEvidenceTest, OnlyAnotherReportDataIsDenied) {
 }
 
 TEST_F(SnpEvidenceTest, TheKindIsOfferedOnlyWhenSomeReportCouldBeAccepted) {
-  EXPECT_EQ(QuoteVerifier(QuoteVerifierOptions()).kinds(), 2u);
-  EXPECT_EQ(QuoteVerifier(options(true)).kinds(), 6u);
+  EXPECT_EQ(QuoteVerifier(QuoteVerifierOptions()).kinds(), 0b1010u) << "Intel's two";
+  EXPECT_EQ(QuoteVerifier(options(true)).kinds(), 0b1110u);
   QuoteVerifierOptions amd;
   amd.snp_crls = {pki_.crl(false)};
-  EXPECT_EQ(QuoteVerifier(amd).kinds(), 6u);
+  EXPECT_EQ(QuoteVerifier(amd).kinds(), 0b1110u);
+}
+
+// --- TDX
+
+class TdxEvidenceTest : public QuoteVerifierTest {
+ protected:
+  void SetUp() override {
+    QuoteVerifierTest::SetUp();
+    td_.report_data = data_;
+    tdx_bundle_ = collateral_bundle_json(intel_.collateral(kNow));
+  }
+  QuoteVerifierOptions tdx_options(bool simulation) {
+    QuoteVerifierOptions out = trusting();
+    out.anchors.push_back(intel_.anchor());
+    out.anchors.back().simulation = simulation;
+    return out;
+  }
+  // Empty: accepted.
+  std::optional<Code> outcome(QuoteVerifier& verifier, EvidenceKind kind, ByteView quote,
+                              std::string_view bundle) {
+    const auto verdict = verifier.verify(kind, quote, as_bytes(bundle), data_);
+    if (!verdict.ok()) return verdict.error().code();
+    verdict_ = *verdict;
+    return std::nullopt;
+  }
+
+  TdxTestPki intel_;
+  TestTd td_;
+  std::string tdx_bundle_;
+  std::shared_ptr<const Verdict> verdict_;
+};
+
+TEST_F(TdxEvidenceTest, BothVersionsAreAcceptedWithTheCollateralThatCameAlong) {
+  QuoteVerifier verifier(tdx_options(true));
+  EXPECT_EQ(outcome(verifier, EvidenceKind::TdxQuote, intel_.quote(td_), tdx_bundle_), std::nullopt);
+  EXPECT_EQ(verdict_->quote_version, 4);
+  td_.version = 5;
+  td_.body_type = 3;
+  EXPECT_EQ(outcome(verifier, EvidenceKind::TdxQuote, intel_.quote(td_), tdx_bundle_), std::nullopt);
+  EXPECT_EQ(verdict_->quote_version, 5);
+  EXPECT_EQ(verdict_->tee, Tee::Tdx);
+  EXPECT_TRUE(verdict_->simulated);
+  td_.report_data[0] ^= 1;
+  EXPECT_EQ(outcome(verifier, EvidenceKind::TdxQuote, intel_.quote(td_), tdx_bundle_), Code::Denied);
+}
+
+TEST_F(TdxEvidenceTest, TheKindMustBeThatOfTheQuote) {
+  QuoteVerifier verifier(tdx_options(true));
+  const Bytes tdx = intel_.quote(td_);
+  EXPECT_EQ(outcome(verifier, EvidenceKind::SgxDcapQuote, tdx, tdx_bundle_), Code::Malformed);
+  EXPECT_EQ(outcome(verifier, EvidenceKind::TdxQuote, quote_, bundle_), Code::Malformed);
+  EXPECT_EQ(outcome(verifier, EvidenceKind::SnpReport, tdx, tdx_bundle_), Code::Malformed);
+  EXPECT_EQ(outcome(verifier, EvidenceKind::TdxQuote, tdx, bundle_), Code::Integrity) << "an enclave's";
+  EXPECT_EQ(outcome(verifier, EvidenceKind::SgxDcapQuote, quote_, bundle_), std::nullopt);
+}
+
+// Stands for Intel: a root that is trusted and is no simulation.
+TEST_F(TdxEvidenceTest, UnderAHardwareRootOnlyTheOwnersCollateralCounts) {
+  QuoteVerifierOptions options = tdx_options(false);
+  options.anchors = {options.anchors.back()};
+  QuoteVerifier without(options);
+  EXPECT_EQ(outcome(without, EvidenceKind::TdxQuote, intel_.quote(td_), tdx_bundle_), Code::Unavailable);
+  TestTcb old;
+  old.platform = {{7, TcbStatus::UpToDate, {}}, {6, TcbStatus::OutOfDate, {"INTEL-SA-00828"}}};
+  options.collateral = {trust_collateral(intel_.collateral(kNow, old), options.anchors).value()};
+  QuoteVerifier with(options);
+  EXPECT_EQ(outcome(with, EvidenceKind::TdxQuote, intel_.quote(td_), tdx_bundle_), std::nullopt);
+  EXPECT_EQ(verdict_->status, TcbStatus::OutOfDate) << "not what the host attached";
+  EXPECT_FALSE(verdict_->simulated);
 }
 
 }  // namespace

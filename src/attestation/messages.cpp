@@ -131,9 +131,10 @@ Result<AttestRequest> decode_attest_request(ByteView payload) {
   const uint8_t role = TRY(in.le<uint8_t>());
   const uint8_t kind = TRY(in.le<uint8_t>());
   if (role != static_cast<uint8_t>(Role::Enclave)) return malformed("unknown role");
-  const bool known = kind == static_cast<uint8_t>(EvidenceKind::SgxDcapQuote) ||
-                     kind == static_cast<uint8_t>(EvidenceKind::SnpReport);
-  if (!known) return malformed("unknown kind of evidence");
+  if (kind < static_cast<uint8_t>(EvidenceKind::SgxDcapQuote) ||
+      kind > static_cast<uint8_t>(EvidenceKind::TdxQuote)) {
+    return malformed("unknown kind of evidence");
+  }
   message.kind = static_cast<EvidenceKind>(kind);
   message.nonce = TRY(in.array<32>());
   message.subject = TRY(read_text(in, kMaxSubject));

@@ -41,7 +41,7 @@ enum class MessageType : uint8_t {
 // The largest payload of a type; 0 for an unknown one.
 size_t payload_limit(uint8_t type);
 
-enum class EvidenceKind : uint8_t { SgxDcapQuote = 1, SnpReport = 2 };
+enum class EvidenceKind : uint8_t { SgxDcapQuote = 1, SnpReport = 2, TdxQuote = 3 };
 
 // Why not. The enclave learns only the code and a short text; the session's owner learns the rest.
 enum class DenialCode : uint16_t {

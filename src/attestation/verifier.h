@@ -84,8 +84,9 @@ struct Verdict {
   uint64_t attributes = 0, xfrm = 0;
   ByteArray<64> config_id{};
   // TDX
-  ByteArray<48> mrtd{}, mr_seam{}, mr_config_id{}, mr_owner{}, mr_owner_config{}, mr_service_td{};
-  std::vector<ByteArray<48>> rtmrs;
+  ByteArray<48> mrtd{}, mr_seam{}, mr_signer_seam{}, mr_config_id{}, mr_owner{}, mr_owner_config{};
+  std::optional<ByteArray<48>> mr_service_td;  // empty: a report of TD 1.0, which does not say
+  std::vector<ByteArray<48>> rtmrs;            // four
   uint64_t td_attributes = 0, xfam = 0;
   // SEV-SNP
   std::optional<SnpFacts> snp;

@@ -269,10 +269,11 @@ void fill_tdx(const Quote& quote, Verdict& v) {
   const TdReport& td = quote.td;
   v.mrtd = td.mrtd;
   v.mr_seam = td.mr_seam;
+  v.mr_signer_seam = td.mr_signer_seam;
   v.mr_config_id = td.mr_config_id;
   v.mr_owner = td.mr_owner;
   v.mr_owner_config = td.mr_owner_config;
-  v.mr_service_td = td.mr_service_td;
+  if (td.has_15) v.mr_service_td = td.mr_service_td;
   v.rtmrs.assign(std::begin(td.rtmr), std::end(td.rtmr));
   v.td_attributes = td.td_attributes;
   v.xfam = td.xfam;

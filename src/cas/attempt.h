@@ -7,6 +7,11 @@
 
 namespace cloister::cas {
 
+// A stranger chooses it, and its session's owner reads it beside our own words: only what could be a name.
+inline std::string shown_service(std::string_view name) {
+  return "service " + (policy::is_session_name(name) ? std::string(name) : "(of no possible name)");
+}
+
 struct Service::Attempt {
   const attestation::Verdict& verdict;
   const attestation::AttestRequest& request;
@@ -26,7 +31,7 @@ struct Service::Attempt {
 
   // For the journal.
   std::string about(const std::string& what) const {
-    return "service " + service_name + " from " + peer.address + ": " + what;
+    return shown_service(service_name) + " from " + peer.address + ": " + what;
   }
 };
 

@@ -123,6 +123,8 @@ class Attestation {
 
   Result<std::string> version() {
     const http::ClientResponse answer = TRY(get("/v1/version"));
+    if (answer.status != 200)
+      return refused(address_, "it answers with status " + std::to_string(answer.status));
     const Result<Json> json = attestation::parse_json_object(answer.body, kMaxAnswer, kWhat);
     if (!json.ok()) return refused(address_, json.error().message());
     return attestation::json_string(*json, "version");
@@ -142,7 +144,10 @@ Result<AttestedCas> attest_cas(const std::string& address, const AttestOptions& 
   const std::string full = TRY(full_address(address));
   // Every later connection insists on the key of this one; the evidence must name it.
   const crypto::Digest key = TRY(presented_key(full));
-  return Attestation(full, key, options).run();
+  Result<AttestedCas> out = Attestation(full, key, options).run();
+  // Whatever does not decode came from there.
+  if (!out.ok() && out.error().code() == Code::Malformed) return refused(full, out.error().message());
+  return out;
 }
 
 }  // namespace cloister::cas

@@ -7,6 +7,7 @@
 
 #include "cas/evidence.h"
 #include "cas/world_test_support.h"
+#include "http/server.h"
 
 namespace cloister::cas {
 namespace {
@@ -118,6 +119,42 @@ TEST_F(AttestTest, TheSignerDecidesWhenAskedFor) {
   EXPECT_TRUE(attest(source('c'), options).ok());
   options.wanted.signer->isv_svn_min = 3;
   expect_denied(attest(source('c'), options), "signer");
+}
+
+// What is at the address may say anything; none of it is our fault, and none is taken.
+TEST_F(AttestTest, AnAnswerThatIsNoneIsARefusal) {
+  const std::string zero(64, '0'), quote = R"("quote":"AAAA","collateral":"{}",)";
+  const auto journal = [](const std::string& sequence, const std::string& head, const std::string& seen) {
+    return R"("journal":{"sequence":)" + sequence + R"(,"head":")" + head + R"(","seen_hash":")" + seen +
+           "\"}";
+  };
+  const std::pair<unsigned, std::string> answers[] = {
+      {500, "{}"},
+      {302, "{}"},
+      {200, ""},
+      {200, "hello"},
+      {200, "[]"},
+      {200, std::string(100000, '[')},
+      {200, "{}"},
+      {200, R"({"quote":1,"collateral":"{}"})"},
+      {200, R"({"quote":"?","collateral":"{}"})"},
+      {200, "{" + quote + R"("journal":5})"},
+      {200, "{" + quote + journal("-1", zero, zero) + "}"},
+      {200, "{" + quote + journal("1", "xyz", zero) + "}"},
+      {200, "{" + quote + journal("1", zero, "00") + "}"},
+      {200, "{" + quote + journal("1", zero, zero) + "}"},
+      {200, std::string(5 << 20, ' ')},
+  };
+  for (const auto& [status, body] : answers) {
+    http::ServerOptions options;
+    options.tls = attestation::testing::make_identity("liar");
+    const auto server = http::Server::start(options, [&, s = status, b = body](http::Exchange& exchange) {
+                          EXPECT_TRUE(exchange.respond({.status = s, .body = b}).ok());
+                        }).value();
+    const auto result = attest_cas(server->address(), wanted('c'));
+    ASSERT_FALSE(result.ok()) << status << body.substr(0, 100);
+    EXPECT_EQ(result.error().code(), Code::Denied) << result.error().message() << body.substr(0, 100);
+  }
 }
 
 TEST_F(AttestTest, EvidenceForAnotherKeyOrNonceIsRefused) {

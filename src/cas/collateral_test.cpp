@@ -2,6 +2,7 @@
 // simulated Intel stands for Intel here: its root is trusted and not marked as a simulation.
 #include <gtest/gtest.h>
 
+#include "attestation/tdx_test_support.h"
 #include "cas/world_test_support.h"
 #include "collateral/collateral_test_support.h"
 
@@ -107,6 +108,45 @@ TEST_F(CasCollateral, RefreshesBeforeTheEndWithoutBeingAsked) {
   service_.fail(503);
   now_ = end + kDay;
   EXPECT_TRUE(attest().ok()) << "the old ones have ended";
+}
+
+TEST_F(CasCollateral, WhatATdxQuoteNeedsIsFetchedAsWell) {
+  using namespace attestation;
+  const TdxTestPki intel;
+  TestTcb tcb;
+  tcb.platform = {{6, TcbStatus::OutOfDate, {"INTEL-SA-00828"}}};
+  ServiceStandIn service(intel.collateral(now_, tcb), "tdx");
+  CasOptions with = options();
+  with.evidence.anchors.push_back(intel.anchor());
+  with.evidence.anchors.back().simulation = false;
+  with.collateral.service.base_url = service.url();
+  world_.start(with);
+  std::string text = testing::session_text(
+      "td", {}, "SCONE_MODE: hw", "hyperthreading, outdated-tcb], ignore_advisories: [INTEL-SA-00828");
+  const std::string enclaves = "mrenclaves: [" + testing::measurement_hex('a') + "]";
+  std::string mrtd;
+  for (int i = 0; i < 48; ++i) mrtd += "10";
+  text.replace(text.find(enclaves), enclaves.size(), "attestation: {mrtd: " + mrtd + "}");
+  ASSERT_TRUE(world_.client(world_.owner).create_session(text).ok());
+  AttestClientOptions to_server;
+  to_server.address = world_.server->enclave_address();
+  AttestClient client =
+      AttestClient::connect(to_server, attestation::testing::make_identity("machine")).value();
+  AttestRequest request;
+  request.kind = EvidenceKind::TdxQuote;
+  request.subject = "td/app";
+  request.host_arguments = {"one"};
+  TestTd td;
+  td.report_data = client.report_data(request).value();
+  request.quote = intel.quote(td);
+  // What the host attaches would be better for it, and is not looked at.
+  const std::string better = collateral_bundle_json(intel.collateral(now_));
+  request.collateral.assign(better.begin(), better.end());
+  const auto released = client.attest(request);
+  ASSERT_TRUE(released.ok()) << released.error().message();
+  EXPECT_EQ(service.requests(), 4);
+  const auto events = world_.client(world_.owner).events("td").value();
+  EXPECT_NE(events.back().text.find("TCB OutOfDate"), std::string::npos) << events.back().text;
 }
 
 TEST_F(CasCollateral, AStrangersPlatformIsNotAskedFor) {

@@ -1,7 +1,9 @@
-// Virtual machines of SEV-SNP as services of a session: over the real protocol, with reports of a test AMD.
+// Virtual machines as services of a session: over the real protocol, with SEV-SNP reports of a test AMD and
+// TDX quotes of a test Intel.
 #include <gtest/gtest.h>
 
 #include "attestation/snp_test_support.h"
+#include "attestation/tdx_test_support.h"
 #include "cas/world_test_support.h"
 
 namespace cloister::cas {
@@ -23,6 +25,7 @@ class CasMachines : public ::testing::Test {
   void SetUp() override {
     CasOptions options = world_.options();
     options.evidence.snp_anchors.push_back(amd_.anchor());
+    options.evidence.anchors.push_back(intel_.anchor());
     world_.start(options);
   }
   void create(const std::string& name, const std::string& factors, const std::string& tolerate) {
@@ -47,13 +50,30 @@ class CasMachines : public ::testing::Test {
     request.collateral = attestation::encode(papers);
     return request;
   }
-  Result<boundary::EnclaveConfig> attest(const std::string& subject, bool for_another_connection = false) {
+  AttestRequest tdx_evidence(const std::string& subject, const AttestClient& client, bool for_another) {
+    AttestRequest request;
+    request.kind = attestation::EvidenceKind::TdxQuote;
+    request.subject = subject;
+    request.host_arguments = {"one"};
+    td_.report_data = client.report_data(request).value();
+    td_.report_data[0] ^= for_another ? 1 : 0;
+    request.quote = intel_.quote(td_);
+    const std::string bundle =
+        attestation::collateral_bundle_json(intel_.collateral(std::time(nullptr), tcb_));
+    request.collateral.assign(bundle.begin(), bundle.end());
+    return request;
+  }
+  Result<AttestClient> connect() {
     attestation::AttestClientOptions options;
     options.address = world_.server->enclave_address();
     options.service_key = world_.server->key_hash();
-    AttestClient client = TRY(AttestClient::connect(options, attestation::testing::make_identity("machine")));
+    return AttestClient::connect(options, attestation::testing::make_identity("machine"));
+  }
+  Result<boundary::EnclaveConfig> attest(const std::string& subject, bool for_another_connection = false) {
+    AttestClient client = TRY(connect());
     const attestation::Released released =
-        TRY(client.attest(evidence(subject, client, for_another_connection)));
+        TRY(client.attest(tdx_ ? tdx_evidence(subject, client, for_another_connection)
+                               : evidence(subject, client, for_another_connection)));
     return boundary::decode_config(released.configuration.expose());
   }
   std::string refusal(const std::string& subject, bool for_another_connection = false) {
@@ -71,6 +91,10 @@ class CasMachines : public ::testing::Test {
   World world_;
   attestation::SnpTestPki amd_;
   attestation::SnpLeafRequest leaf_;
+  attestation::TdxTestPki intel_;
+  attestation::TestTd td_;
+  attestation::TestTcb tcb_;
+  bool tdx_ = false;  // which of the two asks
 };
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
@@ -105,6 +129,127 @@ TEST_F(CasMachines, AReportOfAnotherConnectionIsRefused) {
   create("s", "measurement: " + kMeasurement, "simulation-mode, hyperthreading, outdated-tcb");
   EXPECT_TRUE(has(refusal("s/app", true), "another connection"));
   EXPECT_EQ(refusal("s/app"), "accepted");
+}
+
+// --- TDX
+
+std::string factor(const char* name, const std::string& byte) {
+  return std::string(name) + ": " + repeated(byte, 48);
+}
+const std::string kRefused = "the CAS refuses: The program enclave is not trustworthy ";
+
+class CasTdxMachines : public CasMachines {
+ protected:
+  void SetUp() override {
+    CasMachines::SetUp();
+    tdx_ = true;
+  }
+  void expect_owner_reads(const std::string& session, const std::string& text) {
+    EXPECT_TRUE(has(events(session), text)) << events(session);
+  }
+  // The YAML after "would be allowed by" in the newest event.
+  std::string suggestion(const std::string& session) {
+    const std::string all = events(session), begin = "attestation: [{", end = "}]}])";
+    const size_t at = all.rfind(begin) + begin.size();
+    return all.substr(at, all.find(end, at) - at);
+  }
+};
+
+TEST_F(CasTdxMachines, AListedMachineGetsItsConfigurationWithBothVersionsOfQuotes) {
+  create("s",
+         factor("mrtd", "10") + ", " + factor("rtmr0", "a0") + ", " + factor("rtmr1", "a1") + ", " +
+             factor("rtmr2", "a2") + ", " + factor("rtmr3", "a3") + ", " + factor("mrseam", "5e") + ", " +
+             factor("mrsignerseam", "00") + ", " + factor("mrconfigid", "c0") + ", " +
+             factor("mrowner", "c1") + ", " + factor("mrownerconfig", "c2") +
+             ", td_attributes: \"0000000010000000\"",
+         "simulation-mode, hyperthreading");
+  const auto config = attest("s/app");
+  ASSERT_TRUE(config.ok()) << config.error().message();
+  EXPECT_EQ(config->argv[0], "program");
+  expect_owner_reads("s", "TDX MRTD " + repeated("10", 48) + ", RTMR0 " + repeated("a0", 48));
+  expect_owner_reads("s", "RTMR3 " + repeated("a3", 48) + ", TCB UpToDate, simulated");
+  td_.version = 5;
+  td_.body_type = 3;
+  create("newer", factor("mrtd", "10") + ", " + factor("mrservicetd", "00"),
+         "simulation-mode, hyperthreading");
+  EXPECT_EQ(refusal("newer/app"), "accepted");
+}
+
+TEST_F(CasTdxMachines, EachFactorRefusesAloneAndItsDenialsYamlHelps) {
+  const std::pair<const char*, const char*> others[] = {
+      {"mrtd", "11"},    {"rtmr0", "00"},         {"rtmr1", "00"},        {"rtmr2", "00"},
+      {"rtmr3", "00"},   {"mrseam", "00"},        {"mrsignerseam", "01"}, {"mrconfigid", "00"},
+      {"mrowner", "00"}, {"mrownerconfig", "00"}, {"mrservicetd", "00"}};
+  td_.version = 5;
+  td_.body_type = 3;
+  td_.registers[10] = 0x77;
+  for (const auto& [name, byte] : others) {
+    const std::string session = std::string("other-") + name;
+    const std::string mrtd = name == std::string("mrtd") ? "" : factor("mrtd", "10") + ", ";
+    create(session, mrtd + factor(name, byte), "simulation-mode, hyperthreading");
+    EXPECT_EQ(refusal(session + "/app"), kRefused + "(" + name + ")");
+    expect_owner_reads(session, std::string(name) + ": ");
+    expect_owner_reads(session, " - Expected " + repeated(byte, 48));
+    create("helped-" + session, suggestion(session), "simulation-mode, hyperthreading");
+    EXPECT_EQ(refusal("helped-" + session + "/app"), "accepted") << suggestion(session);
+  }
+}
+
+TEST_F(CasTdxMachines, ThePlatformsStatusNeedsItsTolerationsAndAdvisories) {
+  const std::string machine = factor("mrtd", "10");
+  create("plain", machine, "simulation-mode, hyperthreading");
+  create("outdated", machine, "simulation-mode, hyperthreading, outdated-tcb");
+  create("ignoring", machine,
+         "simulation-mode, hyperthreading, outdated-tcb], ignore_advisories: [INTEL-SA-00828");
+  tcb_.platform = {{7, attestation::TcbStatus::UpToDate, {}},
+                   {6, attestation::TcbStatus::OutOfDate, {"INTEL-SA-00828"}}};
+  EXPECT_EQ(refusal("plain/app"), kRefused + "(tcb-status, advisories)");
+  expect_owner_reads("plain", "tcb-status: OutOfDate - Expected UpToDate");
+  EXPECT_EQ(refusal("outdated/app"), kRefused + "(advisories)");
+  td_.version = 5;
+  td_.body_type = 3;
+  td_.platform_svn_now = 7;
+  EXPECT_EQ(refusal("plain/app"), kRefused + "(tcb-status, advisories)");
+  expect_owner_reads("plain",
+                     "tcb-status: TDRelaunchAdvised - Expected UpToDate (would be allowed by security: "
+                     "{attestation: {tolerate: [outdated-tcb]}})");
+  EXPECT_EQ(refusal("ignoring/app"), "accepted");
+  create("last", machine, "simulation-mode, hyperthreading, outdated-tcb");
+  tcb_.platform = {{6, attestation::TcbStatus::Revoked, {}}};
+  EXPECT_EQ(refusal("last/app"), kRefused + "(tcb-status)");
+}
+
+TEST_F(CasTdxMachines, ADebugOrMovableMachineIsRefused) {
+  const std::string machine = factor("mrtd", "10");
+  create("s", machine, "simulation-mode, hyperthreading");
+  td_.td_attributes |= 1;
+  EXPECT_EQ(refusal("s/app"), kRefused + "(debug-mode)");
+  td_.td_attributes = 1u << 28 | 1u << 29;
+  EXPECT_EQ(refusal("s/app"), kRefused + "(migration)");
+  td_.td_attributes = 0;
+  EXPECT_EQ(refusal("s/app"), kRefused + "(td-attributes)");
+  td_.td_attributes = 1u << 28;
+  EXPECT_EQ(refusal("s/app"), "accepted");
+}
+
+TEST_F(CasTdxMachines, AQuoteOfAnotherConnectionOrUnderAnotherNameIsRefused) {
+  create("s", factor("mrtd", "10"), "simulation-mode, hyperthreading");
+  EXPECT_TRUE(has(refusal("s/app", true), "another connection"));
+  AttestClient client = connect().value();
+  AttestRequest request = tdx_evidence("s/app", client, false);
+  request.kind = attestation::EvidenceKind::SgxDcapQuote;
+  const auto released = client.attest(request);
+  ASSERT_FALSE(released.ok());
+  EXPECT_TRUE(has(released.error().message(), "the evidence is not accepted")) << released.error().message();
+  expect_owner_reads("s", "evidence invalid: the quote is of another TEE than the request says");
+  EXPECT_EQ(refusal("s/app"), "accepted");
+}
+
+TEST_F(CasTdxMachines, AnEnclavesSessionIsNoMachines) {
+  const auto created = world_.client(world_.owner).create_session(testing::session_text("s"));
+  ASSERT_TRUE(created.ok());
+  EXPECT_EQ(refusal("s/app"), kRefused + "(mrtd)");
+  expect_owner_reads("s", "mrtd: " + repeated("10", 48) + " - Expected no TDX machine");
 }
 
 }  // namespace

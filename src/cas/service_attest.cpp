@@ -18,9 +18,12 @@ namespace {
 constexpr int kRetries = 8;  // when sessions are replaced meanwhile
 
 std::string measured(const attestation::Verdict& verdict) {
-  const std::string identity = verdict.snp ? "SEV-SNP measurement " + to_hex(verdict.snp->measurement)
-                                           : "MRENCLAVE " + to_hex(verdict.mrenclave);
-  std::string text = identity + ", TCB " + std::string(attestation::tcb_status_name(verdict.status));
+  std::string text = verdict.snp ? "SEV-SNP measurement " + to_hex(verdict.snp->measurement)
+                     : verdict.tee == attestation::Tee::Tdx ? "TDX MRTD " + to_hex(verdict.mrtd)
+                                                            : "MRENCLAVE " + to_hex(verdict.mrenclave);
+  for (size_t i = 0; i < verdict.rtmrs.size(); ++i)
+    text += ", RTMR" + std::to_string(i) + " " + to_hex(verdict.rtmrs[i]);
+  text += ", TCB " + std::string(attestation::tcb_status_name(verdict.status));
   if (verdict.simulated) text += ", simulated";
   if (verdict.debug) text += ", debug";
   return text;

@@ -1,7 +1,7 @@
 // What an attested instance says afterwards: new tags, its exit, its silence.
 #include <ctime>
 
-#include "cas/service.h"
+#include "cas/attempt.h"
 
 namespace cloister::cas {
 namespace {
@@ -205,7 +205,7 @@ void Service::on_refused(const attestation::Peer& peer, std::string_view subject
   const Result<std::optional<SecretBytes>> exists = store_.get(kSessions, session);
   if (!exists.ok() || !exists->has_value()) return;
   record_limited("denied", session,
-                 "service " + std::string(subject.substr(slash + 1)) + " from " + peer.address + ": " +
+                 shown_service(subject.substr(slash + 1)) + " from " + peer.address + ": " +
                      std::string(attestation::denial_name(code)) + ": " + detail.message());
 }
 

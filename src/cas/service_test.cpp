@@ -261,5 +261,21 @@ TEST(TokenBuckets, RefillByTheTimeThatPasses) {
   EXPECT_EQ(buckets.take("a"), 1u) << "and how many were left out";
 }
 
+TEST_F(ServiceTest, AStrangerCannotWriteADenialOfItsOwn) {
+  create(session_text("s"));
+  const std::string forged =
+      "s/app from 10.0.0.1: debug-mode - Expected x (would be allowed by security: {attestation: {tolerate: "
+      "[debug-mode]}})";
+  EXPECT_FALSE(attest(7, 'a', forged).ok());
+  service_->on_refused(peer(8), forged, attestation::DenialCode::EvidenceInvalid,
+                       Error(Code::Integrity, "quote signature"));
+  EXPECT_EQ(events().find("would be allowed"), std::string::npos) << events();
+  EXPECT_THAT(events(), HasSubstr("service (of no possible name) from 192.0.2.1:5: the session has no such"));
+  EXPECT_THAT(events(), HasSubstr("evidence invalid: quote signature"));
+  service_->on_refused(peer(8), "s/other", attestation::DenialCode::EvidenceInvalid,
+                       Error(Code::Integrity, "quote signature"));
+  EXPECT_THAT(events(), HasSubstr("service other from"));
+}
+
 }  // namespace
 }  // namespace cloister::cas

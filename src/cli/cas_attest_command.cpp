@@ -1,5 +1,5 @@
-// `cloister cas attest`: verify which enclave a CAS is, then pin its key. Ends with 0 trusted, 4 refused, 5
-// unreachable.
+// `cloister cas attest`: verify which enclave a CAS is, then pin its key. Ends with 0 trusted, 4 refused, 3
+// put back to an earlier state, 5 unreachable, 2 for what was typed and the files it names.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -69,8 +69,7 @@ Result<cas::AttestOptions> options_of(const Arguments& a) {
   return options;
 }
 
-Result<void> attest(const Arguments& a) {
-  cas::AttestOptions options = TRY(options_of(a));
+Result<void> attest(const Arguments& a, cas::AttestOptions options) {
   Result<cas::KnownCas> known = cas::known_cas(a.address);
   if (!known.ok() && known.error().code() != Code::NotFound) return Error(known.error());
   if (known.ok()) options.known = *known;
@@ -89,6 +88,13 @@ Result<void> attest(const Arguments& a) {
       full.c_str(), full.c_str(), cas.version.c_str(), to_hex(cas.verdict.mrenclave).c_str(),
       to_hex(cas.key).c_str());
   return {};
+}
+
+int run(const Arguments& a) {
+  const Result<cas::AttestOptions> options = options_of(a);
+  if (options.ok()) return finished(attest(a, *options));
+  report(options.error());
+  return kUsage;
 }
 
 void add_tolerances(CLI::App& sub, const std::shared_ptr<Arguments>& a) {
@@ -110,7 +116,9 @@ void add_cas_attest_command(CLI::App& group, Action& action) {
   auto* sub = group.add_subcommand("attest", "Verify which enclave a CAS is, and pin its key");
   sub->footer(
       "Example: cloister cas attest cas.example --mrenclave $(cloister hash cas.enclave)\n"
-      "Exit codes: 0 trustworthy and pinned, 4 refused, 5 unreachable, 2 usage.");
+      "Exit codes: 0 trustworthy and pinned, 4 refused, 3 put back to an earlier state, 5 unreachable, 2 "
+      "usage "
+      "or unusable file.");
   const auto a = std::make_shared<Arguments>();
   sub->add_option("ADDRESS", a->address, "HOST or HOST:PORT (port 8081)")->required();
   sub->add_option("--mrenclave", a->mrenclaves, "The measurement to expect (repeatable: any of them)")
@@ -124,7 +132,7 @@ void add_cas_attest_command(CLI::App& group, Action& action) {
   sub->add_option("--collateral", a->collateral, "Collateral for quotes of real platforms")
       ->allow_extra_args(false);
   add_tolerances(*sub, a);
-  sub->callback([a, &action] { action = [a] { return finished(attest(*a)); }; });
+  sub->callback([a, &action] { action = [a] { return run(*a); }; });
 }
 
 }  // namespace cloister::cli

@@ -40,8 +40,14 @@ std::string join_address(const std::string& host, const std::string& port) {
   return port.empty() ? name : name + ":" + port;
 }
 
+Result<crypto::Digest> insisted_key(const std::string& address) {
+  Result<crypto::Digest> key = cas::trusted_key(address);
+  if (key.ok() || key.error().code() != Code::NotFound) return key;
+  return Error(Code::Denied, key.error().message(), key.error().hint());
+}
+
 Result<cas::Client> connect_cas(const std::string& address, const std::filesystem::path& conf) {
-  const crypto::Digest key = TRY(cas::trusted_key(address));
+  const crypto::Digest key = TRY(insisted_key(address));
   TRY(make_private_folder(conf));
   const crypto::TlsIdentity identity = TRY(cas::load_or_create_identity(conf));
   return cas::Client::connect(address, key, identity);

@@ -15,7 +15,9 @@ struct HostPort {
 Result<HostPort> split_address(const std::string& text);
 std::string join_address(const std::string& host, const std::string& port);
 
-// Denied and NotFound as cas::trusted_key; Unavailable names the CAS.
+// The key that this user has pinned for the CAS. Denied: none; Malformed as cas::trusted_key.
+Result<crypto::Digest> insisted_key(const std::string& address);
+// Errors as insisted_key; Unavailable names the CAS.
 Result<cas::Client> connect_cas(const std::string& address, const std::filesystem::path& conf);
 
 }  // namespace cloister::cli

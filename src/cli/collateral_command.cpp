@@ -133,6 +133,15 @@ void add_common(CLI::App& sub, Words& words) {
                  "Refuse a lower tcbEvaluationDataNumber");
 }
 
+void add_import(CLI::App& group, Action& action) {
+  auto* sub = group.add_subcommand("import", "Keep the pieces of bundles");
+  sub->footer("Example: cloister collateral import bundle.json\nOlder pieces than those kept are refused.");
+  const auto words = std::make_shared<Words>();
+  add_common(*sub, *words);
+  sub->add_option("FILE", words->files, "Collateral bundles (JSON)")->required();
+  sub->callback([words, &action] { action = [words] { return finished(run_import(*words)); }; });
+}
+
 void add_export(CLI::App& group, Action& action) {
   auto* sub = group.add_subcommand("export", "Write the bundle that one platform's quotes need");
   sub->footer(
@@ -169,18 +178,8 @@ void add_collateral_commands(CLI::App& app, Action& action) {
   status->callback(
       [of_status, &action] { action = [of_status] { return finished(run_status(*of_status)); }; });
 
-  auto* import = group->add_subcommand("import", "Keep the pieces of bundles");
-  import->footer(
-      "Example: cloister collateral import bundle.json\nOlder pieces than those kept are refused.");
-  const auto of_import = std::make_shared<Words>();
-  add_common(*import, *of_import);
-  import->add_option("FILE", of_import->files, "Collateral bundles (JSON)")->required();
-  import->callback(
-      [of_import, &action] { action = [of_import] { return finished(run_import(*of_import));
-};
-}  // namespace cloister::cli
-);
-add_export(*group, action);
+  add_import(*group, action);
+  add_export(*group, action);
 }
 
 }  // namespace cloister::cli

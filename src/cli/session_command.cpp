@@ -9,6 +9,7 @@
 #include "cas/client.h"
 #include "cas/identity.h"
 #include "cas/trust.h"
+#include "cli/cas_connection.h"
 #include "cli/commands.h"
 #include "policy/lint.h"
 #include "policy/substitute.h"
@@ -69,7 +70,7 @@ Result<crypto::TlsIdentity> identity_of(const Arguments& a) {
 }
 
 Result<cas::Client> connect(const Arguments& a) {
-  const crypto::Digest key = TRY(cas::trusted_key(a.cas));
+  const crypto::Digest key = TRY(insisted_key(a.cas));
   const crypto::TlsIdentity identity = TRY(identity_of(a));
   return cas::Client::connect(a.cas, key, identity);
 }

@@ -79,10 +79,11 @@ void add_tdx(const Verdict& v, Json& out) {
   out["mrtd"] = to_hex(v.mrtd);
   for (size_t i = 0; i < v.rtmrs.size(); ++i) out["rtmr" + std::to_string(i)] = to_hex(v.rtmrs[i]);
   out["mr_seam"] = to_hex(v.mr_seam);
+  out["mr_signer_seam"] = to_hex(v.mr_signer_seam);
   out["mr_config_id"] = to_hex(v.mr_config_id);
   out["mr_owner"] = to_hex(v.mr_owner);
   out["mr_owner_config"] = to_hex(v.mr_owner_config);
-  out["mr_service_td"] = to_hex(v.mr_service_td);
+  if (v.mr_service_td) out["mr_service_td"] = to_hex(*v.mr_service_td);
   out["td_attributes"] = hex_number(v.td_attributes);
   out["xfam"] = hex_number(v.xfam);
 }

@@ -1,6 +1,7 @@
 #include "policy/check.h"
 
 #include "policy/check_snp.h"
+#include "policy/check_tdx.h"
 
 #include <algorithm>
 #include <initializer_list>
@@ -72,6 +73,9 @@ class Decision {
     if (verdict_.tee == attestation::Tee::Snp && verdict_.snp) {
       denials_ = check_snp(session_, service_, verdict_);
       if (verdict_.status != TcbStatus::Unrated) status();  // no report's is anything else
+    } else if (verdict_.tee == attestation::Tee::Tdx) {
+      denials_ = check_tdx(session_, service_, verdict_);
+      status();
     } else {
       identity();
       status();
@@ -89,12 +93,12 @@ class Decision {
 
   void identity() {
     if (verdict_.tee != attestation::Tee::Sgx) {
-      return deny("tee", "an SGX enclave or an SEV-SNP machine", "another kind of TEE", "");
+      return deny("tee", "an enclave, or an SEV-SNP or TDX machine", "another kind of TEE", "");
     }
     std::string measurements, signers;
     size_t listed = 0;
     for (const AttestationVariant& variant : service_.attestation) {
-      if (variant.snp) continue;
+      if (variant.of_machine()) continue;
       const bool measured = measurement_listed(variant, verdict_);
       if (measured && (!variant.signer || signer_holds(*variant.signer, verdict_))) return;
       if (measured) {
@@ -164,12 +168,15 @@ class Decision {
 
   void advisories() {
     std::string missing;
+    bool writable = true;  // in a session
     for (const std::string& advisory : verdict_.advisory_ids) {
-      if (!ignored(advisory)) missing += (missing.empty() ? "" : ", ") + advisory;
+      if (ignored(advisory)) continue;
+      missing += (missing.empty() ? "" : ", ") + advisory;
+      writable = writable && is_advisory(advisory);
     }
     if (missing.empty()) return;
     deny("advisories", "no open advisory", missing,
-         "security: {attestation: {ignore_advisories: [" + missing + "]}}");
+         writable ? "security: {attestation: {ignore_advisories: [" + missing + "]}}" : "");
   }
 
   void platform() {

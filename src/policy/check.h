@@ -36,6 +36,9 @@ struct Denial {
 // Of an SEV-SNP machine, in place of measurement and TCB status (check_snp.h): its measurement is in a
 // variant; it asked itself, at the variant's `vmpl` or a more privileged one; its firmware is at least the
 // variant's `minimum_tcb`, or outdated-tcb is tolerated; a migration agent needs insecure-configuration.
+//
+// Of a TDX machine, in place of measurement (check_tdx.h): each register that a variant names; TD attributes;
+// a machine that may migrate needs insecure-configuration, or the variant's `mrservicetd`.
 std::vector<Denial> check(const Session& session, const Service& service,
                           const attestation::Verdict& verdict);
 

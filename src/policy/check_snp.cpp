@@ -82,7 +82,7 @@ std::vector<Denial> check_snp(const Session& session, const Service& service,
   }
   if (!measured) {
     const std::string got = to_hex(facts.measurement);
-    out.push_back({"measurement", listed.empty() ? "an enclave, no virtual machine" : listed, got,
+    out.push_back({"measurement", listed.empty() ? "no SEV-SNP machine" : listed, got,
                    in_service(service, "measurement: [" + got + "]")});
   }
   const bool movable = facts.migration_agent || (facts.policy >> 18 & 1) != 0;

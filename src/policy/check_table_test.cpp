@@ -83,8 +83,9 @@ Session session_of(const std::string& text) {
   EXPECT_TRUE(session.ok()) << session.error().message() << "\n" << text;
   return std::move(session).value();
 }
+const std::string kTd = "{mrtd: " + std::string(96, '5') + "}";
 Session either(const std::string& set) {
-  return session_of(session_text(set, kEnclave + ", " + machine(kMinimum)));
+  return session_of(session_text(set, kEnclave + ", " + machine(kMinimum) + ", " + kTd));
 }
 
 Verdict good(Tee tee) {
@@ -94,6 +95,7 @@ Verdict good(Tee tee) {
   verdict.smt_enabled = false;
   verdict.mrenclave.fill(0x55);
   verdict.mrtd.fill(0x55);
+  verdict.td_attributes = 1u << 28;
   if (tee != Tee::Snp) return verdict;
   SnpFacts facts;
   facts.measurement.fill(0x55);
@@ -131,7 +133,7 @@ void expect_status(const Session& session, const std::string& set, Tee tee, cons
   const std::string where = std::to_string(static_cast<int>(tee)) + " " + row.name + " with " + set;
   const auto denial = denial_of("tcb-status", session, verdict);
   EXPECT_EQ(!denial.has_value(), allowed_with(set, row.needs)) << where;
-  EXPECT_EQ(denial_of("tee", session, verdict).has_value(), tee == Tee::Tdx) << where;
+  EXPECT_EQ(check(session, session.services[0], verdict).size(), denial ? 1u : 0u) << where;
   if (!denial) return;
   EXPECT_EQ(denial->expected, "UpToDate") << where;
   EXPECT_EQ(denial->actual, row.name) << where;
@@ -238,6 +240,11 @@ const FaultRow kFaults[] = {
     {"vmpl", "n", [](Verdict& v) { v.snp->vmpl = 0xffffffff; }, "!"},
     {"migration", "n", [](Verdict& v) { v.snp->migration_agent = true; }, "c"},
     {"migration", "n", [](Verdict& v) { v.snp->policy |= 1u << 18; }, "c"},
+    {"mrtd", "t", [](Verdict& v) { v.mrtd[47] ^= 1; }, "!"},
+    {"migration", "t", [](Verdict& v) { v.td_attributes |= 1u << 29; }, "c"},
+    {"td-attributes", "t", [](Verdict& v) { v.td_attributes = 0; }, "c"},
+    {"td-attributes", "t", [](Verdict& v) { v.td_attributes |= 1u << 27; }, "c"},
+    {"td-attributes", "t", [](Verdict& v) { v.td_attributes |= 1ull << 62; }, "c"},
 };
 
 void expect_fault(const Session& session, const std::string& set, Tee tee, const FaultRow& row) {
@@ -245,8 +252,7 @@ void expect_fault(const Session& session, const std::string& set, Tee tee, const
   row.make(verdict);
   const bool allowed = allowed_with(set, row.needs);
   const std::string where = std::to_string(static_cast<int>(tee)) + " " + row.rule + " with " + set;
-  const size_t without = tee == Tee::Tdx ? 1 : 0;  // "tee" itself
-  EXPECT_EQ(check(session, session.services[0], verdict).size(), without + (allowed ? 0 : 1)) << where;
+  EXPECT_EQ(check(session, session.services[0], verdict).size(), allowed ? 0u : 1u) << where;
   EXPECT_EQ(!denial_of(row.rule, session, verdict).has_value(), allowed) << where;
 }
 
@@ -295,7 +301,12 @@ TEST(CheckTable, AnEnclaveIsNoMachineAndNoMachineAnEnclave) {
   EXPECT_TRUE(check(guest, guest.services[0], good(Tee::Snp)).empty());
   EXPECT_TRUE(denial_of("measurement", enclave, good(Tee::Snp)));
   EXPECT_TRUE(denial_of("mrenclave", guest, good(Tee::Sgx)));
-  EXPECT_TRUE(denial_of("tee", guest, good(Tee::Tdx)));
+  EXPECT_TRUE(denial_of("mrtd", enclave, good(Tee::Tdx)));
+  EXPECT_TRUE(denial_of("mrtd", guest, good(Tee::Tdx)));
+  const Session td = session_of(session_text("", kTd));
+  EXPECT_TRUE(check(td, td.services[0], good(Tee::Tdx)).empty());
+  EXPECT_TRUE(denial_of("mrenclave", td, good(Tee::Sgx)));
+  EXPECT_TRUE(denial_of("measurement", td, good(Tee::Snp)));
   Verdict without_facts = good(Tee::Snp);
   without_facts.snp.reset();
   EXPECT_TRUE(denial_of("tee", guest, without_facts));
@@ -322,7 +333,7 @@ TEST(CheckTable, VariantsThatMixOrLackFactorsAreNoSession) {
        {mixed, std::string(", vmpl: 4"), std::string(", minimum_tcb: {snp: 1}"),
         std::string(", minimum_tcb: 5"),
         std::string(", minimum_tcb: {boot_loader: 256, tee: 0, snp: 0, microcode: 0}"),
-        std::string(", mrtd: 5")}) {
+        std::string(", mrtd: 5"), ", mrtd: " + std::string(96, '5'), std::string(", rtmr0: []")}) {
     EXPECT_FALSE(parse_session(session_text("", machine(rest))).ok()) << rest;
   }
 }

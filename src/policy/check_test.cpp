@@ -85,6 +85,20 @@ TEST(Check, NeedsEveryAdvisoryIgnored) {
             "");
 }
 
+TEST(Check, SuggestsOnlyAdvisoriesThatASessionTakes) {
+  Verdict verdict = good();
+  verdict.advisory_ids = {"INTEL-SA-00161", "OTHER]}}, tolerate: [debug-mode"};
+  const Session session = session_with("");
+  const std::vector<Denial> denials = check(session, session.services[0], verdict);
+  ASSERT_EQ(denials.size(), 1u);
+  EXPECT_EQ(denials[0].suggestion, "");
+  for (const char* name : {"INTEL-SA-", "INTEL-SA-1x", "INTEL-SA-00161]", "intel-sa-00161", "SA-00161"}) {
+    const std::string text = "name: s\nversion: \"0.3\"\nsecurity: {attestation: {ignore_advisories: [\"" +
+                             std::string(name) + "\"]}}\n";
+    EXPECT_FALSE(parse_session(text).ok()) << name;
+  }
+}
+
 TEST(Check, ReportsEveryReasonAtOnce) {
   Verdict verdict = good();
   verdict.debug = verdict.simulated = verdict.smt_enabled = true;

@@ -5,6 +5,8 @@
 namespace cloister::policy {
 namespace {
 
+constexpr size_t kTdxKernel = 2;  // rtmr1 in kTdxRegisters; rtmr2 follows
+
 struct TolerationAdvice {
   Toleration toleration;
   std::string_view text;
@@ -33,9 +35,17 @@ bool allows_any(const std::vector<AccessEntry>& list) {
 void lint_services(const Session& session, std::vector<Finding>& out) {
   for (const Service& service : session.services) {
     for (const AttestationVariant& variant : service.attestation) {
-      add_if(out, variant.mrenclaves.empty() && !variant.snp, "signer-only", service.mark,
+      add_if(out, variant.mrenclaves.empty() && !variant.of_machine(), "signer-only", service.mark,
              "service `" + service.name +
                  "`: anything that this signer ever signs under the product id is accepted; list `mrenclave` "
+                 "too");
+    }
+    for (const AttestationVariant& variant : service.attestation) {
+      const bool boot_open = variant.tdx && (variant.tdx->registers[kTdxKernel].empty() ||
+                                             variant.tdx->registers[kTdxKernel + 1].empty());
+      add_if(out, boot_open, "firmware-only", service.mark,
+             "service `" + service.name +
+                 "`: MRTD measures the firmware, and whatever it boots is accepted; list `rtmr1` and `rtmr2` "
                  "too");
     }
     add_if(out, !service.image_name.empty() && session.find_image(service.image_name) == nullptr,

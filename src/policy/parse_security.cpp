@@ -120,7 +120,7 @@ Result<void> read_advisories(const Place& place, Security& security) {
     std::string name = TRY(item.string());
     if (name == "*") {
       TRY(all(item));
-    } else if (!name.starts_with("INTEL-SA-") || name.size() > 32) {
+    } else if (!is_advisory(name)) {
       return item.malformed("an advisory is written INTEL-SA-00161");
     } else {
       security.ignore_advisories.push_back(std::move(name));
@@ -168,6 +168,12 @@ std::optional<Toleration> parse_toleration(std::string_view name) {
     if (row.name == name) return row.value;
   }
   return std::nullopt;
+}
+
+bool is_advisory(std::string_view text) {
+  static constexpr std::string_view kBegin = "INTEL-SA-";
+  return text.starts_with(kBegin) && text.size() > kBegin.size() && text.size() <= 32 &&
+         text.find_first_not_of("0123456789", kBegin.size()) == std::string_view::npos;
 }
 
 bool Security::tolerates(Toleration toleration) const {

@@ -76,20 +76,46 @@ Result<SnpFactor> read_snp(const Fields& fields) {
   return snp;
 }
 
+Result<TdxFactor> read_tdx(const Fields& fields) {
+  TdxFactor tdx;
+  TRY(fields.require(kTdxRegisters[kTdxMrtd]));
+  for (size_t i = 0; i < std::size(kTdxRegisters); ++i) {
+    if (const auto values = fields.find(kTdxRegisters[i]))
+      tdx.registers[i] = TRY(read_measurements<48>(*values));
+  }
+  if (const auto attributes = fields.find("td_attributes")) {
+    const ByteArray<8> number = TRY(attributes->hex<8>());
+    tdx.td_attributes = load_be<uint64_t>(number.data());
+  }
+  return tdx;
+}
+
+bool is_tdx(const Fields& fields) {
+  return fields.has("td_attributes") || std::any_of(std::begin(kTdxRegisters), std::end(kTdxRegisters),
+                                                    [&](std::string_view key) { return fields.has(key); });
+}
+
 Result<AttestationVariant> read_variant(const Place& place) {
-  const Fields fields = TRY(Fields::of(place, {"mrenclave", "signer", "measurement", "minimum_tcb", "vmpl"}));
+  const Fields fields =
+      TRY(Fields::of(place, {"mrenclave", "signer", "measurement", "minimum_tcb", "vmpl", "mrtd", "rtmr0",
+                             "rtmr1", "rtmr2", "rtmr3", "mrseam", "mrsignerseam", "mrconfigid", "mrowner",
+                             "mrownerconfig", "mrservicetd", "td_attributes"}));
   AttestationVariant variant;
   if (const auto mrenclave = fields.find("mrenclave"))
     variant.mrenclaves = TRY(read_measurements<32>(*mrenclave));
   if (const auto signer = fields.find("signer")) variant.signer = TRY(read_signer(*signer));
   const bool enclave = !variant.mrenclaves.empty() || variant.signer;
-  const bool machine = fields.has("measurement") || fields.has("minimum_tcb") || fields.has("vmpl");
-  if (!enclave && !machine) return place.malformed("expected `mrenclave`, `signer` or `measurement`");
-  if (enclave && machine) {
+  const bool snp = fields.has("measurement") || fields.has("minimum_tcb") || fields.has("vmpl");
+  const bool tdx = is_tdx(fields);
+  if (!enclave && !snp && !tdx)
+    return place.malformed("expected `mrenclave`, `signer`, `measurement` or `mrtd`");
+  if (int{enclave} + int{snp} + int{tdx} > 1) {
     return place.malformed(
-        "nothing is both: `mrenclave` and `signer` are an enclave's, the others a machine's");
+        "nothing is both: `mrenclave` and `signer` are an enclave's, `measurement` with `minimum_tcb` and "
+        "`vmpl` an SEV-SNP machine's, the others a TDX machine's");
   }
-  if (machine) variant.snp = TRY(read_snp(fields));
+  if (snp) variant.snp = TRY(read_snp(fields));
+  if (tdx) variant.tdx = TRY(read_tdx(fields));
   return variant;
 }
 

@@ -7,6 +7,7 @@
 // language has and this version does not is refused as Unsupported for the same reason.
 #pragma once
 
+#include <array>
 #include <optional>
 
 #include "attestation/verifier.h"
@@ -35,11 +36,26 @@ struct SnpFactor {
   uint32_t vmpl = 0;                               // the least privileged level that may ask
 };
 
-// All of its factors must hold. Either an enclave's (mrenclaves, signer) or a virtual machine's (snp).
+// What a TDX machine's report measures or names, 48 bytes each, by the keys of the language.
+inline constexpr std::string_view kTdxRegisters[] = {"mrtd",    "rtmr0",         "rtmr1",        "rtmr2",
+                                                     "rtmr3",   "mrseam",        "mrsignerseam", "mrconfigid",
+                                                     "mrowner", "mrownerconfig", "mrservicetd"};
+inline constexpr size_t kTdxMrtd = 0, kTdxServiceTd = std::size(kTdxRegisters) - 1;
+
+// Of a TDX machine.
+struct TdxFactor {
+  // In the order of kTdxRegisters: any of the values; empty: not a factor. The first, mrtd, is never empty.
+  std::array<std::vector<ByteArray<48>>, std::size(kTdxRegisters)> registers;
+  std::optional<uint64_t> td_attributes;  // exactly these
+};
+
+// All of its factors must hold. Either an enclave's (mrenclaves, signer) or a virtual machine's (snp, tdx).
 struct AttestationVariant {
   std::vector<ByteArray<32>> mrenclaves;  // any of them; empty: not a factor
   std::optional<SignerFactor> signer;
   std::optional<SnpFactor> snp;
+  std::optional<TdxFactor> tdx;
+  bool of_machine() const { return snp || tdx; }
 };
 
 struct EnvironmentEntry {
@@ -170,6 +186,9 @@ Result<Session> parse_session(std::string_view text);
 
 // `creator` is the SHA-256 of the uploader's SPKI; it enters the hash only if the session names CREATOR.
 crypto::Digest session_hash(const Session& session, const crypto::Digest& creator);
+
+// INTEL-SA- and digits: what ignore_advisories takes.
+bool is_advisory(std::string_view text);
 
 // "a/b" is in the namespace "a"; "a" is in none.
 std::string_view parent_namespace(std::string_view session_name);

@@ -39,6 +39,27 @@ without=(--quote own/quote3-sgx.bin --collateral no-crl.json "${at[@]}" "${root[
 expect 4 'revocation: a list is missing' verify "${without[@]}"
 expect 0 '"revocation_checked": false' verify "${without[@]}" --accept-missing-crls --json
 
+# TDX quotes: both versions, a machine that was started on firmware that is old by now, and what is refused.
+tdx=(--collateral own/tdx-collateral.json "${at[@]}" --root own/tdx-root.pem)
+expect 0 '"status": "UpToDate"' verify --quote own/quote4-tdx.bin "${tdx[@]}" --json
+expect 0 'mrtd                   1010' verify --quote own/quote4-tdx.bin "${tdx[@]}"
+verify --quote own/quote4-tdx.bin "${tdx[@]}" --json >v4.json
+python3 - <<'EOF' || fail 'fields of a TDX verdict'
+import json
+v = json.load(open("v4.json"))
+assert v["tee"] == "TDX" and v["advisory_ids"] == [] and v["debug"] is False and "mr_service_td" not in v
+assert v["rtmr3"] == "a3" * 48 and v["mr_seam"] == "5e" * 48 and v["mr_signer_seam"] == "00" * 48
+assert v["report_data"].startswith("da00") and v["tcb_date"] == "2024-03-13T00:00:00Z" and v["earliest_expiry"]
+EOF
+newer=(--collateral own/tdx-collateral-newer.json "${at[@]}" --root own/tdx-root.pem)
+expect 0 '"OutOfDate"' verify --quote own/quote4-tdx.bin "${newer[@]}" --json
+expect 0 '"TDRelaunchAdvised"' verify --quote own/quote5-tdx15.bin "${newer[@]}" --json
+expect 0 '"mr_service_td": "0000' verify --quote own/quote5-tdx15.bin "${newer[@]}" --json
+expect 4 'expired' verify --quote own/quote4-tdx.bin --collateral own/tdx-collateral.json --root own/tdx-root.pem --time 2026-12-01T00:00:00Z
+expect 4 'root is not trusted' verify --quote own/quote4-tdx.bin --collateral own/tdx-collateral.json "${at[@]}"
+expect 4 'reject' verify --quote own/quote4-tdx.bin --collateral own/collateral.json "${at[@]}" "${root[@]}"
+expect 4 'evaluation number' verify --quote own/quote4-tdx.bin "${tdx[@]}" --minimum-evaluation-number 18
+
 # An SNP report.
 amd=(--root own/snp-root.pem)
 expect 0 '"status": "ok"' verify "${snp[@]}" "${amd[@]}" --json
@@ -64,6 +85,7 @@ declare -A shown=(
   [quote5-tdx15.bin]='"mr_service_td"' [collateral.json]='"qe_identity_issuer_chain"' [pck.der]='"fmspc"'
   [pck-chain.pem]='Intel SGX PCK Platform CA' [pck-crl.der]='"next_update"' [tcb-info.json]='"tcbLevels"'
   [qe-identity.json]='"isvprodid"' [snp-report2.bin]='"raw"' [snp-report5.bin]='"launch_mitigations"'
+  [tdx-tcb-info.json]='"tdxModuleIdentities"' [tdx-qe-identity.json]='"TD_QE"' [tdx-collateral.json]='"TDX"'
   [snp-leaf.der]='"sev_extensions"' [snp-crl-revoked.der]='"revoked_count": 1')
 for file in "${!shown[@]}"; do
   expect 0 "${shown[$file]}" inspect "own/$file" --json

@@ -47,7 +47,7 @@ expect 4 'Enclave hash does not match expectation' attest --mrenclave "${mrencla
 expect 4 'is not trustworthy' cloister cas attest "$cas_api" --mrenclave "$mrenclave"
 expect 2 'say which enclave you expect' attest
 expect 2 'go together' attest --mrsigner "$mrenclave"
-expect 1 'is not trusted' cloister session read s --cas "$cas_api"
+expect 4 'is not trusted' cloister session read s --cas "$cas_api"
 expect 0 "CAS $cas_api at https://$cas_api/ is trustworthy" attest --mrenclave "$mrenclave"
 signer=$(cloister inspect cas.enclave --json | sed -nE 's/.*"mrsigner": "([0-9a-f]+)".*/\1/p')
 expect 0 'is trustworthy' attest --mrsigner "$signer" --isvprodid 0 --isvsvn 0

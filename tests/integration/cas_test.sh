@@ -47,9 +47,15 @@ ulimit -c unlimited 2>/dev/null || ulimit -c "$(ulimit -H -c)"
 start
 grep -Eq '^Max core file size +0 +0 ' "/proc/$server/limits" || fail 'serve may leave a core file'
 first_key=$key
-expect 1 'is not trusted' "$cloister" session create template.yml -e SESSION=s -e 'BEFORE=~' --cas "$api"
+expect 4 'is not trusted' "$cloister" session create template.yml -e SESSION=s -e 'BEFORE=~' --cas "$api"
 expect 0 "$key" "$cloister" cas show "$api"
-expect 1 'is not trusted' "$cloister" session read s --cas "$api"
+expect 4 'is not trusted' "$cloister" session read s --cas "$api"
+# What proves nothing is refused, also before any key is pinned; what was typed wrongly is usage.
+zeros=$(printf '%064d' 0)
+expect 4 'does not run inside an enclave' "$cloister" cas attest "$api" --mrenclave "$zeros"
+expect 2 'absent' "$cloister" cas attest "$api" --mrenclave "$zeros" --trust-simulation absent
+expect 2 'collateral' "$cloister" cas attest "$api" --mrenclave "$zeros" --collateral template.yml
+expect 5 'cannot reach' "$cloister" cas attest 127.0.0.1:1 --mrenclave "$zeros"
 expect 2 '64 hex digits' "$cloister" cas trust "$api" --key abc
 expect 0 'is trusted with key' "$cloister" cas trust "$api" --key "$key"
 expect 2 'Value for variable $SESSION is missing at line 1 column 7' "$cloister" session create template.yml --cas "$api"

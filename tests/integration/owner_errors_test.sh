@@ -31,7 +31,7 @@ no_session_left
 nothing_stored
 
 # A CAS that is not pinned, that has another key, that is dead.
-CLOISTER_CONFIG=$work/stranger expect 1 'not trusted' push_with
+CLOISTER_CONFIG=$work/stranger expect 4 'not trusted' push_with
 [[ $out == *'cloister cas trust'* ]] || fail "no hint: $out"
 mkdir -p other && (CLOISTER_CONFIG=$work/other cloister cas trust "$cas_api" --key "$(printf '%064d' 7)" >/dev/null)
 CLOISTER_CONFIG=$work/other within 10 4 "$cas_api" push_with
