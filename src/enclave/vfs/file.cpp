@@ -28,9 +28,23 @@ uint8_t dirent_type(uint32_t mode) { return static_cast<uint8_t>((mode & kTypeMa
 
 SysResult<void> File::unnamed() {
   if (--descriptors_ != 0) return {};
-  for (FileWatcher* watcher : std::exchange(watchers_, {})) watcher->file_gone(*this);
+  for (FileWatcher* watcher : std::exchange(watchers_, {})) watcher->file_gone();
   release_description_locks(*this);
   return closed();
+}
+
+void File::edge(uint16_t bits) {
+  for (FileWatcher* watcher : watchers_) {
+    if (!watcher->exclusive()) static_cast<void>(watcher->file_edge(bits));
+  }
+  for (FileWatcher* watcher : watchers_) {
+    if (watcher->exclusive() && watcher->file_edge(bits)) break;
+  }
+}
+
+SysResult<void> File::tell_of_host_set() {
+  for (FileWatcher* watcher : watchers_) TRY(watcher->host_set_opened());
+  return {};
 }
 
 int File::levels_of_watchers() const {
