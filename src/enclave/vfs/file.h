@@ -165,6 +165,7 @@ class FileWatcher {
 };
 
 class Epoll;
+class Inotify;
 class Socket;
 class SignalFile;
 class TimerFile;
@@ -197,6 +198,7 @@ class File : public Counted {
   virtual Epoll* epoll() { return nullptr; }
   virtual TimerFile* timer() { return nullptr; }
   virtual SignalFile* signals() { return nullptr; }
+  virtual Inotify* inotify() { return nullptr; }
   // A host socket or kConsoleInputHandle that the host must be asked about; false: none.
   virtual bool host_handle(uint32_t&) { return false; }
   // A set of such, of which each may make ready() true; to be asked about together with what is in the
@@ -206,6 +208,8 @@ class File : public Counted {
   virtual SysResult<void> closed() { return {}; }
   virtual Inode* inode() { return nullptr; }
   virtual std::string path() { return {}; }
+  // Something happened by a call on this description: IN_… bits for inotify.
+  virtual void notify_used(uint32_t /*mask*/) {}
 
   uint32_t flags() const { return flags_; }
   void set_status_flags(uint32_t flags) {
@@ -256,7 +260,31 @@ class InodeFile : public File {
   // getdents64 into `out`; 0 at the end.
   SysResult<size_t> read_folder(MutableByteView out);
 
+  // The folder and name that it is known by, for inotify. Files of the kernel's own have none.
+  void set_place(Ref<Inode> parent, std::string name) {
+    parent_ = std::move(parent);
+    name_ = std::move(name);
+  }
+  void set_unlinked() { unlinked_ = true; }
+  const std::string& name() const { return name_; }
+  Inode* parent() const { return parent_.get(); }
+  void notify_used(uint32_t mask) override;
+  // The first open file for which `test` is true.
+  template <class Test>
+  static InodeFile* find_open(Test test) {
+    for (InodeFile* file = g_first; file != nullptr; file = file->next_) {
+      if (test(*file)) return file;
+    }
+    return nullptr;
+  }
+
  private:
+  static InodeFile* g_first;
+  InodeFile* next_ = nullptr;
+  InodeFile* previous_ = nullptr;
+  Ref<Inode> parent_;
+  std::string name_;
+  bool unlinked_ = false;
   Ref<Inode> inode_;
   std::string path_;
   uint64_t position_ = 0;

@@ -7,6 +7,7 @@
 #include "enclave/arch/thread.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/process.h"
+#include "enclave/vfs/inotify.h"
 #include "enclave/vfs/mounts.h"
 #include "enclave/vfs/vfs.h"
 
@@ -142,6 +143,7 @@ SysResult<void> UnixSocket::bind(Process& process, ByteView address) {
     if (!key_.empty()) return Errno::Invalid;
     if (mount_read_only(place.path)) return Errno::ReadOnly;
     const Ref<Inode> inode = TRY(place.parent->create(place.name, kTypeSocket | (0777 & ~process.umask)));
+    notify_created(*place.parent, place.name, false);
     key_ = inode_key(TRY(inode->stat()));
     g_names[key_] = this;
     name.resize(kPathOffset + path_of(name).size() + 1);  // with its NUL, as Linux reports it
