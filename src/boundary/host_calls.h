@@ -31,6 +31,10 @@ inline constexpr uint32_t kMaxPollItems = 65536;  // as many as there are descri
 inline constexpr uint32_t kConsoleInput =
     UINT32_MAX;  // pseudo socket for SocketPoll: readable standard input
 
+// In place of a socket, in SocketPoll and PollSetControl: a set of sockets.
+inline constexpr uint32_t kPollSetFlag = uint32_t{1} << 31;
+inline constexpr uint32_t kMaxSetRecords = 4096;  // of one PollSetWait
+
 struct HostCallFrame {
   uint64_t number;
   uint64_t arguments[6];
@@ -50,6 +54,11 @@ struct PollRecord {  // SocketPoll, in the arena
   uint32_t socket;
   uint16_t events;
   uint16_t revents;
+};
+
+struct SetRecord {  // PollSetWait, in the arena
+  uint64_t key;     // as given to PollSetControl
+  uint64_t events;  // of epoll
 };
 
 // values[0] of ConsoleInfo: bit 0 is a terminal, bits 16-31 rows, bits 32-47 columns.

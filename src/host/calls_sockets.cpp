@@ -1,5 +1,4 @@
-// Host calls for sockets of the internet families. They are non-blocking here; waiting is SocketPoll.
-#include <poll.h>
+// Host calls for sockets of the internet families. They are non-blocking here; calls_polling.cpp waits.
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -7,14 +6,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 
 #include "host/process.h"
 
 namespace cloister::host {
 namespace {
 
-constexpr uint64_t kNanoseconds = 1'000'000'000;
 constexpr size_t kMaxAddress = 128;
 constexpr size_t kMaxOption = 1024;
 
@@ -40,10 +37,6 @@ int64_t with_address(Call& call, int (*function)(int, const sockaddr*, socklen_t
   if (socket == nullptr || !address_of(call, call.a[1], address)) return -EINVAL;
   return result_of(function(socket->get(), reinterpret_cast<const sockaddr*>(&address),
                             static_cast<socklen_t>(call.a[1])));
-}
-
-timespec to_timespec(uint64_t ns) {
-  return {static_cast<time_t>(ns / kNanoseconds), static_cast<long>(ns % kNanoseconds)};
 }
 
 }  // namespace
@@ -148,43 +141,6 @@ int64_t call_SocketName(Call& call) {
   if (done != 0) return -errno;
   give_address(call, address, size);
   return 0;
-}
-
-int64_t call_SocketPoll(Call& call) {
-  const uint64_t count = call.a[0], limit = call.a[1];
-  if (count > boundary::kMaxPollItems) return -EINVAL;
-  std::vector<boundary::PollRecord> records(count);
-  std::memcpy(records.data(), call.arena(), count * sizeof(boundary::PollRecord));
-  std::vector<std::shared_ptr<Descriptor>> alive;  // nobody closes them while we wait
-  std::vector<pollfd> items;
-  for (const boundary::PollRecord& record : records) {
-    if (record.socket == boundary::kConsoleInput) {
-      items.push_back({STDIN_FILENO, static_cast<short>(record.events), 0});
-      continue;
-    }
-    alive.push_back(call.process.sockets.get(record.socket));
-    items.push_back(
-        {alive.back() == nullptr ? -1 : alive.back()->get(), static_cast<short>(record.events), 0});
-  }
-  items.push_back({call.thread.event_fd, POLLIN, 0});
-  call.thread.polling.store(1);
-  const timespec time = to_timespec(std::min<uint64_t>(limit, uint64_t{1} << 62));
-  const bool endless = limit >= (uint64_t{1} << 62), woken = call.thread.unparked.exchange(0) != 0;
-  const timespec none{};
-  const int ready = ::ppoll(items.data(), items.size(), woken ? &none : endless ? nullptr : &time, nullptr);
-  const int error = errno;
-  call.thread.polling.store(0);
-  const bool event = items.back().revents != 0;
-  if (event) {
-    uint64_t drained = 0;
-    [[maybe_unused]] const ssize_t ignored = ::read(call.thread.event_fd, &drained, sizeof(drained));
-    call.thread.unparked.store(0);
-  }
-  if (ready < 0) return -error;
-  for (size_t i = 0; i < records.size(); ++i) records[i].revents = static_cast<uint16_t>(items[i].revents);
-  std::memcpy(call.arena(), records.data(), records.size() * sizeof(boundary::PollRecord));
-  const int found = ready - (event ? 1 : 0);
-  return found == 0 && (event || woken) ? -EINTR : found;
 }
 
 }  // namespace cloister::host

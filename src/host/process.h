@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -27,6 +28,18 @@ struct StorageFolder {
   bool read_only = false;
   std::set<std::string> unsynced;  // folders with new names: "" or ending in '/'
   Descriptor lock;
+};
+
+// Sockets that the enclave asks about as one, by epoll. Keys are the enclave's.
+struct PollSet {
+  struct Member {
+    int fd = -1;
+    std::shared_ptr<void> alive;  // what `fd` belongs to
+    Descriptor copy;              // of a descriptor that is in the set more than once
+  };
+  Descriptor epoll;
+  std::mutex mutex;
+  std::map<uint64_t, Member> members;
 };
 
 // Small numbers for things, so that the enclave never names a descriptor of the host. Thread-safe; what get()
@@ -67,6 +80,7 @@ struct HostProcess {
   Handles<StorageFolder> storages;
   Handles<Descriptor> files;
   Handles<Descriptor> sockets;
+  Handles<PollSet> poll_sets;
 
   std::mutex threads_mutex;
   std::array<HostThread*, sgx::kMaxThreads> threads{};

@@ -1,6 +1,5 @@
 #include "http/client.h"
 
-#include <curl/curl.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 #include "base/descriptor.h"
 #include "crypto/encoding.h"
 #include "http/ascii.h"
+#include "http/curl_library.h"
 
 namespace cloister::http {
 namespace {
@@ -21,13 +21,13 @@ constexpr size_t kMaxHeaders = 64 << 10;
 constexpr size_t kMaxErrorBody = 64 << 10;
 
 struct FreeEasy {
-  void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
+  void operator()(CURL* easy) const { curl().easy_cleanup(easy); }
 };
 struct FreeList {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+  void operator()(curl_slist* list) const { curl().slist_free_all(list); }
 };
 struct FreeUrl {
-  void operator()(CURLU* url) const { curl_url_cleanup(url); }
+  void operator()(CURLU* url) const { curl().url_cleanup(url); }
 };
 
 struct Target {
@@ -37,14 +37,17 @@ struct Target {
 };
 
 Result<Target> parse_url(const std::string& text) {
+  if (find_curl() == nullptr)
+    return Error(Code::Unsupported, "HTTP needs libcurl.so.4, which is not there",
+                 "apt-get install libcurl4");
   const Error bad(Code::InvalidArgument, "not an URL of HTTP or HTTPS: " + text, "write http://HOST:PORT/…");
-  const std::unique_ptr<CURLU, FreeUrl> url(curl_url());
-  if (!url || curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) return Error(bad);
+  const std::unique_ptr<CURLU, FreeUrl> url(curl().url());
+  if (!url || curl().url_set(url.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) return Error(bad);
   const auto part = [&url](CURLUPart which) {
     char* value = nullptr;
     std::string out;
-    if (curl_url_get(url.get(), which, &value, CURLU_DEFAULT_PORT) == CURLUE_OK) out = value;
-    curl_free(value);
+    if (curl().url_get(url.get(), which, &value, CURLU_DEFAULT_PORT) == CURLUE_OK) out = value;
+    curl().free(value);
     return out;
   };
   const std::string scheme = part(CURLUPART_SCHEME);
@@ -102,7 +105,7 @@ class Transfer {
   static Result<std::unique_ptr<Transfer>> make(const std::string& url, const ClientOptions& options,
                                                 const std::vector<std::string>& headers) {
     static std::once_flag once;
-    std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+    std::call_once(once, [] { curl().global_init(CURL_GLOBAL_DEFAULT); });
     Target target = TRY(parse_url(url));
     if (target.scheme == "http" && (options.expected_key || options.identity)) {
       return Error(Code::InvalidArgument, "a plain connection proves no key: " + url,
@@ -122,15 +125,15 @@ class Transfer {
 
   template <class T>
   void set(CURLoption option, T value) {
-    all_set_ = curl_easy_setopt(easy_.get(), option, value) == CURLE_OK && all_set_;
+    all_set_ = curl().easy_setopt(easy_.get(), option, value) == CURLE_OK && all_set_;
   }
 
   Result<void> run() {
     if (!all_set_) return Error(Code::Internal, "libcurl refuses a setting");
     const WithoutSigpipe quiet;
-    const CURLcode code = curl_easy_perform(easy_.get());
+    const CURLcode code = curl().easy_perform(easy_.get());
     long status = 0;
-    curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
+    curl().easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
     response_.status = static_cast<unsigned>(status);
     if (failure_) return Error(*failure_);
     if (code != CURLE_OK) return describe(code);
@@ -139,13 +142,13 @@ class Transfer {
 
   unsigned current_status() const {
     long status = 0;
-    curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
+    curl().easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
     return static_cast<unsigned>(status);
   }
 
  private:
   Transfer(const ClientOptions& options, Target target)
-      : options_(options), target_(std::move(target)), easy_(curl_easy_init()) {}
+      : options_(options), target_(std::move(target)), easy_(curl().easy_init()) {}
 
   Result<void> set_up(const std::string& url, const std::vector<std::string>& headers) {
     bool has_type = false;
@@ -156,10 +159,10 @@ class Transfer {
         return Error(Code::InvalidArgument, "a request header is not one line of the form `Name: value`");
       }
       has_type = has_type || lower(header).starts_with("content-type:");
-      headers_.reset(curl_slist_append(headers_.release(), header.c_str()));
+      headers_.reset(curl().slist_append(headers_.release(), header.c_str()));
     }
     if (!has_type)
-      headers_.reset(curl_slist_append(headers_.release(), "Content-Type: application/octet-stream"));
+      headers_.reset(curl().slist_append(headers_.release(), "Content-Type: application/octet-stream"));
     set(CURLOPT_URL, url.c_str());
     set(CURLOPT_HTTPHEADER, headers_.get());
     set(CURLOPT_PROTOCOLS_STR, "http,https");
@@ -232,7 +235,7 @@ class Transfer {
     auto* transfer = static_cast<Transfer*>(self);
     const auto now = std::chrono::steady_clock::now();
     curl_off_t connected = 0;
-    curl_easy_getinfo(transfer->easy_.get(), CURLINFO_PRETRANSFER_TIME_T, &connected);
+    curl().easy_getinfo(transfer->easy_.get(), CURLINFO_PRETRANSFER_TIME_T, &connected);
     if (connected == 0 || in + out != transfer->moved_) {
       transfer->moved_ = in + out;
       transfer->last_move_ = now;
@@ -255,7 +258,7 @@ class Transfer {
   // The key that a refused server has, from its certificate.
   std::string presented_key() const {
     curl_certinfo* chain = nullptr;
-    if (curl_easy_getinfo(easy_.get(), CURLINFO_CERTINFO, &chain) != CURLE_OK || chain == nullptr ||
+    if (curl().easy_getinfo(easy_.get(), CURLINFO_CERTINFO, &chain) != CURLE_OK || chain == nullptr ||
         chain->num_of_certs < 1) {
       return "another";
     }
@@ -270,9 +273,9 @@ class Transfer {
 
   Error describe(CURLcode code) const {
     const std::string name = target_.name();
-    const std::string reason = reason_[0] != '\0' ? reason_ : curl_easy_strerror(code);
+    const std::string reason = reason_[0] != '\0' ? reason_ : curl().easy_strerror(code);
     long number = 0;
-    curl_easy_getinfo(easy_.get(), CURLINFO_OS_ERRNO, &number);
+    curl().easy_getinfo(easy_.get(), CURLINFO_OS_ERRNO, &number);
     switch (code) {
       case CURLE_URL_MALFORMAT:
       case CURLE_UNSUPPORTED_PROTOCOL:

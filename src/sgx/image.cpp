@@ -42,13 +42,18 @@ struct KernelImage {
 
 Result<KernelImage> map_kernel(const ElfFile& elf) {
   KernelImage image;
+  uint64_t size = 0;  // at once: a start would feel every copy of it
   for (const ElfSegment& segment : elf.segments) {
     if (segment.type != PT_LOAD) continue;
     if (segment.memory_size > kKernelLimit || segment.address > kKernelLimit - segment.memory_size) {
       return bad_kernel("larger than its place in the enclave");
     }
+    size = std::max(size, page_up(segment.address + segment.memory_size));
+  }
+  image.memory.resize(size);
+  for (const ElfSegment& segment : elf.segments) {
+    if (segment.type != PT_LOAD) continue;
     const uint64_t end = page_up(segment.address + segment.memory_size);
-    if (image.memory.size() < end) image.memory.resize(end);
     std::memcpy(image.memory.data() + segment.address, elf.bytes.data() + segment.offset, segment.file_size);
     const uint64_t flags = ((segment.flags & PF_R) ? kPageRead : 0) |
                            ((segment.flags & PF_W) ? kPageWrite : 0) |

@@ -342,6 +342,13 @@ if (!isMainThread) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'node-'));
   await fs.promises.writeFile(path.join(folder, 'f'), 'x'.repeat(100000));
   console.log((await fs.promises.readFile(path.join(folder, 'f'))).length, fs.readdirSync(folder));
+  const seen = [], watcher = fs.watch(folder);
+  const enough = new Promise(good => watcher.on('change', (kind, name) => { if (seen.push(kind + ' ' + name) === 4) good(); }));
+  fs.writeFileSync(path.join(folder, 'g'), 'new');
+  fs.renameSync(path.join(folder, 'g'), path.join(folder, 'h'));
+  await enough;
+  watcher.close();
+  console.log(seen.slice(0, 4));
   fs.rmSync(folder, { recursive: true });
   console.log(crypto.createHash('sha256').update('abc').digest('hex'));
   let hot = 0; for (let i = 0; i < 3e6; ++i) hot = (hot * 31 + i) | 0; console.log(hot);

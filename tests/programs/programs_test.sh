@@ -133,6 +133,12 @@ for kind in glibc glibc-static musl musl-static; do
     fail "threads, $kind"
 done
 
+# ---- text that one program after the other uses
+gcc -O1 "$here/execs.c" -o execs
+"$cloister" build --program ./execs:/execs --heap 512M --threads 32 -o execs.enclave >/dev/null
+out=$(timeout 120 "$cloister" run "${options[@]}" execs.enclave 2>&1) || fail "execs: $out"
+[ "$out" = 'all as expected' ] || fail "execs: $out"
+
 # ---- limits name the setting that holds them
 "$cloister" build --program ./threads-glibc --threads 3 -o few.enclave >/dev/null
 out=$(CLOISTER_LOG=warning "$cloister" run "${options[@]}" few.enclave 8 10 2>&1) && fail 'more threads than the image has'

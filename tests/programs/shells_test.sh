@@ -54,6 +54,15 @@ here
 documents
 TEXT
 yes | head -5 | wc -l
+sleep 0.3 &
+while read -r line; do
+  case $line in
+    *sleep*) echo "maps: of another program: $line" ;;
+    *sh) found=yes ;;
+  esac
+done </proc/self/maps
+echo "maps: $found"
+wait
 trap 'echo caught' USR1
 kill -USR1 $$
 (sleep 0.05; kill -TERM $$) &

@@ -16,7 +16,7 @@ constexpr int kShift = 32;                    // rate is ns per tick, 32.32 fixe
 constexpr uint64_t kFastest = (uint64_t{1} << kShift) / 20, kSlowest = (uint64_t{1} << kShift) * 20;
 
 struct Clock {
-  SpinLock lock;
+  SpinLock lock{LockRank::Clock};
   bool started = false;
   host::HostTime first{}, latest{};
   uint64_t rate = 0;            // 0: not learned yet

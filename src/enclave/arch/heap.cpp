@@ -41,7 +41,7 @@ struct FreeRun {
 };
 
 struct Heap {
-  SpinLock lock;
+  SpinLock lock{LockRank::Heap};
   uint64_t next = 0;       // never handed out from here on
   uint64_t committed = 0;  // end of what the host has added
   uint64_t end = 0;

@@ -243,6 +243,26 @@ SysResult<uint32_t> socket_poll(PollItem* items, uint32_t count, uint64_t timeou
   return ready;
 }
 
+SysResult<uint32_t> poll_set_open() { return handle(host_call(HostCall::PollSetOpen)); }
+SysResult<void> poll_set_control(uint32_t set, SetOperation operation, uint32_t member, uint64_t key,
+                                 uint32_t events) {
+  return done(
+      host_call(HostCall::PollSetControl, set, static_cast<uint64_t>(operation), member, key, events));
+}
+SysResult<uint32_t> poll_set_wait(uint32_t set, SetEvent* out, uint32_t room, uint64_t timeout_ns) {
+  if (timeout_ns != 0) may_block();
+  room = std::min(room, boundary::kMaxSetRecords);
+  const auto count =
+      static_cast<uint32_t>(TRY(bounded(host_call(HostCall::PollSetWait, set, room, timeout_ns), room)));
+  for (uint32_t i = 0; i < count; ++i) {
+    boundary::SetRecord record;
+    std::memcpy(&record, arena() + i * sizeof(record), sizeof(record));
+    out[i] = {record.key, static_cast<uint32_t>(record.events)};
+  }
+  return count;
+}
+void poll_set_close(uint32_t set) { host_call(HostCall::PollSetClose, set); }
+
 HostTime clock() {
   const HostReply reply = host_call(HostCall::Clock);
   return {time_reply(reply.values[0]), time_reply(reply.values[1]), reply.values[2]};

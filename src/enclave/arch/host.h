@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/bytes.h"
+#include "boundary/host_calls.h"
 #include "enclave/sys_result.h"
 
 namespace cloister::enclave::host {
@@ -83,6 +84,21 @@ struct PollItem {
 // Blocks until something is ready (returns how many), until `timeout_ns` (0) or until this thread is unparked
 // (Interrupted). At most boundary::kMaxPollItems.
 SysResult<uint32_t> socket_poll(PollItem* items, uint32_t count, uint64_t timeout_ns);
+
+// A set of sockets that the host keeps and asks as one. A member is a socket, kConsoleInputHandle or another
+// set; its key is ours and comes back with its events, in which everything is hostile.
+SysResult<uint32_t> poll_set_open();
+inline uint32_t poll_set_handle(uint32_t set) { return set | boundary::kPollSetFlag; }  // for PollItem, too
+enum class SetOperation : uint8_t { Add = 1, Remove = 2, Modify = 3 };
+SysResult<void> poll_set_control(uint32_t set, SetOperation operation, uint32_t member, uint64_t key,
+                                 uint32_t events);
+struct SetEvent {
+  uint64_t key;
+  uint32_t events;  // of epoll
+};
+// Blocks as socket_poll does. At most `room`, and boundary::kMaxSetRecords, events.
+SysResult<uint32_t> poll_set_wait(uint32_t set, SetEvent* out, uint32_t room, uint64_t timeout_ns);
+void poll_set_close(uint32_t set);
 
 // No later than this, so that sums with it neither overflow nor mean "never".
 inline constexpr uint64_t kLatestTime = uint64_t{1} << 62;

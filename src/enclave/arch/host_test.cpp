@@ -247,6 +247,21 @@ void try_poll(World& w) {
   ASSERT_EQ(ready.ok() ? ready.value() : 0, found);
 }
 
+void try_poll_set(World& w) {
+  const auto set = host::poll_set_open();
+  if (!set.ok()) check_error(w, set, w.host.last_result());
+  check_done(w, host::poll_set_control(1, host::SetOperation::Add, 2, 3, 4));
+  const auto room = static_cast<uint32_t>(w.random.size(boundary::kMaxSetRecords)) + 1;
+  const MutableByteView bytes = w.output.view(room * sizeof(host::SetEvent));
+  w.host.asked(room);
+  const auto count = host::poll_set_wait(1, reinterpret_cast<host::SetEvent*>(bytes.data()), room, 0);
+  ASSERT_TRUE(w.output.only_changed(bytes.size()));
+  if (!count.ok()) return check_error(w, count, w.host.last_result());
+  ASSERT_LE(count.value(), room);
+  ASSERT_LE(count.value(), boundary::kMaxSetRecords);
+  host::poll_set_close(1);
+}
+
 void try_time(World& w) {
   const host::HostTime time = host::clock();
   ASSERT_LE(time.monotonic_ns, kLatest);
@@ -280,8 +295,8 @@ void try_threads(World& w) {
 }
 
 using Try = void (*)(World&);
-constexpr Try kTries[] = {try_console,     try_memory, try_storage, try_staged_write, try_sockets,
-                          try_socket_data, try_poll,   try_time,    try_threads};
+constexpr Try kTries[] = {try_console,     try_memory, try_storage,  try_staged_write, try_sockets,
+                          try_socket_data, try_poll,   try_poll_set, try_time,         try_threads};
 
 // A test that crashes names its seed, too.
 uint64_t g_seed = 0;

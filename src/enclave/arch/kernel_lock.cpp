@@ -26,7 +26,7 @@ struct Sleeper {
 struct KernelLock {
   uint32_t held = 0;
   Thread* owner = nullptr;
-  SpinLock guard;  // of the list
+  SpinLock guard{LockRank::Sleepers};  // of the list
   Sleeper* first = nullptr;
 };
 KernelLock g_lock;
@@ -51,6 +51,7 @@ void sleep_until_retry(Sleeper& me) {
 }  // namespace
 
 void kernel_lock() {
+  if constexpr (kLockChecks) lock_taken(LockRank::Kernel);
   while (!spin_for_lock()) {
     Sleeper me{current().index};
     g_lock.guard.lock();
@@ -68,6 +69,7 @@ void kernel_lock() {
 
 void kernel_unlock() {
   CLOISTER_CHECK(kernel_lock_held());
+  if constexpr (kLockChecks) lock_released(LockRank::Kernel);
   g_lock.owner = nullptr;
   g_lock.guard.lock();
   __atomic_store_n(&g_lock.held, 0, __ATOMIC_RELEASE);

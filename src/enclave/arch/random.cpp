@@ -17,7 +17,7 @@ constexpr size_t kReseedAfter = 64 * 1024;
 constexpr int kRetries = 1000;  // RDRAND may run dry for a moment (SDM vol. 1, 7.3.17.1 asks for at least 10)
 
 struct Generator {
-  enclave::SpinLock lock;
+  enclave::SpinLock lock{enclave::LockRank::Random};
   bool seeded = false;
   size_t since_seed = 0;
   ByteArray<32> key{};

@@ -11,6 +11,7 @@
 
 namespace cloister::enclave {
 
+class File;
 struct Process;
 struct Thread;
 
@@ -47,7 +48,7 @@ struct PendingSignals {
   std::array<SignalInfo, kSignalCount> info;
   std::vector<SignalInfo> queued;  // real-time signals behind the first one of their number
 
-  void add(const SignalInfo& more);
+  bool add(const SignalInfo& more);
   // Puts the next queued one of this number into `info`; false: there is none.
   bool take_queued(int signal);
   void forget(int signal);
@@ -66,7 +67,8 @@ void send_signal(Thread& thread, const SignalInfo& info);
 bool take_signal(Thread& thread, uint64_t set, SignalInfo& info);
 void store_signal_info(uint8_t (&out)[128], const SignalInfo& info);  // siginfo_t
 WaitQueue& signal_waiters();  // woken whenever a signal has become pending
-uint64_t signals_sent();      // grows with it
+// Files that have an edge then (signalfd).
+std::vector<File*>& signal_files();
 // SIGPIPE and the like to the calling thread.
 void raise_signal(int signal);
 

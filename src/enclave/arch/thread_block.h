@@ -49,7 +49,8 @@ struct ThreadBlock {
   uint64_t user_rip;
   uint64_t initial_fs;
   uint64_t vector_depth;
-  uint8_t unused[BLOCK_EXCEPTION - 160];
+  uint64_t held_locks;  // lock_order.cpp
+  uint8_t unused[BLOCK_EXCEPTION - 168];
   ExceptionRecord exception;  // of the program; the kernel's own faults get theirs on the stack
 };
 

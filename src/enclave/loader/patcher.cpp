@@ -318,6 +318,13 @@ void patches_inherited(int32_t from, const std::function<int32_t(uint64_t)>& hei
   });
 }
 
+void patches_parked(uint64_t begin, uint64_t end, int32_t owner) {
+  if (g_patches == nullptr) return;
+  for (Batch& batch : g_patches->batches) {
+    if (batch.begin >= begin && batch.end <= end) batch.owner = owner;
+  }
+}
+
 void patches_cleared(int32_t owner) {
   if (g_patches == nullptr) return;
   std::erase_if(g_patches->batches, [&](const Batch& batch) {

@@ -35,6 +35,9 @@ uint64_t patches_end(uint64_t begin, uint64_t end);
 // `from` is gone: heir(address of its code) says whose the code is from now on; 0: nobody's.
 void patches_inherited(int32_t from, const std::function<int32_t(uint64_t)>& heir);
 
+// The code in [begin, end) is this owner's from now on (memory/texts.h).
+void patches_parked(uint64_t begin, uint64_t end, int32_t owner);
+
 // All memory of this owner (AreaInfo::owner) is about to be released.
 void patches_cleared(int32_t owner);
 

@@ -10,6 +10,7 @@
 #include "enclave/arch/thread.h"
 #include "enclave/loader/patcher.h"
 #include "enclave/memory/manager.h"
+#include "enclave/memory/texts.h"
 #include "enclave/process.h"
 #include "enclave/vfs/vfs.h"
 
@@ -225,6 +226,7 @@ SysResult<UserEntry> replace_program(Process& process, const std::string& path,
   if (process.borrowing || memory_has_relatives(*process.memory))
     return load_beside(process, command, environment);
   // From here on there is no program to return to.
+  if (!process.memory->relative) texts_park(process.memory->id);
   patches_cleared(process.memory->id);
   memory_clear(process.memory->id);
   auto entry = load_command(process, command, environment, why);

@@ -21,6 +21,12 @@ uint64_t absent_area_in(uint64_t begin, uint64_t end) {
 
 namespace {
 
+// The last one that begins at or before `begin`, which may reach over it.
+Areas::const_iterator first_area(const Areas& areas, uint64_t begin) {
+  auto it = areas.upper_bound(begin);
+  return it == areas.begin() ? it : std::prev(it);
+}
+
 // Common pages of absent memories go to their stores, and away.
 SysResult<void> keep_for_absent(Family& family, Stretch range) {
   for (const Stretch& stretch : stretches(family, range)) {
@@ -48,8 +54,10 @@ bool absent_can_make_room(int32_t owner, uint64_t begin, uint64_t end) {
   const Family* family = family_with_absent(owner);
   for (const Memory* absent : g_absent) {
     const bool relative = family != nullptr && absent->relative->family.get() == family;
-    for (const auto& [at, area] : absent->relative->areas) {
-      if (area.end <= begin || at >= end) continue;
+    const Areas& areas = absent->relative->areas;
+    for (auto it = first_area(areas, begin); it != areas.end() && it->first < end; ++it) {
+      const Area& area = it->second;
+      if (area.end <= begin) continue;
       // What several share has no other place.
       if (!relative || area.shared) return false;
     }
@@ -130,8 +138,10 @@ void forget_absent_files(Released& files) {
 void split_at_absent_borders(uint64_t begin, uint64_t end) {
   if (absent_area_in(begin, end) == 0) return;
   for (const Memory* absent : g_absent) {
-    for (const auto& [at, area] : absent->relative->areas) {
-      if (at > begin && at < end) split_areas(at);
+    const Areas& areas = absent->relative->areas;
+    for (auto it = first_area(areas, begin); it != areas.end() && it->first < end; ++it) {
+      const auto& [at, area] = *it;
+      if (at > begin) split_areas(at);
       if (area.end > begin && area.end < end) split_areas(area.end);
     }
   }

@@ -44,11 +44,20 @@ void split_at(Areas& areas, uint64_t address) {
 }
 
 static void add_borders(std::vector<uint64_t>& borders, const Areas& areas, int32_t owner, Stretch within) {
-  for (const auto& [begin, area] : areas) {
-    if (area.owner != owner || area.end <= within.begin || begin >= within.end) continue;
+  auto it = areas.upper_bound(within.begin);
+  if (it != areas.begin()) --it;
+  for (; it != areas.end() && it->first < within.end; ++it) {
+    const auto& [begin, area] = *it;
+    if (area.owner != owner || area.end <= within.begin) continue;
     borders.push_back(std::max(begin, within.begin));
     borders.push_back(std::min(area.end, within.end));
   }
+}
+
+// The first that ends behind `address`.
+static std::vector<Kept>::const_iterator first_kept(const std::vector<Kept>& kept, uint64_t address) {
+  return std::upper_bound(kept.begin(), kept.end(), address,
+                          [](uint64_t at, const Kept& one) { return at < one.end; });
 }
 
 std::vector<Stretch> stretches(const Family& family, Stretch within) {
@@ -62,7 +71,9 @@ std::vector<Stretch> stretches(const Family& family, Stretch within) {
   };
   for (const auto& [begin, area] : family.left) add(begin, area.end);
   for (const Memory* member : family.members) {
-    for (const Kept& kept : member->relative->kept) add(kept.begin, kept.end);
+    const std::vector<Kept>& kept = member->relative->kept;
+    for (auto it = first_kept(kept, within.begin); it != kept.end() && it->begin < within.end; ++it)
+      add(it->begin, it->end);
   }
   std::sort(borders.begin(), borders.end());
   borders.erase(std::unique(borders.begin(), borders.end()), borders.end());
@@ -72,10 +83,10 @@ std::vector<Stretch> stretches(const Family& family, Stretch within) {
 }
 
 const Kept* kept_of(const Relative& relative, Stretch stretch) {
-  const auto found = std::find_if(relative.kept.begin(), relative.kept.end(), [&](const Kept& kept) {
-    return kept.begin <= stretch.begin && stretch.end <= kept.end;
-  });
-  return found == relative.kept.end() ? nullptr : &*found;
+  const auto found = first_kept(relative.kept, stretch.begin);
+  const bool holds =
+      found != relative.kept.end() && found->begin <= stretch.begin && stretch.end <= found->end;
+  return holds ? &*found : nullptr;
 }
 
 SysResult<void> need_store(Relative& relative, uint64_t size) {
@@ -113,7 +124,9 @@ void keep(Relative& relative, Stretch stretch, uint32_t protection) {
   if (!open) must(host::memory_protect(stretch.begin, size, kProtRead));
   std::memcpy(bytes_at(relative.store + relative.store_used), bytes_at(stretch.begin), size);
   if (!open && protection != kUnknown) must(host::memory_protect(stretch.begin, size, protection));
-  relative.kept.push_back({stretch.begin, stretch.end, relative.store_used});
+  // Mostly behind all others, as stretches are gone through in their order.
+  relative.kept.insert(first_kept(relative.kept, stretch.begin),
+                       {stretch.begin, stretch.end, relative.store_used});
   relative.store_used += size;
 }
 

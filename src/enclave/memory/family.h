@@ -24,8 +24,8 @@ struct Family;
 
 struct Relative {
   Ref<Family> family;
-  Areas areas;  // while absent; while present they are with everybody's
-  std::vector<Kept> kept;
+  Areas areas;             // while absent; while present they are with everybody's
+  std::vector<Kept> kept;  // by address
   uint64_t store = 0, store_size = 0, store_used = 0;  // an area of nobody's
 };
 

@@ -12,6 +12,7 @@
 #include "enclave/arch/log.h"
 #include "enclave/arch/wait.h"
 #include "enclave/memory/space.h"
+#include "enclave/memory/texts.h"
 
 namespace cloister::enclave {
 
@@ -54,6 +55,7 @@ bool within_limit(const Area& area, uint64_t size) {
 SysResult<void> commit(uint64_t begin, uint64_t end, Area& area) {
   const uint64_t size = end - begin;
   if (!within_limit(area, size)) return Errno::NoMemory;
+  texts_drop_reserved(begin, end);
   if (!host::memory_commit(begin, size, commit_protection(area)).ok()) return Errno::NoMemory;
   if (counts(area)) g_space->heap_used += size;
   area.committed = true;
@@ -72,6 +74,7 @@ void drop_pages(uint64_t begin, uint64_t end) {
 }
 
 [[nodiscard]] Released remove(uint64_t begin, uint64_t end) {
+  texts_drop_reserved(begin, end);
   static_cast<void>(write_back_range(begin, end));  // munmap(2) has no error for this
   split_areas(begin);
   split_areas(end);
@@ -95,7 +98,7 @@ bool same(const Areas::value_type& left, const Areas::value_type& right) {
   return a.end == right.first && a.protection == b.protection && a.committed == b.committed &&
          a.lazy == b.lazy && a.file == b.file && a.agent == b.agent && a.owner == b.owner &&
          a.name == b.name && a.shared == b.shared && a.dirty == b.dirty && a.common == b.common &&
-         a.source.get() == b.source.get() &&
+         a.pristine == b.pristine && a.source.get() == b.source.get() &&
          (a.name.empty() || !a.file || b.file_offset == a.file_offset + (right.first - left.first));
 }
 
@@ -120,8 +123,17 @@ uint64_t find_present_gap(uint64_t ceiling, uint64_t size) {
   return ceiling >= kMmapBottom + size ? ceiling - size : 0;
 }
 
+// Reserved text stays: what is mapped over it may be the one that takes it over, or drops it when it comes.
+void evict_parked(uint64_t begin, uint64_t end) {
+  const auto it = g_space->areas.lower_bound(begin);
+  const bool inside = it != g_space->areas.end() && it->first < end && it->second.owner == kParked;
+  const auto at = find_area(begin);
+  if (inside || (at != g_space->areas.end() && at->second.owner == kParked)) texts_evict(begin, end);
+}
+
 // Makes room where only absent relatives are in the way.
 bool claim(int32_t owner, uint64_t begin, uint64_t end) {
+  texts_evict(begin, end);
   return free_of_present(begin, end) && take_from_absent(owner, begin, end).ok();
 }
 
@@ -206,6 +218,7 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
   if (fixed || no_replace) {
     if (address % kPage != 0) return Errno::Invalid;
     if (!range_ok(address, size)) return Errno::NoMemory;
+    evict_parked(address, address + size);
     if (!all_of(info.owner, address, address + size) ||
         !absent_can_make_room(info.owner, address, address + size)) {
       return no_replace ? Errno::Exists : Errno::NoMemory;
@@ -217,6 +230,10 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
     address = round_down(address, kPage);
     const bool hint = address != 0 && range_ok(address, size) && free_range(address, address + size);
     if (!hint) address = find_gap(size);
+    if (address == 0) {
+      texts_evict(0, UINT64_MAX);
+      address = find_gap(size);
+    }
     if (address == 0) return Errno::NoMemory;
   }
   if (g_space->areas.size() >= kMaxAreas) return Errno::NoMemory;
@@ -226,14 +243,13 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
   area.file = info.file;
   area.agent = info.agent;
   area.owner = info.owner;
-  area.lazy = !info.file && (info.lazy || size >= kHugeArea);
+  area.lazy = info.file ? info.source && info.lazy : info.lazy || size >= kHugeArea;
   area.name = std::string(info.name);
   area.file_offset = info.file_offset;
   area.shared = info.shared;
   area.source = info.source;
-  // A file's content cannot come later, when a touch or mprotect would ask for it.
-  if (info.source || (info.protection != 0 && !area.lazy)) TRY(commit(address, address + size, area));
-  if (info.source) {
+  if (!area.lazy && (info.source || info.protection != 0)) TRY(commit(address, address + size, area));
+  if (info.source && !area.lazy) {
     if (auto filled = fill_from_file(*info.source, info.file_offset, address, size); !filled.ok()) {
       if (!host::memory_release(address, size).ok()) end_enclave(70, "the host cannot release memory");
       return filled.error();
@@ -267,10 +283,12 @@ SysResult<void> memory_protect(uint64_t address, uint64_t size, uint32_t protect
   if ((protection & kProtWrite) != 0) TRY(make_own(address, end));
   split_areas(address);
   split_areas(end);
+  texts_drop_reserved(address, end);
   for (auto it = g_space->areas.lower_bound(address); it != g_space->areas.end() && it->first < end; ++it) {
     Area& area = it->second;
     if (goes_to_file(area) && (protection & kProtWrite) != 0 && !area.source->writable())
       return Errno::Access;
+    if ((protection & kProtWrite) != 0) area.pristine = false;
     if (area.committed) {
       const bool changes = area.protection != protection;
       area.protection = protection;
@@ -433,6 +451,23 @@ uint64_t memory_break(int32_t owner, uint64_t address) {
   return address;
 }
 
+namespace {
+
+// The content of pages that have just come, of a file that was mapped without them.
+bool bring_from_file(uint64_t begin, uint64_t end) {
+  const auto it = find_area(begin);
+  const Ref<File> source = it->second.source;
+  const bool filled =
+      fill_from_file(*source, it->second.file_offset + (begin - it->first), begin, end - begin).ok();
+  const uint32_t protection = page_protection(find_area(begin)->second);
+  if (protection != (kProtRead | kProtWrite) && !host::memory_protect(begin, end - begin, protection).ok())
+    end_enclave(70, "the host cannot protect memory");
+  merge_areas(begin, end);
+  return filled;
+}
+
+}  // namespace
+
 bool memory_handle_fault(uint64_t address, bool write, bool execute) {
   auto it = find_area(address);
   if (it == g_space->areas.end()) return false;
@@ -454,6 +489,7 @@ bool memory_handle_fault(uint64_t address, bool write, bool execute) {
   // A signal now would be one that the host can raise at any access it likes.
   if (ok && !commit(begin, end, part).ok()) end_enclave(70, "the host refuses memory that the program uses");
   if (ok && part.shared) committed_for_relatives(begin, end);
+  if (ok && part.source && !bring_from_file(begin, end)) return false;
   merge_areas(begin, end);
   return ok;
 }
@@ -505,7 +541,7 @@ bool one_mapping(const Area& area, uint64_t begin, const Area& next, uint64_t at
 
 }  // namespace
 
-std::string memory_describe() {
+std::string memory_describe(int32_t owner) {
   std::string text;
   auto hex = [&](uint64_t value, int digits) {
     char buffer[17];
@@ -520,6 +556,10 @@ std::string memory_describe() {
   for (auto it = g_space->areas.begin(); it != g_space->areas.end();) {
     const auto& [begin, area] = *it;
     uint64_t end = area.end;
+    if (area.owner != owner) {
+      ++it;
+      continue;
+    }
     // Which pages are there already is nobody's business: C libraries find a thread's stack as one line.
     while (++it != g_space->areas.end() && it->first == end && one_mapping(area, begin, it->second, end))
       end = it->second.end;
@@ -530,7 +570,7 @@ std::string memory_describe() {
     text += (area.protection & kProtRead) != 0 ? 'r' : '-';
     text += (area.protection & kProtWrite) != 0 ? 'w' : '-';
     text += (area.protection & kProtExecute) != 0 ? 'x' : '-';
-    text += "p ";
+    text += area.shared ? "s " : "p ";
     hex(area.file ? area.file_offset : 0, 8);
     text += " 00:00 0 ";
     if (!area.name.empty()) text += "                   " + area.name;

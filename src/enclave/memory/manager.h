@@ -74,8 +74,8 @@ int32_t memory_owner(uint64_t address);  // 0: nobody's
 // Whose word there is, for futexes; 0: of all that map it, or nobody's.
 uint32_t memory_word_owner(uint64_t address);
 
-uint64_t memory_heap_used();    // bytes
-uint64_t memory_heap_limit();   // bytes
-std::string memory_describe();  // the text of /proc/self/maps
+uint64_t memory_heap_used();                 // bytes
+uint64_t memory_heap_limit();                // bytes
+std::string memory_describe(int32_t owner);  // the text of /proc/self/maps
 
 }  // namespace cloister::enclave

@@ -22,6 +22,7 @@ struct Area {
   bool dirty = false;   // shared with a file: written since the last write-back, so its pages are writable
   bool common =
       false;  // not shared, but the same pages as in every relative that maps them: nobody writes them
+  bool pristine = false;  // text as the kernel made it of its file: nobody could write it since
   std::string name;
   uint64_t file_offset = 0;
   Ref<File> source;  // the mapped file, if it is one

@@ -12,6 +12,7 @@
 #include "enclave/arch/wait.h"
 #include "enclave/loader/patcher.h"
 #include "enclave/memory/family.h"
+#include "enclave/memory/texts.h"
 #include "enclave/process.h"
 
 namespace cloister::enclave {
@@ -210,6 +211,7 @@ bool memory_has_relatives(const Memory& memory) {
 }
 
 SysResult<Ref<Memory>> memory_fork(Memory& present) {
+  texts_drop_reserved(0, UINT64_MAX);
   Family& family = found_family(present);
   const auto child = make_ref<Memory>(next_thread_id());
   child->relative = std::make_unique<Relative>();
@@ -314,6 +316,7 @@ void leave_absent(const Family& family, const Memory& memory, Relative& relative
 void memory_leave(Memory& memory) {
   Released files;
   if (!memory.relative) {
+    texts_park(memory.id);
     patches_cleared(memory.id);
     return memory_clear(memory.id);
   }

@@ -27,7 +27,6 @@ SysResult<int64_t> wait_for_events(SyscallArgs& args, uint64_t deadline) {
   if (args.i32(2) <= 0 || args.i32(2) > kMost) return Errno::Invalid;
   if (file->epoll() == nullptr) return Errno::Invalid;
   std::vector<EpollEvent> events(std::min<size_t>(static_cast<size_t>(args.i32(2)), kAtOnce));
-  if (!user_range_ok(args.a[1], events.size() * sizeof(EpollEvent))) return Errno::Fault;
   const size_t count = TRY(file->epoll()->wait(events.data(), events.size(), deadline));
   TRY(copy_to_user(args.a[1], events.data(), count * sizeof(EpollEvent)));
   return static_cast<int64_t>(count);
@@ -42,11 +41,14 @@ uint64_t deadline_of_ms(int32_t ms) {
 // What signalfd gives: the signals of whoever reads.
 class SignalFile final : public File {
  public:
-  SignalFile(uint64_t mask, uint32_t flags) : File(flags | kOpenReadWrite), mask_(mask) {}
+  SignalFile(uint64_t mask, uint32_t flags) : File(flags | kOpenReadWrite), mask_(mask) {
+    signal_files().push_back(this);
+  }
+  ~SignalFile() override { std::erase(signal_files(), this); }
   void set_mask(uint64_t mask) {
     mask_ = mask;
     signal_waiters().wake_all();
-    edge();
+    edge(0);
   }
   SysResult<size_t> read(MutableByteView out) override {
     constexpr size_t kRecord = 128;  // struct signalfd_siginfo
@@ -74,7 +76,6 @@ class SignalFile final : public File {
     return ((self.pending.set | self.process->signals.pending.set) & mask_) != 0 ? kPollIn : uint16_t{0};
   }
   void poll_queues(std::vector<WaitQueue*>& queues) override { queues.push_back(&signal_waiters()); }
-  Edges edges() override { return {File::edges().in + signals_sent(), 0}; }
   SysResult<uint64_t> seek(int64_t, int) override { return uint64_t{0}; }
   SignalFile* signals() override { return this; }
 
@@ -143,6 +144,7 @@ SysResult<int64_t> sys_epoll_ctl(SyscallArgs& args) {
   if (args.i32(1) != Epoll::kDelete) event = TRY(load_user<EpollEvent>(args.a[3]));
   const Ref<File> epoll = TRY(args.thread.process->files.get(args.i32(0)));
   const Ref<File> file = TRY(args.thread.process->files.get(args.i32(2)));
+  if (!file->can_poll()) return Errno::Perm;
   if (epoll->epoll() == nullptr) return Errno::Invalid;
   TRY(epoll->epoll()->control(args.i32(1), args.i32(2), file, event));
   return 0;

@@ -8,6 +8,7 @@
 #include "enclave/process.h"
 #include "enclave/syscalls/file_calls.h"
 #include "enclave/syscalls/syscalls.h"
+#include "enclave/vfs/inotify.h"
 
 namespace cloister::enclave {
 namespace {
@@ -33,6 +34,11 @@ class Buffer {
 
 enum class Direction : bool { Read, Write };
 
+// For inotify, as far as anything was moved.
+void used(File& file, Direction direction, uint64_t count) {
+  if (count > 0) file.notify_used(direction == Direction::Read ? kNotifyAccess : kNotifyModify);
+}
+
 // One contiguous user range. `offset` kCurrentPosition: the file's own.
 SysResult<uint64_t> transfer(File& file, Direction direction, uint64_t offset, uint64_t address,
                              uint64_t size) {
@@ -56,6 +62,7 @@ SysResult<uint64_t> transfer(File& file, Direction direction, uint64_t offset, u
     // A pipe, socket or console gives what it has; only files are read on to the end of the buffer.
     if (direction == Direction::Read && file.inode() == nullptr) break;
   } while (done < size);
+  used(file, direction, done);
   return done;
 }
 
@@ -140,6 +147,8 @@ SysResult<uint64_t> copy_between(File& from, uint64_t* from_offset, File& to, ui
     }
     if (got.value() < piece.size()) break;
   }
+  used(from, Direction::Read, done);
+  used(to, Direction::Write, done);
   return done;
 }
 

@@ -8,6 +8,7 @@
 #include "enclave/process.h"
 #include "enclave/syscalls/file_calls.h"
 #include "enclave/syscalls/syscalls.h"
+#include "enclave/vfs/inotify.h"
 #include "enclave/vfs/mounts.h"
 #include "enclave/vfs/vfs.h"
 
@@ -39,6 +40,7 @@ SysResult<Place> old_place(SyscallArgs& args, int32_t folder, uint64_t path) {
 SysResult<int64_t> make_folder(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t mode) {
   const Place place = TRY(new_place(args, folder, path, true));
   TRY(place.parent->create(place.name, kTypeFolder | (mode & 01777 & ~process_of(args).umask)));
+  notify_created(*place.parent, place.name, true);
   return 0;
 }
 
@@ -50,6 +52,7 @@ SysResult<int64_t> remove(SyscallArgs& args, int32_t folder, uint64_t path, bool
     if (place.must_be_folder) return Errno::IsDirectory;
     TRY(place.parent->unlink(place.name));
   }
+  notify_unlinked(place, is_folder);
   return 0;
 }
 
@@ -66,7 +69,9 @@ SysResult<int64_t> rename_at(SyscallArgs& args, int32_t from_folder, uint64_t fr
   if (from.path.size() > to.path.size() && from.path.starts_with(to.path) && from.path[to.path.size()] == '/')
     return Errno::NotEmpty;
   if (to.must_be_folder && !folder) return Errno::NotDirectory;
+  const bool same = to.inode && TRY(to.inode->stat()).inode == TRY(from.inode->stat()).inode;
   TRY(from.parent->rename(from.name, *to.parent, to.name, flags));
+  if (!same) notify_moved(from, to, folder);
   return 0;
 }
 
@@ -79,6 +84,7 @@ SysResult<int64_t> link_at(SyscallArgs& args, int32_t from_folder, uint64_t from
   if (from.inode->file_system() != to.parent->file_system()) return Errno::CrossDevice;
   if ((TRY(from.inode->stat()).mode & kTypeMask) == kTypeFolder) return Errno::Perm;
   TRY(to.parent->link(to.name, *from.inode));
+  notify_linked(*from.inode, *to.parent, to.name);
   return 0;
 }
 
@@ -87,13 +93,14 @@ SysResult<int64_t> symlink_at(SyscallArgs& args, uint64_t target, int32_t folder
   if (text.empty()) return Errno::NoEntry;
   const Place place = TRY(new_place(args, folder, path, false));
   TRY(place.parent->symlink(place.name, text));
+  notify_created(*place.parent, place.name, false);
   return 0;
 }
 
-SysResult<Ref<Inode>> changeable(File& file) {
+SysResult<Found> changeable(File& file) {
   if (file.inode() == nullptr) return Errno::Invalid;
   if (!file.path().empty() && mount_read_only(file.path())) return Errno::ReadOnly;
-  return Ref<Inode>(file.inode());
+  return found_by(file);
 }
 
 SysResult<int64_t> make_node(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t mode) {
@@ -101,11 +108,12 @@ SysResult<int64_t> make_node(SyscallArgs& args, int32_t folder, uint64_t path, u
   if (type != kTypeFile && type != 0) return Errno::Perm;
   const Place place = TRY(new_place(args, folder, path, false));
   TRY(place.parent->create(place.name, kTypeFile | (mode & 07777 & ~process_of(args).umask)));
+  notify_created(*place.parent, place.name, false);
   return 0;
 }
 
 // An inode for a change, by path or, with an empty path that may be, by descriptor.
-SysResult<Ref<Inode>> changeable(SyscallArgs& args, int32_t folder, uint64_t path, uint64_t flags) {
+SysResult<Found> changeable(SyscallArgs& args, int32_t folder, uint64_t path, uint64_t flags) {
   std::string name;
   if (path != 0) name = TRY(string_from_user(path));
   if (name.empty() && (path == 0 || (flags & kAtEmptyPath) != 0)) {
@@ -120,15 +128,20 @@ SysResult<Ref<Inode>> changeable(SyscallArgs& args, int32_t folder, uint64_t pat
     return changeable(*file);
   }
   if (mount_read_only(place.path)) return Errno::ReadOnly;
-  return place.inode;
+  return Found(place);
+}
+
+SysResult<int64_t> change_attributes(const Found& found, const AttributeChange& change) {
+  TRY(found.inode->change(change));
+  notify_changed(found, change);
+  return 0;
 }
 
 SysResult<int64_t> change_mode(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t mode,
                                uint64_t flags) {
   AttributeChange change;
   change.mode = &mode;
-  TRY(TRY(changeable(args, folder, path, flags))->change(change));
-  return 0;
+  return change_attributes(TRY(changeable(args, folder, path, flags)), change);
 }
 
 SysResult<int64_t> change_owner(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t uid, uint32_t gid,
@@ -136,8 +149,7 @@ SysResult<int64_t> change_owner(SyscallArgs& args, int32_t folder, uint64_t path
   AttributeChange change;
   if (uid != UINT32_MAX) change.uid = &uid;
   if (gid != UINT32_MAX) change.gid = &gid;
-  TRY(TRY(changeable(args, folder, path, flags))->change(change));
-  return 0;
+  return change_attributes(TRY(changeable(args, folder, path, flags)), change);
 }
 
 // times: {access, modification}; null: both are now.
@@ -157,8 +169,7 @@ SysResult<int64_t> change_times(SyscallArgs& args, int32_t folder, uint64_t path
   AttributeChange change;
   if (change_it[0]) change.accessed = &set[0];
   if (change_it[1]) change.modified = &set[1];
-  TRY(TRY(changeable(args, folder, path, flags))->change(change));
-  return 0;
+  return change_attributes(TRY(changeable(args, folder, path, flags)), change);
 }
 
 struct MicroTime {  // struct timeval
@@ -303,13 +314,16 @@ SysResult<int64_t> sys_utime(SyscallArgs& args) {
 
 SysResult<int64_t> sys_truncate(SyscallArgs& args) {
   if (args.i64(1) < 0) return Errno::Invalid;
-  const Ref<Inode> inode = TRY(changeable(args, kAtCwd, args.a[0], 0));
-  TRY(inode->truncate(args.a[1]));
+  const Found found = TRY(changeable(args, kAtCwd, args.a[0], 0));
+  TRY(found.inode->truncate(args.a[1]));
+  notify(found, kNotifyModify);
   return 0;
 }
 SysResult<int64_t> sys_ftruncate(SyscallArgs& args) {
   if (args.i64(1) < 0) return Errno::Invalid;
-  TRY(TRY(writable_file(args))->inode()->truncate(args.a[1]));
+  const Ref<File> file = TRY(writable_file(args));
+  TRY(file->inode()->truncate(args.a[1]));
+  file->notify_used(kNotifyModify);
   return 0;
 }
 
@@ -329,6 +343,7 @@ SysResult<int64_t> sys_fallocate(SyscallArgs& args) {
   const uint64_t size = TRY(file->stat()).size;
   if (zero) TRY(zero_fill(*file, args.a[2], std::min(end, size)));
   if ((mode & kKeepSize) == 0 && size < end) TRY(file->inode()->truncate(end));
+  file->notify_used(kNotifyModify);
   return 0;
 }
 

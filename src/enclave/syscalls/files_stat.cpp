@@ -8,6 +8,7 @@
 #include "enclave/process.h"
 #include "enclave/syscalls/file_calls.h"
 #include "enclave/syscalls/syscalls.h"
+#include "enclave/vfs/inotify.h"
 #include "enclave/vfs/mounts.h"
 #include "enclave/vfs/vfs.h"
 
@@ -196,6 +197,7 @@ SysResult<int64_t> sys_getdents64(SyscallArgs& args) {
     return Errno::NotDirectory;
   Bytes buffer(std::min<uint64_t>(args.u32(2), kMost));
   const size_t count = TRY(static_cast<InodeFile&>(*file).read_folder(buffer));
+  file->notify_used(kNotifyAccess);
   TRY(copy_to_user(args.a[1], buffer.data(), count));
   return static_cast<int64_t>(count);
 }

@@ -10,6 +10,7 @@
 #include "enclave/loader/patcher.h"
 #include "enclave/memory/manager.h"
 #include "enclave/memory/space.h"
+#include "enclave/memory/texts.h"
 #include "enclave/memory/turns.h"
 #include "enclave/process.h"
 #include "enclave/syscalls/syscalls.h"
@@ -44,15 +45,25 @@ SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, boo
   const std::string name = file->path();
   const uint32_t protection = info.protection;
   info.file = true;
-  info.lazy = false;
   info.name = name;
   info.file_offset = offset;
   info.source = file;
-  info.protection = kProtRead | kProtWrite;
-  const uint64_t address = TRY(memory_map(args.a[0], size, info, fixed, no_replace));
+  const bool execute = (protection & kProtExecute) != 0 && !info.shared;
+  const bool alone = !args.thread.process->memory->relative;
+  if (fixed && execute && alone && texts_adopt(args.a[0], size, info)) return static_cast<int64_t>(args.a[0]);
+  // Of a large file the pages come when they are touched; but code is patched as a whole.
+  constexpr uint64_t kSmall = 64 << 10;
+  info.lazy = !info.shared && !execute && size > kSmall;
+  if (!info.lazy) info.protection = kProtRead | kProtWrite;
+  const bool anywhere = info.lazy && alone && args.a[0] == 0 && !fixed && !no_replace;
+  const uint64_t parked = anywhere ? texts_place(*file->inode(), offset, size) : 0;
+  const uint64_t address = TRY(memory_map(parked != 0 ? parked : args.a[0], size, info, fixed, no_replace));
   if (fixed) forget_patches(address, size);
   // What is shared may be written back, so it stays as it is, and its system calls trap.
-  if ((protection & kProtExecute) != 0 && !info.shared) patch_code(file->inode(), address, offset, size);
+  if (execute) {
+    patch_code(file->inode(), address, offset, size);
+    find_area(address)->second.pristine = (protection & kProtWrite) == 0;
+  }
   if (protection != info.protection) TRY(memory_protect(address, size, protection));
   return static_cast<int64_t>(address);
 }

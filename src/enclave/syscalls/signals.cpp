@@ -36,26 +36,32 @@ SignalInfo from_self(const Thread& thread, int signal, int code) {
 }
 
 WaitQueue g_waiters;  // sigtimedwait, sigsuspend, pause, signalfd: everyone looks again
-uint64_t g_sent = 0;
 
-void tell_waiters() {
-  ++g_sent;
+// `queued`: one that was pending already is none.
+void tell_waiters(bool queued) {
   g_waiters.wake_all();
+  if (!queued) return;
+  for (File* file : signal_files()) file->edge(0);
 }
 
 }  // namespace
 
 WaitQueue& signal_waiters() { return g_waiters; }
-uint64_t signals_sent() { return g_sent; }
+std::vector<File*>& signal_files() {
+  static std::vector<File*> files;
+  return files;
+}
 
-void PendingSignals::add(const SignalInfo& more) {
+bool PendingSignals::add(const SignalInfo& more) {
   constexpr size_t kMostQueued = 4096;
   if ((set & signal_bit(more.signal)) == 0) {
     set |= signal_bit(more.signal);
     info[static_cast<size_t>(more.signal - 1)] = more;
-  } else if (more.signal >= kFirstRealtime && queued.size() < kMostQueued) {
-    queued.push_back(more);
+    return true;
   }
+  if (more.signal < kFirstRealtime || queued.size() >= kMostQueued) return false;
+  queued.push_back(more);
+  return true;
 }
 
 bool PendingSignals::take_queued(int signal) {
@@ -91,7 +97,7 @@ void send_signal(Process& process, const SignalInfo& info) {
     return found;
   }();
   if (ignored(process, info.signal) && !blocked_somewhere) return;
-  process.signals.pending.add(info);
+  const bool queued = process.signals.pending.add(info);
   Thread* target = nullptr;
   for_each_thread(process, [&](Thread& t) {
     if ((t.signal_mask & signal_bit(info.signal)) != 0) return true;
@@ -99,15 +105,15 @@ void send_signal(Process& process, const SignalInfo& info) {
     return t.parked;  // prefer one that runs: it needs no wake-up
   });
   if (target != nullptr) wake_thread(*target, true);
-  tell_waiters();
+  tell_waiters(queued);
 }
 
 void send_signal(Thread& thread, const SignalInfo& info) {
   const bool blocked = (thread.signal_mask & signal_bit(info.signal)) != 0;
   if (ignored(*thread.process, info.signal) && !blocked) return;
-  thread.pending.add(info);
+  const bool queued = thread.pending.add(info);
   if (!blocked) wake_thread(thread, true);
-  tell_waiters();
+  tell_waiters(queued);
 }
 
 void raise_signal(int signal) { send_signal(current(), from_self(current(), signal, 0)); }

@@ -6,6 +6,7 @@
 #include "enclave/arch/user_copy.h"
 #include "enclave/process.h"
 #include "enclave/syscalls/syscalls.h"
+#include "enclave/vfs/inotify.h"
 #include "enclave/vfs/mounts.h"
 #include "enclave/vfs/vfs.h"
 
@@ -16,18 +17,18 @@ constexpr uint64_t kMaxValue = 65536, kMaxName = 255;
 
 enum class By : uint8_t { Path, Link, Descriptor };
 
-SysResult<Ref<Inode>> target(SyscallArgs& args, By by, bool change) {
+SysResult<Found> target(SyscallArgs& args, By by, bool change) {
   if (by == By::Descriptor) {
     const Ref<File> file = TRY(args.thread.process->files.get(args.i32(0)));
     if (file->inode() == nullptr) return Errno::NotSupported;
     if (change && mount_read_only(file->path())) return Errno::ReadOnly;
-    return Ref<Inode>(file->inode());
+    return found_by(*file);
   }
   const std::string path = TRY(string_from_user(args.a[0]));
   const Place place = TRY(resolve_existing(*args.thread.process, kAtCwd, path,
                                            by == By::Link ? LastLink::Keep : LastLink::Follow));
   if (change && mount_read_only(place.path)) return Errno::ReadOnly;
-  return place.inode;
+  return Found(place);
 }
 
 SysResult<std::string> attribute_name(uint64_t address) {
@@ -48,8 +49,8 @@ SysResult<int64_t> give(uint64_t out, uint64_t room, const void* data, size_t si
 
 SysResult<int64_t> get(SyscallArgs& args, By by) {
   const std::string name = TRY(attribute_name(args.a[1]));
-  const Ref<Inode> inode = TRY(target(args, by, false));
-  const Bytes value = TRY(inode->get_attribute(name));
+  const Found found = TRY(target(args, by, false));
+  const Bytes value = TRY(found.inode->get_attribute(name));
   return give(args.a[2], args.a[3], value.data(), value.size());
 }
 
@@ -59,22 +60,24 @@ SysResult<int64_t> set(SyscallArgs& args, By by) {
   if (args.u32(4) > 2) return Errno::Invalid;
   Bytes value(args.a[3]);
   TRY(copy_from_user(value.data(), args.a[2], value.size()));
-  const Ref<Inode> inode = TRY(target(args, by, true));
-  TRY(inode->set_attribute(name, value, args.u32(4)));
+  const Found found = TRY(target(args, by, true));
+  TRY(found.inode->set_attribute(name, value, args.u32(4)));
+  notify(found, kNotifyAttributes);
   return 0;
 }
 
 SysResult<int64_t> list(SyscallArgs& args, By by) {
-  const Ref<Inode> inode = TRY(target(args, by, false));
+  const Found found = TRY(target(args, by, false));
   std::string text;
-  for (const std::string& name : TRY(inode->list_attributes())) text.append(name).push_back('\0');
+  for (const std::string& name : TRY(found.inode->list_attributes())) text.append(name).push_back('\0');
   return give(args.a[1], args.a[2], text.data(), text.size());
 }
 
 SysResult<int64_t> remove(SyscallArgs& args, By by) {
   const std::string name = TRY(attribute_name(args.a[1]));
-  const Ref<Inode> inode = TRY(target(args, by, true));
-  TRY(inode->remove_attribute(name));
+  const Found found = TRY(target(args, by, true));
+  TRY(found.inode->remove_attribute(name));
+  notify(found, kNotifyAttributes);
   return 0;
 }
 

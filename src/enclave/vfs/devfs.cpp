@@ -58,6 +58,7 @@ class DeviceInode final : public Inode {
     if (row_.device != Device::Terminal) return Ref<File>();
     return make_console(flags, (flags & kOpenAccess) == 0 ? 0 : 1);
   }
+  bool can_poll() const override { return std::string_view(row_.name) == "random"; }
   uint64_t file_system() const override { return id_; }
 
  private:

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "enclave/arch/host.h"
 #include "enclave/arch/thread.h"
-#include "enclave/vfs/poll.h"
 
 namespace cloister::enclave {
 namespace {
@@ -11,7 +11,7 @@ namespace {
 constexpr uint16_t kAlways = kPollError | kPollHangup;
 // The bits of poll(2) that the kernel knows; EPOLLRDNORM and EPOLLWRNORM follow IN and OUT.
 constexpr uint32_t kKnown = kPollIn | kPollUrgent | kPollOut | kPollReadHangup;
-constexpr uint32_t kReadNormal = 0x40, kWriteNormal = 0x100;
+constexpr uint32_t kReadNormal = 0x40, kWriteNormal = 0x100, kEventBits = 0xffff;
 constexpr int kMaxLevels = 5;  // of one epoll in another, as Linux
 
 uint16_t to_poll(uint32_t events) {
@@ -28,43 +28,154 @@ uint32_t to_epoll(uint16_t ready, uint32_t events) {
   return bits;
 }
 
+// What the host's epoll is asked for.
+uint32_t to_host(uint32_t events, bool inner) {
+  const uint32_t ways = events & (kEpollEdge | kEpollOneShot | kEpollExclusive);
+  // An inner epoll is looked at here when its set says something: one report of it may be one of ours or
+  // none.
+  return inner ? (events & kEpollEdge) | (to_poll(events) & kPollIn) : (events & kEventBits) | ways;
+}
+
 }  // namespace
+
+void Epoll::List::append(Item& item) {
+  item.listed = true;
+  item.next = nullptr;
+  item.previous = last_;
+  (last_ != nullptr ? last_->next : first_) = &item;
+  last_ = &item;
+}
+
+void Epoll::List::take_out(Item& item) {
+  item.listed = false;
+  (item.previous != nullptr ? item.previous->next : first_) = item.next;
+  (item.next != nullptr ? item.next->previous : last_) = item.previous;
+}
+
+void Epoll::List::put_in_front(List& other) {
+  if (other.first_ == nullptr) return;
+  (first_ != nullptr ? first_->previous : last_) = other.last_;
+  other.last_->next = first_;
+  first_ = other.first_;
+  other.first_ = other.last_ = nullptr;
+}
+
+Epoll::~Epoll() {
+  while (!items_.empty()) {
+    Item& item = items_.begin()->second;
+    item.file().remove_watcher(item);
+    items_.erase(items_.begin());
+  }
+  if (has_set_) host::poll_set_close(set_);
+}
 
 SysResult<void> Epoll::control(int32_t operation, int32_t fd, const Ref<File>& file,
                                const EpollEvent& event) {
+  constexpr uint32_t kWithExclusive =
+      kPollIn | kPollOut | kAlways | kEpollWakeUp | kEpollEdge | kEpollExclusive;
   if (file.get() == this) return Errno::Invalid;
-  if (file->inode() != nullptr) {
-    const uint32_t type = TRY(file->stat()).mode & kTypeMask;
-    if (type == kTypeFile || type == kTypeFolder) return Errno::Perm;
-  }
+  const bool exclusive = operation != kDelete && (event.events & kEpollExclusive) != 0;
+  if (exclusive &&
+      (operation == kModify || file->epoll() != nullptr || (event.events & ~kWithExclusive) != 0))
+    return Errno::Invalid;
   const Key key{fd, file.get()};
   const auto found = items_.find(key);
   const bool there = found != items_.end();
   switch (operation) {
     case kAdd:
       if (there) return Errno::Exists;
-      if (const auto* other = file->epoll();
-          other != nullptr &&
-          (other->contains(*this) || levels_of_watchers() + 1 + other->levels_below() > kMaxLevels))
-        return Errno::Loop;
-      items_[key].event = event;
-      file->add_watcher(*this);
-      break;
+      return add(key, event);
     case kModify:
       if (!there) return Errno::NoEntry;
-      if (((event.events | found->second.event.events) & kEpollExclusive) != 0) return Errno::Invalid;
-      found->second = Item{event};
-      break;
+      if (found->second.exclusive()) return Errno::Invalid;
+      return modify(found->second, event);
     case kDelete:
       if (!there) return Errno::NoEntry;
-      file->remove_watcher(*this);
-      items_.erase(found);
-      break;
+      file->remove_watcher(found->second);
+      remove(found->second);
+      return {};
     default:
       return Errno::Invalid;
   }
-  file_edge();
+}
+
+SysResult<void> Epoll::add(const Key& key, const EpollEvent& event) {
+  File& file = *key.second;
+  if (const Epoll* other = file.epoll();
+      other != nullptr &&
+      (other->contains(*this) || levels_of_watchers() + 1 + other->levels_below() > kMaxLevels))
+    return Errno::Loop;
+  Item& item = items_.try_emplace(key, *this, key, event).first->second;
+  uint32_t handle = 0;
+  if (file.host_handle(handle) || file.host_set(handle)) {
+    const auto joined = join_host_set(item, handle);
+    // Standard input that is a file on the host is always ready.
+    const bool file_there =
+        handle == host::kConsoleInputHandle && !joined.ok() && joined.error() == Errno::Perm;
+    if (!joined.ok() && !file_there) {
+      items_.erase(key);
+      return joined.error();
+    }
+  }
+  file.add_watcher(item);
+  retime(item);
+  list_if_ready(item);
   return {};
+}
+
+SysResult<void> Epoll::modify(Item& item, const EpollEvent& event) {
+  if (item.host_key != 0) {
+    uint32_t handle = 0;
+    const bool inner = item.file().epoll() != nullptr;
+    (void)(inner ? item.file().host_set(handle) : item.file().host_handle(handle));
+    TRY(host::poll_set_control(set_, host::SetOperation::Modify, handle, item.host_key,
+                               to_host(event.events, inner)));
+  }
+  item.event = event;
+  item.armed = true;
+  list_if_ready(item);
+  return {};
+}
+
+void Epoll::remove(Item& item) {
+  leave_host_set(item);
+  if (item.listed) ready_.take_out(item);
+  if (item.due != kNoDeadline) timed_.erase({item.due, &item});
+  items_.erase(Key(item.key));
+}
+
+// Errors: those of the host, which has to find room.
+SysResult<void> Epoll::join_host_set(Item& item, uint32_t handle) {
+  if (!has_set_) {
+    set_ = TRY(host::poll_set_open());
+    has_set_ = true;
+    pollers_.wake_all();
+    waiters_.wake_all();
+    TRY(tell_of_host_set());
+  }
+  const uint64_t key = ++last_host_key_;
+  const bool inner = item.file().epoll() != nullptr;
+  TRY(host::poll_set_control(set_, host::SetOperation::Add, handle, key, to_host(item.event.events, inner)));
+  item.host_key = key;
+  hosted_[key] = &item;
+  return {};
+}
+
+void Epoll::leave_host_set(Item& item) {
+  if (item.host_key == 0) return;
+  static_cast<void>(host::poll_set_control(set_, host::SetOperation::Remove, 0, item.host_key, 0));
+  hosted_.erase(item.host_key);
+  item.host_key = 0;
+}
+
+SysResult<void> Epoll::Item::host_set_opened() {
+  uint32_t handle = 0;
+  return host_key == 0 && file().host_set(handle) ? owner.join_host_set(*this, handle) : SysResult<void>();
+}
+
+bool Epoll::host_set(uint32_t& handle) {
+  handle = host::poll_set_handle(set_);
+  return has_set_;
 }
 
 // Both go down at most kMaxLevels.
@@ -84,76 +195,153 @@ int Epoll::levels_below() const {
   return levels + 1;
 }
 
-void Epoll::file_edge() {
-  changed_.wake_all();
-  edge();
+// True: a waiter has been woken for it, which is enough for those that watch exclusively.
+bool Epoll::Item::file_edge(uint16_t bits) {
+  const auto wanted = static_cast<uint16_t>(to_poll(event.events) | kAlways);
+  if (!armed || (bits != 0 && (bits & wanted) == 0)) return false;
+  if (!listed) owner.ready_.append(*this);
+  const bool woken = owner.waiters_.wake(1) != 0;
+  owner.pollers_.wake_all();
+  owner.edge(kPollIn);
+  return woken;
 }
 
-void Epoll::file_gone(File& file) {
-  std::erase_if(items_, [&](const auto& item) { return item.first.second == &file; });
-  changed_.wake_all();
+// As after an arrival, if there is something now. Hosted items are the host's matter.
+void Epoll::list_if_ready(Item& item) {
+  if (item.host_key != 0 && item.file().epoll() == nullptr) return;
+  if (to_epoll(item.file().ready(), item.event.events) != 0) static_cast<void>(item.file_edge(0));
 }
 
-void Epoll::clear() {
-  for (const auto& [key, item] : items_) key.second->remove_watcher(*this);
-  items_.clear();
-}
-
-// The bits to ask for; `hidden`: those that were reported and have had no edge since.
-uint16_t Epoll::wanted(const Key& key, const Item& item, uint16_t& hidden) {
-  hidden = 0;
-  if (!item.armed) return 0;
-  if ((item.event.events & kEpollEdge) != 0) {
-    const Edges edges = key.second->edges();
-    if (item.edges.in == edges.in) hidden |= item.reported & ~kPollOut;
-    if (item.edges.out == edges.out) hidden |= item.reported & kPollOut;
+void Epoll::retime(Item& item) {
+  const uint64_t before = next_change();
+  if (item.due != kNoDeadline) timed_.erase({item.due, &item});
+  item.due = item.file().next_change();
+  if (item.due != kNoDeadline) timed_.insert({item.due, &item});
+  if (next_change() == before) return;
+  if (next_change() < before) {
+    waiters_.wake_all();
+    pollers_.wake_all();
   }
-  return static_cast<uint16_t>(to_poll(item.event.events) & ~hidden);
+  retimed();
 }
 
-std::vector<Watch> Epoll::watches(std::vector<Key>& keys) {
-  std::vector<Watch> list;
-  for (const auto& [key, item] : items_) {
-    uint16_t hidden = 0;
-    const uint16_t events = wanted(key, item, hidden);
-    // Errors and hang-ups are always asked for; one that was reported would wake us for ever.
-    if (!item.armed || (hidden & kAlways) != 0) continue;
-    list.push_back({Ref<File>(key.second), events, 0});
-    keys.push_back(key);
+void Epoll::time_passed() {
+  if (timed_.empty()) return;
+  const uint64_t now = monotonic_ns();
+  while (!timed_.empty() && timed_.begin()->first <= now) {
+    Item& item = *timed_.begin()->second;
+    item.file().time_passed();
+    retime(item);
   }
-  return list;
 }
 
-size_t Epoll::harvest(const std::vector<Watch>& watches, const std::vector<Key>& keys, EpollEvent* out,
-                      size_t room) {
+// Leaves out of the list what is not ready; true: something is.
+bool Epoll::listing_ready() {
+  while (Item* item = ready_.first()) {
+    if (item->armed && to_epoll(item->file().ready(), item->event.events) != 0) return true;
+    ready_.take_out(*item);
+  }
+  return false;
+}
+
+size_t Epoll::report(Item& item, uint32_t bits, EpollEvent& out) {
+  if (bits == 0 || !item.armed) return 0;
+  if ((item.event.events & kEpollOneShot) != 0) item.armed = false;
+  out = {bits, item.event.data};
+  return 1;
+}
+
+size_t Epoll::harvest(EpollEvent* out, size_t room) {
   size_t count = 0;
-  const size_t size = watches.size();
-  const size_t begin = size == 0 ? 0 : start_ % size;
-  for (size_t i = 0; i < size && count < room; ++i) {
-    const size_t at = (begin + i) % size;
-    const auto found = items_.find(keys[at]);
-    if (watches[at].ready == 0 || found == items_.end()) continue;
-    Item& item = found->second;
-    const uint32_t bits = to_epoll(watches[at].ready, item.event.events);
-    if (bits == 0 || !item.armed) continue;
-    uint16_t hidden = 0;
-    (void)wanted(keys[at], item, hidden);
-    item.reported = static_cast<uint16_t>(hidden | watches[at].ready);
-    item.edges = keys[at].second->edges();
-    if ((item.event.events & kEpollOneShot) != 0) item.armed = false;
-    out[count++] = {bits, item.event.data};
-    start_ = at + 1;
+  List batch = std::exchange(ready_, {});
+  while (count < room && batch.first() != nullptr) {
+    Item& item = *batch.first();
+    batch.take_out(item);
+    const size_t added = report(item, to_epoll(item.file().ready(), item.event.events), out[count]);
+    count += added;
+    if (added != 0 && item.armed && (item.event.events & kEpollEdge) == 0 && !item.listed)
+      ready_.append(item);
   }
+  ready_.put_in_front(batch);
+  return count;
+}
+
+// Events of the host's set. With Sleep it waits for them, for `left` or until this thread is woken.
+SysResult<size_t> Epoll::harvest_host(EpollEvent* out, size_t room, uint64_t left, Host way) {
+  Thread& self = current();
+  std::vector<host::SetEvent> events(std::min<size_t>(room, boundary::kMaxSetRecords));
+  const auto most = static_cast<uint32_t>(events.size());
+  SysResult<uint32_t> got = uint32_t{0};
+  if (way == Host::Sleep) {
+    self.parked = true;
+    wait_begins();
+    got = host::poll_set_wait(set_, events.data(), most, left);
+    wait_ends();
+    self.parked = false;
+  } else {
+    got = host::poll_set_wait(set_, events.data(), most, 0);
+  }
+  if (!got.ok() && got.error() != Errno::Interrupted) return got.error();
+  size_t count = 0;
+  for (uint32_t i = 0; got.ok() && i < got.value(); ++i) {
+    const auto found = hosted_.find(events[i].key);
+    if (found == hosted_.end()) continue;  // gone meanwhile
+    Item& item = *found->second;
+    if (Epoll* inner = item.file().epoll(); inner == nullptr) {
+      count += report(item, events[i].events & ((item.event.events & kEventBits) | kAlways), out[count]);
+    } else if (item.armed) {
+      static_cast<void>(item.file_edge(kPollIn));
+    } else {  // or it would be told again and again
+      static_cast<void>(host::poll_set_control(set_, host::SetOperation::Modify,
+                                               host::poll_set_handle(inner->set_), item.host_key, 0));
+    }
+  }
+  return count;
+}
+
+// What is ready now. `ask`: the host, too.
+SysResult<size_t> Epoll::gather(EpollEvent* out, size_t room, bool ask) {
+  time_passed();
+  if (!has_set_) return harvest(out, room);
+  // In turns, so that neither side starves the other.
+  size_t count = 0;
+  host_first_ = !host_first_;
+  if (host_first_ && (ask || ready_.first() != nullptr)) count = TRY(harvest_host(out, room, 0, Host::Ask));
+  count += harvest(out + count, room - count);
+  if (!host_first_ && (ask || count > 0) && count < room) {
+    const auto more = harvest_host(out + count, room - count, 0, Host::Ask);
+    if (more.ok()) return count + more.value();
+  }
+  return count;
+}
+
+SysResult<size_t> Epoll::sleep(EpollEvent* out, size_t room, uint64_t until) {
+  WaitNode node;
+  waiters_.enter(node);
+  WaitNode* const nodes[] = {&node};
+  SysResult<size_t> count = size_t{0};
+  if (has_set_) {
+    const uint64_t now = until == kNoDeadline ? 0 : monotonic_ns();
+    const uint64_t left = until == kNoDeadline ? kNoDeadline : until - std::min(until, now);
+    count = harvest_host(out, room, left, Host::Sleep);
+  } else {
+    wait_any(nodes, 1, until);
+  }
+  WaitQueue::leave(node);
   return count;
 }
 
 SysResult<size_t> Epoll::wait(EpollEvent* out, size_t room, uint64_t deadline) {
   for (;;) {
-    std::vector<Key> keys;
-    std::vector<Watch> list = watches(keys);
-    TRY(wait_ready(list, deadline, &changed_));
-    if (const size_t count = harvest(list, keys, out, room); count != 0) return count;
-    if (deadline != kNoDeadline && monotonic_ns() >= deadline) return size_t{0};
+    const bool interrupted = pending_interrupt();  // first: what it passes on may make a signalfd ready
+    const bool over = deadline == 0 || (deadline != kNoDeadline && monotonic_ns() >= deadline);
+    size_t count = TRY(gather(out, room, over || interrupted));
+    if (count == 0 && !over && !interrupted && ready_.first() == nullptr)
+      count = TRY(sleep(out, room, std::min(deadline, next_change())));
+    // Whoever was woken for what is left over by this one.
+    if (ready_.first() != nullptr && (count > 0 || over || interrupted)) waiters_.wake(1);
+    if (count > 0 || over) return count;
+    if (interrupted) return Errno::Interrupted;
   }
 }
 
@@ -165,27 +353,12 @@ SysResult<Stat> Epoll::stat() {
 }
 
 uint16_t Epoll::ready() {
-  std::vector<Key> keys;
-  for (const Watch& watch : watches(keys)) {
-    if (((watch.events | kAlways) & watch.file->ready()) != 0) return kPollIn;
-  }
-  return 0;
-}
-
-void Epoll::poll_queues(std::vector<WaitQueue*>& queues) {
-  queues.push_back(&changed_);
-  for (const auto& [key, item] : items_) key.second->poll_queues(queues);
-}
-
-void Epoll::add_inner_watches(std::vector<Watch>& list) {
-  std::vector<Key> keys;
-  for (Watch& watch : watches(keys)) list.push_back(std::move(watch));
-}
-
-uint64_t Epoll::next_change() {
-  uint64_t next = kNoDeadline;
-  for (const auto& [key, item] : items_) next = std::min(next, key.second->next_change());
-  return next;
+  time_passed();
+  if (listing_ready()) return kPollIn;
+  if (!has_set_) return 0;
+  host::PollItem item{host::poll_set_handle(set_), kPollIn, 0};
+  const auto count = host::socket_poll(&item, 1, 0);
+  return count.ok() && count.value() != 0 ? kPollIn : uint16_t{0};
 }
 
 }  // namespace cloister::enclave

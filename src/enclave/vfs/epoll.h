@@ -1,10 +1,15 @@
-// epoll: a set of watched files. Level-triggered items are asked each time. An edge-triggered item is
-// reported again when its file has had an edge since (File::edges) or bits that were not set at the last
-// report; for host sockets, whose new bytes the enclave cannot see, a read or a refused or short write counts
-// as the edge, so a program may see one report more than on Linux, never one less.
+// epoll, as Linux does it: files tell their watchers of every arrival (File::edge), which puts the item on
+// the ready list and wakes one waiter; a wait looks at the list only, so it costs what is ready and not what
+// is watched. A level-triggered item that was reported goes back to the end of the list, until it is found
+// not ready.
+//
+// What arrives at host sockets the enclave cannot see. They are members of a set that the host keeps, an
+// epoll there, and waiting means waiting for that set: edges and one-shot reports of host sockets are the
+// host kernel's own. An epoll with such a set is a member of the sets of those that watch it.
 #pragma once
 
 #include <map>
+#include <set>
 #include <utility>
 
 #include "enclave/vfs/file.h"
@@ -19,10 +24,10 @@ struct EpollEvent {  // struct epoll_event
   uint64_t data;
 } __attribute__((packed));
 
-class Epoll final : public File, private FileWatcher {
+class Epoll final : public File {
  public:
   Epoll() : File(kOpenReadWrite) {}
-  ~Epoll() override { clear(); }
+  ~Epoll() override;
 
   enum Operation : int32_t { kAdd = 1, kDelete = 2, kModify = 3 };
   SysResult<void> control(int32_t operation, int32_t fd, const Ref<File>& file, const EpollEvent& event);
@@ -32,37 +37,75 @@ class Epoll final : public File, private FileWatcher {
   Epoll* epoll() override { return this; }
   SysResult<Stat> stat() override;
   SysResult<uint64_t> seek(int64_t, int) override { return uint64_t{0}; }
+  bool can_poll() override { return true; }
   uint16_t ready() override;
-  void poll_queues(std::vector<WaitQueue*>& queues) override;
-  void add_inner_watches(std::vector<Watch>& watches) override;
-  uint64_t next_change() override;
-  SysResult<void> closed() override {
-    clear();
-    return {};
-  }
+  void poll_queues(std::vector<WaitQueue*>& queues) override { queues.push_back(&pollers_); }
+  bool host_set(uint32_t& handle) override;
+  uint64_t next_change() override { return timed_.empty() ? kNoDeadline : timed_.begin()->first; }
+  void time_passed() override;
 
  private:
   using Key = std::pair<int32_t, File*>;
-  struct Item {
-    EpollEvent event{};
-    bool armed = true;      // a one-shot item is not after its report
-    uint16_t reported = 0;  // edge-triggered: bits of the last report…
-    Edges edges;            // …and the file's edges then
+  struct Item final : FileWatcher {
+    Item(Epoll& its_owner, const Key& its_key, const EpollEvent& its_event)
+        : owner(its_owner), key(its_key), event(its_event) {}
+    bool file_edge(uint16_t bits) override;
+    void file_gone() override { owner.remove(*this); }
+    void file_retimed() override { owner.retime(*this); }
+    SysResult<void> host_set_opened() override;
+    bool exclusive() const override { return (event.events & kEpollExclusive) != 0; }
+    int levels_above() const override { return owner.levels_of_watchers(); }
+    File& file() const { return *key.second; }
+
+    Epoll& owner;
+    const Key key;
+    EpollEvent event;
+    bool armed = true;           // a one-shot item is not after its report
+    uint64_t host_key = 0;       // in the host's set; 0: not there
+    uint64_t due = kNoDeadline;  // in timed_
+    bool listed = false;
+    Item* next = nullptr;  // in the ready list
+    Item* previous = nullptr;
   };
-  void file_edge() override;
-  void file_gone(File& file) override;
-  void clear();
-  int levels_above() const override { return levels_of_watchers(); }
+  class List {
+   public:
+    void append(Item& item);
+    void take_out(Item& item);
+    void put_in_front(List& other);  // which is empty afterwards
+    Item* first() const { return first_; }
+
+   private:
+    Item* first_ = nullptr;
+    Item* last_ = nullptr;
+  };
+  enum class Host : bool { Ask, Sleep };
+
+  SysResult<void> add(const Key& key, const EpollEvent& event);
+  SysResult<void> modify(Item& item, const EpollEvent& event);
+  void remove(Item& item);
+  SysResult<void> join_host_set(Item& item, uint32_t handle);
+  void leave_host_set(Item& item);
+  void list_if_ready(Item& item);
+  void retime(Item& item);
+  bool listing_ready();
+  bool must_look_again(WaitNode& node);
   int levels_below() const;
   bool contains(const Epoll& other) const;
-  static uint16_t wanted(const Key& key, const Item& item, uint16_t& hidden);
-  std::vector<Watch> watches(std::vector<Key>& keys);
-  size_t harvest(const std::vector<Watch>& watches, const std::vector<Key>& keys, EpollEvent* out,
-                 size_t room);
+  size_t report(Item& item, uint32_t bits, EpollEvent& out);
+  size_t harvest(EpollEvent* out, size_t room);
+  SysResult<size_t> harvest_host(EpollEvent* out, size_t room, uint64_t left, Host way);
+  SysResult<size_t> gather(EpollEvent* out, size_t room, bool ask);
+  SysResult<size_t> sleep(EpollEvent* out, size_t room, uint64_t until);
 
   std::map<Key, Item> items_;
-  WaitQueue changed_;
-  size_t start_ = 0;  // where the next report begins, so that nobody starves
+  List ready_;
+  std::map<uint64_t, Item*> hosted_;            // by host_key
+  std::set<std::pair<uint64_t, Item*>> timed_;  // whose files change by time alone
+  uint64_t last_host_key_ = 0;
+  bool has_set_ = false, host_first_ = false;
+  uint32_t set_ = 0;
+  WaitQueue waiters_;  // in epoll_wait: one is enough for one arrival
+  WaitQueue pollers_;  // in poll and select
 };
 
 }  // namespace cloister::enclave

@@ -5,6 +5,7 @@
 
 #include "enclave/arch/user_copy.h"
 #include "enclave/memory/manager.h"
+#include "enclave/vfs/inotify.h"
 #include "enclave/vfs/locks.h"
 #include "enclave/vfs/mounts.h"
 
@@ -28,9 +29,23 @@ uint8_t dirent_type(uint32_t mode) { return static_cast<uint8_t>((mode & kTypeMa
 
 SysResult<void> File::unnamed() {
   if (--descriptors_ != 0) return {};
-  for (FileWatcher* watcher : std::exchange(watchers_, {})) watcher->file_gone(*this);
+  for (FileWatcher* watcher : std::exchange(watchers_, {})) watcher->file_gone();
   release_description_locks(*this);
   return closed();
+}
+
+void File::edge(uint16_t bits) {
+  for (FileWatcher* watcher : watchers_) {
+    if (!watcher->exclusive()) static_cast<void>(watcher->file_edge(bits));
+  }
+  for (FileWatcher* watcher : watchers_) {
+    if (watcher->exclusive() && watcher->file_edge(bits)) break;
+  }
+}
+
+SysResult<void> File::tell_of_host_set() {
+  for (FileWatcher* watcher : watchers_) TRY(watcher->host_set_opened());
+  return {};
 }
 
 int File::levels_of_watchers() const {
@@ -44,15 +59,27 @@ void File::remove_watcher(FileWatcher& watcher) {
   if (found != watchers_.end()) watchers_.erase(found);
 }
 
+InodeFile* InodeFile::g_first = nullptr;
+
 InodeFile::InodeFile(Ref<Inode> inode, std::string path, uint32_t flags)
-    : File(flags), inode_(std::move(inode)), path_(std::move(path)) {
+    : File(flags), next_(g_first), inode_(std::move(inode)), path_(std::move(path)) {
+  if (g_first != nullptr) g_first->previous_ = this;
+  g_first = this;
   if (writable()) {
     writer_ = true;
     inode_->writer_opened();
   }
 }
 
+void InodeFile::notify_used(uint32_t mask) {
+  if ((flags_ & kOpenPath) == 0) notify(*inode_, parent_.get(), name_, mask, unlinked_);
+}
+
 InodeFile::~InodeFile() {
+  notify_used(writable() ? kNotifyCloseWrite : kNotifyCloseNoWrite);
+  notify_closed(*this);
+  (previous_ != nullptr ? previous_->next_ : g_first) = next_;
+  if (next_ != nullptr) next_->previous_ = previous_;
   if (writer_) static_cast<void>(inode_->writer_closed());  // close() has reported what there was to report
 }
 

@@ -138,6 +138,7 @@ class Inode : public Counted {
   virtual SpaceInfo space() { return {}; }
   // Special files bring their own File; nullptr: the ordinary one.
   virtual SysResult<Ref<File>> open_special(uint32_t /*flags*/) { return Ref<File>(); }
+  virtual bool can_poll() const { return false; }
   // A link of /proc that stands for an open file, whatever its text says.
   virtual bool is_magic_link() const { return false; }
   virtual uint64_t file_system() const = 0;  // st_dev; renames and links stay in one
@@ -153,20 +154,21 @@ inline constexpr uint16_t kPollIn = 1, kPollUrgent = 2, kPollOut = 4, kPollError
 class FileWatcher {
  public:
   virtual ~FileWatcher() = default;
-  virtual void file_edge() = 0;
-  virtual void file_gone(File& file) = 0;
-  virtual int levels_above() const = 0;  // watchers of the watcher
-};
-
-struct Edges {
-  uint64_t in = 0, out = 0;
+  // Something has arrived, even if the file was ready before: kPoll… bits, 0 for any. True: one that watches
+  // exclusively has taken it.
+  virtual bool file_edge(uint16_t bits) = 0;
+  virtual bool exclusive() const = 0;
+  virtual void file_gone() = 0;
+  virtual void file_retimed() = 0;                // next_change() is another one
+  virtual SysResult<void> host_set_opened() = 0;  // host_set() is true from now on
+  virtual int levels_above() const = 0;           // watchers of the watcher
 };
 
 class Epoll;
+class Inotify;
 class Socket;
 class SignalFile;
 class TimerFile;
-struct Watch;
 
 // One open description.
 class File : public Counted {
@@ -188,20 +190,26 @@ class File : public Counted {
   virtual void poll_queues(std::vector<WaitQueue*>&) {}
   // When ready() may change by time alone (monotonic clock).
   virtual uint64_t next_change() { return kNoDeadline; }
-  // What ready() depends on besides, when this file stands for others (epoll).
-  virtual void add_inner_watches(std::vector<Watch>&) {}
-  // Grows whenever something may have become ready, even if it was ready before (edge-triggered epoll).
-  virtual Edges edges() { return edges_; }
+  // It may have come: watchers are to be told.
+  virtual void time_passed() {}
+  // poll(2) knows nothing of most files with a name: epoll refuses them.
+  virtual bool can_poll() { return true; }
   virtual Socket* socket() { return nullptr; }
   virtual Epoll* epoll() { return nullptr; }
   virtual TimerFile* timer() { return nullptr; }
   virtual SignalFile* signals() { return nullptr; }
+  virtual Inotify* inotify() { return nullptr; }
   // A host socket or kConsoleInputHandle that the host must be asked about; false: none.
   virtual bool host_handle(uint32_t&) { return false; }
+  // A set of such, of which each may make ready() true; to be asked about together with what is in the
+  // enclave.
+  virtual bool host_set(uint32_t&) { return false; }
   // The last descriptor is gone. Errors reach close(2).
   virtual SysResult<void> closed() { return {}; }
   virtual Inode* inode() { return nullptr; }
   virtual std::string path() { return {}; }
+  // Something happened by a call on this description: IN_… bits for inotify.
+  virtual void notify_used(uint32_t /*mask*/) {}
 
   uint32_t flags() const { return flags_; }
   void set_status_flags(uint32_t flags) {
@@ -218,18 +226,17 @@ class File : public Counted {
   void add_watcher(FileWatcher& watcher) { watchers_.push_back(&watcher); }
   int levels_of_watchers() const;
   void remove_watcher(FileWatcher& watcher);
+  void edge(uint16_t bits);  // FileWatcher::file_edge
 
  protected:
-  void edge(bool in = true, bool out = true) {
-    edges_.in += in ? 1 : 0;
-    edges_.out += out ? 1 : 0;
-    for (FileWatcher* watcher : watchers_) watcher->file_edge();
+  void retimed() {
+    for (FileWatcher* watcher : watchers_) watcher->file_retimed();
   }
+  SysResult<void> tell_of_host_set();
   uint32_t flags_;
 
  private:
   uint32_t descriptors_ = 0;
-  Edges edges_;
   std::vector<FileWatcher*> watchers_;
 };
 
@@ -248,11 +255,36 @@ class InodeFile : public File {
   SysResult<void> closed() override;
   Inode* inode() override { return inode_.get(); }
   std::string path() override { return path_; }
+  bool can_poll() override { return inode_->can_poll(); }
 
   // getdents64 into `out`; 0 at the end.
   SysResult<size_t> read_folder(MutableByteView out);
 
+  // The folder and name that it is known by, for inotify. Files of the kernel's own have none.
+  void set_place(Ref<Inode> parent, std::string name) {
+    parent_ = std::move(parent);
+    name_ = std::move(name);
+  }
+  void set_unlinked() { unlinked_ = true; }
+  const std::string& name() const { return name_; }
+  Inode* parent() const { return parent_.get(); }
+  void notify_used(uint32_t mask) override;
+  // The first open file for which `test` is true.
+  template <class Test>
+  static InodeFile* find_open(Test test) {
+    for (InodeFile* file = g_first; file != nullptr; file = file->next_) {
+      if (test(*file)) return file;
+    }
+    return nullptr;
+  }
+
  private:
+  static InodeFile* g_first;
+  InodeFile* next_ = nullptr;
+  InodeFile* previous_ = nullptr;
+  Ref<Inode> parent_;
+  std::string name_;
+  bool unlinked_ = false;
   Ref<Inode> inode_;
   std::string path_;
   uint64_t position_ = 0;

@@ -36,7 +36,6 @@ SysResult<size_t> InetSocket::receive(MutableByteView out, uint32_t flags, Incom
       if (!all || count.value() == 0 || done == out.size()) break;
       continue;
     }
-    edge(true, false);
     if (count.error() != Errno::Again || must_not_wait(flags)) {
       if (done > 0) break;
       return count;
@@ -46,7 +45,6 @@ SysResult<size_t> InetSocket::receive(MutableByteView out, uint32_t flags, Incom
       return waited.error();
     }
   }
-  edge(true, false);
   return done;
 }
 
@@ -59,12 +57,10 @@ SysResult<size_t> InetSocket::send(ByteView data, uint32_t flags, ByteView addre
         host::socket_send(handle_, flags & (kMessageMore | kMessageOutOfBand), data.subspan(done), address);
     if (count.ok()) {
       done += count.value();
-      if (done < data.size()) edge(false, true);
       if (type() != kSocketStream || done >= data.size() || must_not_wait(flags)) return done;
       continue;
     }
     if (count.error() == Errno::Pipe && (flags & kMessageNoSignal) == 0) raise_signal(kSigPipe);
-    edge(false, true);
     if (count.error() != Errno::Again || must_not_wait(flags))
       return done > 0 ? SysResult<size_t>(done) : count.error();
     if (auto waited = wait_for_host(handle_, kPollOut, deadline); !waited.ok())
@@ -98,7 +94,6 @@ SysResult<Bytes> InetSocket::name(bool peer) { return address_bytes(TRY(host::so
 
 SysResult<void> InetSocket::connect(Process&, ByteView address) {
   auto connected = host::socket_connect(handle_, address);
-  edge();
   if (connected.ok() || connected.error() != Errno::InProgress || non_blocking()) return connected;
   const auto waited = wait_for_host(handle_, kPollOut, send_deadline());
   if (!waited.ok()) return waited.error() == Errno::Again ? Errno::InProgress : waited.error();
@@ -114,7 +109,6 @@ SysResult<Ref<File>> InetSocket::accept(uint32_t flags, Bytes& peer) {
   for (;;) {
     host::Address address;
     const auto handle = host::socket_accept(handle_, address);
-    edge(true, false);
     if (handle.ok()) {
       peer = address_bytes(address);
       return Ref<File>(make_ref<InetSocket>(handle.value(), family(), type(), flags));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "enclave/process.h"
+#include "enclave/vfs/inotify.h"
 #include "enclave/vfs/mounts.h"
 #include "enclave/vfs/vfs.h"
 
@@ -177,6 +178,7 @@ SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_vi
     if ((flags & kOpenCreate) == 0 || path_only) return Errno::NoEntry;
     place.inode = TRY(create_at(process, place, mode));
     created = true;
+    notify_created(*place.parent, place.name, false);
   } else if ((flags & kOpenCreate) != 0 && (flags & kOpenExclusive) != 0 && !path_only) {
     return Errno::Exists;
   }
@@ -186,14 +188,19 @@ SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_vi
   if (is_type(stat, kTypeLink) && !path_only) return Errno::Loop;
   if (((flags & kOpenDirectory) != 0 || place.must_be_folder) && !folder) return Errno::NotDirectory;
   if (folder && (writing || (flags & kOpenCreate) != 0) && !path_only) return Errno::IsDirectory;
+  const bool truncate = (flags & kOpenTruncate) != 0 && writing && !created;
   if (!path_only) {
     Ref<File> special = TRY(place.inode->open_special(flags));
     if (special) return special;
     if (writing && mount_read_only(place.path)) return Errno::ReadOnly;
-    if ((flags & kOpenTruncate) != 0 && writing && !created && stat.size != 0) TRY(place.inode->truncate(0));
+    if (truncate && stat.size != 0) TRY(place.inode->truncate(0));
   }
   constexpr uint32_t kKept = kOpenAccess | kOpenAppend | kOpenNonBlock | kOpenPath | kOpenDirectory;
-  return Ref<File>(make_ref<InodeFile>(place.inode, place.path, flags & kKept));
+  const auto file = make_ref<InodeFile>(place.inode, place.path, flags & kKept);
+  if (place.name != ".") file->set_place(place.parent, place.name);
+  file->notify_used(kNotifyOpen);
+  if (truncate) file->notify_used(kNotifyModify);
+  return Ref<File>(file);
 }
 
 }  // namespace cloister::enclave

@@ -21,14 +21,15 @@ struct Channel : Counted {
   uint32_t readers = 0, writers = 0;
   WaitQueue readable, writable;
   WaitQueue poll;  // either changed
-  uint64_t edges = 0;
+  File* reading_end = nullptr;
+  File* writing_end = nullptr;
 
   void changed() {
-    ++edges;
     readable.wake_all();
     writable.wake_all();
     poll.wake_all();
   }
+  bool has_room() const { return kCapacity - used >= kAtomic; }
 
   SysResult<size_t> read(MutableByteView out, bool non_blocking) {
     if (out.empty()) return size_t{0};
@@ -37,6 +38,7 @@ struct Channel : Counted {
       if (non_blocking) return Errno::Again;
       if (readable.wait() == WaitEnd::Interrupted) return kInterruptedRestartable;
     }
+    const bool was_full = !has_room();
     const size_t count = std::min(out.size(), used);
     for (size_t done = 0; done < count;) {
       const size_t part = std::min(count - done, kCapacity - first);
@@ -46,6 +48,8 @@ struct Channel : Counted {
     }
     used -= count;
     changed();
+    // As Linux: whoever writes is told when a full pipe is not full any more, whoever reads at every write.
+    if (was_full && has_room() && writing_end != nullptr) writing_end->edge(kPollOut);
     return count;
   }
 
@@ -72,6 +76,7 @@ struct Channel : Counted {
       used += part;
       done += part;
       changed();
+      if (reading_end != nullptr) reading_end->edge(kPollIn);
     }
     return done;
   }
@@ -82,8 +87,14 @@ class End final : public File {
   // One of the channels is null.
   End(Ref<Channel> in, Ref<Channel> out, uint32_t flags)
       : File(flags), in_(std::move(in)), out_(std::move(out)) {
-    if (in_) ++in_->readers;
-    if (out_) ++out_->writers;
+    if (in_) {
+      ++in_->readers;
+      in_->reading_end = this;
+    }
+    if (out_) {
+      ++out_->writers;
+      out_->writing_end = this;
+    }
   }
   ~End() override { static_cast<void>(closed()); }
 
@@ -115,7 +126,7 @@ class End final : public File {
     }
     if (out_) {
       if (out_->readers == 0) events |= kPollError;
-      if (kCapacity - out_->used >= kAtomic) events |= kPollOut;
+      if (out_->has_room()) events |= kPollOut;
     }
     return events;
   }
@@ -123,7 +134,6 @@ class End final : public File {
     if (in_) queues.push_back(&in_->poll);
     if (out_) queues.push_back(&out_->poll);
   }
-  Edges edges() override { return {in_ ? in_->edges : 0, out_ ? out_->edges : 0}; }
   SysResult<void> closed() override {
     leave(in_, true);
     leave(out_, false);
@@ -134,7 +144,9 @@ class End final : public File {
   static void leave(Ref<Channel>& channel, bool reader) {
     if (!channel) return;
     --(reader ? channel->readers : channel->writers);
+    (reader ? channel->reading_end : channel->writing_end) = nullptr;
     channel->changed();
+    if (File* other = reader ? channel->writing_end : channel->reading_end) other->edge(0);
     channel = nullptr;
   }
   Ref<Channel> in_, out_;
@@ -154,7 +166,7 @@ class EventCounter final : public File {
     const uint64_t taken = semaphore_ ? 1 : value_;
     value_ -= taken;
     queue_.wake_all();
-    edge();
+    edge(kPollOut);
     std::memcpy(out.data(), &taken, sizeof(taken));
     return sizeof(taken);
   }
@@ -169,7 +181,7 @@ class EventCounter final : public File {
     }
     value_ += more;
     queue_.wake_all();
-    edge();
+    edge(kPollIn);
     return sizeof(more);
   }
   SysResult<Stat> stat() override {

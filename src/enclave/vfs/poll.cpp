@@ -20,18 +20,16 @@ struct HostItems {
   std::vector<size_t> owners;
   std::vector<bool> inner;  // a part of the owner (epoll): says only that the owner has to be asked again
 
-  void add(Watch& watch, size_t owner, bool is_inner) {
-    uint32_t handle = 0;
-    if (!watch.file) return;
-    if (watch.file->host_handle(handle)) {
-      items.push_back({handle, watch.events, 0});
-      owners.push_back(owner);
-      inner.push_back(is_inner);
-      return;
+  explicit HostItems(const std::vector<Watch>& watches) {
+    for (size_t i = 0; i < watches.size(); ++i) {
+      uint32_t handle = 0;
+      if (!watches[i].file) continue;
+      const bool whole = watches[i].file->host_handle(handle);
+      if (!whole && !watches[i].file->host_set(handle)) continue;
+      items.push_back({handle, whole ? watches[i].events : kPollIn, 0});
+      owners.push_back(i);
+      inner.push_back(!whole);
     }
-    std::vector<Watch> parts;
-    watch.file->add_inner_watches(parts);
-    for (Watch& part : parts) add(part, owner, true);
   }
 };
 
@@ -77,11 +75,10 @@ struct Queues {
   std::unique_ptr<WaitNode[]> nodes;
   std::vector<WaitNode*> list;
 
-  explicit Queues(const std::vector<Watch>& watches, WaitQueue* also) {
+  explicit Queues(const std::vector<Watch>& watches) {
     for (const Watch& watch : watches) {
       if (watch.file) watch.file->poll_queues(queues);
     }
-    if (also != nullptr) queues.push_back(also);
     nodes = std::make_unique<WaitNode[]>(queues.size());
     for (size_t i = 0; i < queues.size(); ++i) {
       queues[i]->enter(nodes[i]);
@@ -104,26 +101,23 @@ uint64_t next_change(const std::vector<Watch>& watches, uint64_t deadline) {
 
 }  // namespace
 
-SysResult<uint32_t> wait_ready(std::vector<Watch>& watches, uint64_t deadline_ns, WaitQueue* also) {
-  HostItems host;
-  for (size_t i = 0; i < watches.size(); ++i) host.add(watches[i], i, false);
-  if (host.items.size() > boundary::kMaxPollItems) return Errno::Invalid;
-  for (bool slept = false;;) {
+SysResult<uint32_t> wait_ready(std::vector<Watch>& watches, uint64_t deadline_ns) {
+  for (;;) {
+    HostItems host(watches);  // each time: an epoll may have got its first socket
+    if (host.items.size() > boundary::kMaxPollItems) return Errno::Invalid;
     const bool interrupted = pending_interrupt();  // first: what it passes on may make a signalfd ready
     look(watches);
     const uint64_t until = next_change(watches, deadline_ns);
     const uint64_t now = until == kNoDeadline ? 0 : monotonic_ns();
-    const bool sleep =
-        count_ready(watches) == 0 && !interrupted && now < until && !(slept && also != nullptr);
+    const bool sleep = count_ready(watches) == 0 && !interrupted && now < until;
     const uint64_t left = until == kNoDeadline ? kNoDeadline : until - std::min(until, now);
     if (sleep) {
-      const Queues queues(watches, also);
+      const Queues queues(watches);
       if (host.items.empty()) {
         wait_any(queues.list.data(), static_cast<uint32_t>(queues.list.size()), until);
       } else {
         TRY(ask_host(host, watches, left, true));
       }
-      slept = true;
     } else if (!host.items.empty()) {
       TRY(ask_host(host, watches, 0, false));
     }
@@ -131,7 +125,7 @@ SysResult<uint32_t> wait_ready(std::vector<Watch>& watches, uint64_t deadline_ns
     if (const uint32_t ready = count_ready(watches); ready != 0) return ready;
     if (sleep) continue;
     if (pending_interrupt()) return Errno::Interrupted;
-    if (also != nullptr || deadline_ns <= now) return 0u;
+    if (deadline_ns <= now) return 0u;
   }
 }
 

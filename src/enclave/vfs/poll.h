@@ -14,10 +14,8 @@ struct Watch {
   uint16_t ready = 0;   // filled in
 };
 
-// Returns how many are ready; 0 at the deadline (monotonic clock). Interrupted: a signal is pending. With
-// `also` it returns after one sleep at the latest, as a waking of that queue means that `watches` may be out
-// of date.
-SysResult<uint32_t> wait_ready(std::vector<Watch>& watches, uint64_t deadline_ns, WaitQueue* also = nullptr);
+// Returns how many are ready; 0 at the deadline (monotonic clock). Interrupted: a signal is pending.
+SysResult<uint32_t> wait_ready(std::vector<Watch>& watches, uint64_t deadline_ns);
 
 // The same for one host socket and a blocking call on it. RestartSystemCall when interrupted, Again at the
 // deadline.

@@ -185,7 +185,7 @@ constexpr Text kSelf[] = {
     {"cmdline", [] { return zero_separated(self().arguments); }},
     {"comm", [] { return base_name(self().executable) + "\n"; }},
     {"limits", limits_text},
-    {"maps", memory_describe},
+    {"maps", [] { return memory_describe(self().memory->id); }},
     {"oom_score_adj", [] { return std::string("0\n"); }},
     {"mounts", mounts_text},
     {"stat", stat_text},

@@ -17,6 +17,12 @@ uint64_t TimerFile::next_change() {
   return expirations() > 0 ? kNoDeadline : next_;
 }
 
+void TimerFile::time_passed() {
+  if (told_ || expirations() == 0) return;
+  told_ = true;
+  edge(kPollIn);
+}
+
 TimerSetting TimerFile::get() {
   const uint64_t now = monotonic_ns();
   uint64_t left = 0;
@@ -42,7 +48,8 @@ TimerSetting TimerFile::set(const TimerSetting& setting, bool absolute) {
     next_ = value;
   }
   changed_.wake_all();
-  edge();
+  told_ = false;
+  retimed();
   return old;
 }
 
@@ -54,6 +61,8 @@ SysResult<size_t> TimerFile::read(MutableByteView out) {
     if (changed_.wait(next_) == WaitEnd::Interrupted) return kInterruptedRestartable;
   }
   next_ = interval_ == 0 ? kNoDeadline : next_beat(next_, interval_, next_ + (count - 1) * interval_);
+  told_ = false;
+  retimed();
   std::memcpy(out.data(), &count, sizeof(count));
   return sizeof(count);
 }

@@ -22,7 +22,7 @@ class TimerFile final : public File {
   uint16_t ready() override { return expirations() > 0 ? kPollIn : uint16_t{0}; }
   void poll_queues(std::vector<WaitQueue*>& queues) override { queues.push_back(&changed_); }
   uint64_t next_change() override;
-  Edges edges() override { return {File::edges().in + expirations(), 0}; }
+  void time_passed() override;
   SysResult<uint64_t> seek(int64_t, int) override { return uint64_t{0}; }
   TimerFile* timer() override { return this; }
 
@@ -32,6 +32,7 @@ class TimerFile final : public File {
   bool realtime_;
   uint64_t next_ = kNoDeadline;  // monotonic; of the first expiration that has not been read
   uint64_t interval_ = 0;
+  bool told_ = false;  // watchers, of an expiration that has not been read: more of them are one arrival
   WaitQueue changed_;
 };
 

@@ -7,6 +7,7 @@
 #include "enclave/arch/thread.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/process.h"
+#include "enclave/vfs/inotify.h"
 #include "enclave/vfs/mounts.h"
 #include "enclave/vfs/vfs.h"
 
@@ -81,9 +82,19 @@ void UnixSocket::connect_pair(UnixSocket& a, UnixSocket& b) {
   a.peer_credentials_ = b.peer_credentials_ = own_credentials();
 }
 
-void UnixSocket::changed() {
+void UnixSocket::changed(uint16_t bits) {
   changed_.wake_all();
-  edge();
+  edge(bits);
+}
+
+// Whoever sends to us has room again.
+void UnixSocket::tell_senders() {
+  if (queued_ > kCapacity / 2) return;
+  if (connection_oriented()) {
+    if (peer_ != nullptr) peer_->edge(kPollOut);
+  } else {
+    for (UnixSocket* sender : senders_) sender->edge(kPollOut);
+  }
 }
 
 SysResult<void> UnixSocket::closed() {
@@ -95,18 +106,18 @@ SysResult<void> UnixSocket::closed() {
     UnixSocket& peer = *std::exchange(peer_, nullptr);
     std::erase(peer.senders_, this);
     if (peer.peer_ == this) peer.peer_ = nullptr;
-    peer.changed();
+    peer.changed(0);
   }
   for (UnixSocket* sender : std::exchange(senders_, {})) {
     if (sender->peer_ == this) {
       sender->peer_ = nullptr;
       sender->refused_ = true;
     }
-    sender->changed();
+    sender->changed(0);
   }
   queue_.clear();
   queued_ = 0;
-  changed();
+  changed(0);
   return {};
 }
 
@@ -132,6 +143,7 @@ SysResult<void> UnixSocket::bind(Process& process, ByteView address) {
     if (!key_.empty()) return Errno::Invalid;
     if (mount_read_only(place.path)) return Errno::ReadOnly;
     const Ref<Inode> inode = TRY(place.parent->create(place.name, kTypeSocket | (0777 & ~process.umask)));
+    notify_created(*place.parent, place.name, false);
     key_ = inode_key(TRY(inode->stat()));
     g_names[key_] = this;
     name.resize(kPathOffset + path_of(name).size() + 1);  // with its NUL, as Linux reports it
@@ -184,8 +196,7 @@ SysResult<void> UnixSocket::connect(Process& process, ByteView address) {
   server->name_ = target->name_;
   server->pass_credentials_ = target->pass_credentials_;
   target->pending_.push_back(server);
-  target->changed();
-  changed();
+  target->changed(kPollIn);
   return {};
 }
 
@@ -203,7 +214,7 @@ SysResult<Ref<File>> UnixSocket::accept(uint32_t flags, Bytes& peer) {
   pending_.pop_front();
   if ((flags & kOpenNonBlock) != 0) accepted->set_status_flags(kOpenNonBlock);
   peer = accepted->peer_ == nullptr ? unnamed_address() : accepted->peer_->name_;
-  changed();
+  changed_.wake_all();
   return Ref<File>(accepted);
 }
 
@@ -224,7 +235,7 @@ void UnixSocket::enqueue(ByteView data, ByteView from, SentFiles files) {
     queue_.push_back(std::move(message));
   }
   queued_ += data.size();
-  changed();
+  changed(kPollIn);
 }
 
 SysResult<size_t> UnixSocket::send_stream(ByteView data, uint32_t flags, SentFiles files) {
@@ -289,6 +300,7 @@ SysResult<size_t> UnixSocket::send(ByteView data, uint32_t flags, ByteView addre
 // Moves (or copies) bytes of the queue; a stream goes on over message borders, but not past files.
 size_t UnixSocket::take(MutableByteView out, bool peek, Incoming& incoming) {
   size_t done = 0;
+  bool removed = false;
   for (size_t i = 0; i < queue_.size();) {
     Message& message = queue_[i];
     if (done > 0 && !message.files.empty()) break;
@@ -314,10 +326,12 @@ size_t UnixSocket::take(MutableByteView out, bool peek, Incoming& incoming) {
       ++i;
     } else if (used_up) {
       queue_.pop_front();
+      removed = true;
     }
     if (!is_stream() || had_files || !used_up || done == out.size()) break;
   }
-  if (!peek) changed();
+  if (!peek) changed_.wake_all();
+  if (removed) tell_senders();
   return done;
 }
 
@@ -354,11 +368,11 @@ SysResult<void> UnixSocket::shut_down(bool reading, bool writing) {
   if (connection_oriented() && !was_connected_) return Errno::NotConnected;
   read_shut_ = read_shut_ || reading;
   write_shut_ = write_shut_ || writing;
-  changed();
+  changed(0);
   if (peer_ != nullptr && connection_oriented()) {
     if (writing) peer_->read_shut_ = true;
     if (reading) peer_->write_shut_ = true;
-    peer_->changed();
+    peer_->changed(0);
   }
   return {};
 }

@@ -47,7 +47,8 @@ class UnixSocket final : public Socket {
   bool has_room(size_t size) const {
     return queue_.size() < kMostMessages && (queued_ == 0 || queued_ + size <= kCapacity);
   }
-  void changed();
+  void changed(uint16_t bits);
+  void tell_senders();
   void enqueue(ByteView data, ByteView from, SentFiles files);
   size_t take(MutableByteView out, bool peek, Incoming& incoming);
   SysResult<size_t> send_stream(ByteView data, uint32_t flags, SentFiles files);

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <span>
 
 #include "host/fatal.h"
 #include "host/sim/cpu.h"
@@ -85,6 +86,21 @@ int system_protection(uint32_t protection) {
          ((protection & 4) != 0 ? PROT_EXEC : 0);
 }
 
+// Of consecutive pages. Those with content get their memory first and at once: a page fault for each would
+// be a good part of a start.
+void copy_content(std::span<const sgx::ImagePage> pages) {
+  for (size_t i = 0; i < pages.size();) {
+    size_t end = i + 1;
+    if (pages[i].content != nullptr) {
+      while (end < pages.size() && pages[end].content == pages[end - 1].content + sgx::kPageSize) ++end;
+      const size_t size = (end - i) * sgx::kPageSize;
+      if (end - i > 1) madvise(at(pages[i].offset), size, MADV_POPULATE_WRITE);  // Linux 5.14; else as needed
+      std::memcpy(at(pages[i].offset), pages[i].content, size);
+    }
+    i = end;
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<SimEnclave>> SimEnclave::load(const sgx::LoadedImage& image,
@@ -124,8 +140,8 @@ Result<void> SimEnclave::add_pages(const sgx::LoadedImage& image) {
     while (end < pages.size() && pages[end].offset == pages[end - 1].offset + sgx::kPageSize) ++end;
     if (mprotect(at(pages[i].offset), (end - i) * sgx::kPageSize, PROT_READ | PROT_WRITE) != 0)
       return Error(Code::Unavailable, std::string("no memory for the enclave: ") + std::strerror(errno));
+    copy_content({pages.data() + i, end - i});
     for (; i < end; ++i) {
-      if (pages[i].content != nullptr) std::memcpy(at(pages[i].offset), pages[i].content, sgx::kPageSize);
       if (!is_tcs(pages[i])) continue;
       sgx::Tcs tcs;
       std::memcpy(&tcs, pages[i].content, sizeof(tcs));
