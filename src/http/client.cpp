@@ -104,9 +104,9 @@ class Transfer {
  public:
   static Result<std::unique_ptr<Transfer>> make(const std::string& url, const ClientOptions& options,
                                                 const std::vector<std::string>& headers) {
+    Target target = TRY(parse_url(url));
     static std::once_flag once;
     std::call_once(once, [] { curl().global_init(CURL_GLOBAL_DEFAULT); });
-    Target target = TRY(parse_url(url));
     if (target.scheme == "http" && (options.expected_key || options.identity)) {
       return Error(Code::InvalidArgument, "a plain connection proves no key: " + url,
                    "write https://HOST:PORT/…");
