@@ -14,7 +14,8 @@ constexpr uint16_t kInitialFcw = 0x37f;
 
 uint64_t g_mask = 3;
 uint32_t g_size = kLegacySize + kHeaderSize;
-alignas(64) uint8_t g_initial[kLegacySize + kHeaderSize];
+// As large as any area: a processor may touch all of it, also what a zero XSTATE_BV makes it ignore.
+alignas(64) uint8_t g_initial[kVectorAreaSize];
 
 uint64_t read_xcr0() {
   uint32_t low = 0, high = 0;
@@ -67,7 +68,7 @@ void vector_save_user() {
 }
 
 void vector_clear_registers() {
-  // A zero XSTATE_BV puts every component into its initial state without reading it.
+  // A zero XSTATE_BV puts every component into its initial state.
   __asm__ volatile("xrstor64 (%0)"
                    :
                    : "r"(g_initial), "a"(static_cast<uint32_t>(g_mask)),
@@ -77,7 +78,7 @@ void vector_clear_registers() {
 
 void vector_reset_user() {
   ThreadBlock* block = this_block();
-  std::memcpy(reinterpret_cast<uint8_t*>(block->vector_area), g_initial, sizeof(g_initial));
+  std::memcpy(reinterpret_cast<uint8_t*>(block->vector_area), g_initial, kLegacySize + kHeaderSize);
   block->vector_saved = 1;
 }
 
