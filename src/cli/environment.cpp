@@ -113,6 +113,7 @@ Result<host::RunOptions> run_options_from_environment() {
   if (!options.config_id.empty()) pass_access_token(options);
   if (setting("PATCH") == "0") options.patch_system_calls = false;
   options.sim_state = setting("SIM_STATE");
+  options.sim_exact = setting("SIM_EXACT") == "1";
   return options;
 }
 

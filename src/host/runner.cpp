@@ -15,6 +15,8 @@
 #include "boundary/launch.h"
 #include "host/fatal.h"
 #include "host/process.h"
+#include "host/sim/cpu.h"
+#include "host/sim/enclave.h"
 
 namespace cloister::host {
 namespace {
@@ -52,31 +54,17 @@ boundary::HostCallFrame* make_block() {
   return static_cast<boundary::HostCallFrame*>(block);
 }
 
-void bind(HostProcess& process, HostThread& thread, uint32_t index) {
-  const sgx::Tcs& tcs = process.enclave->tcs(index);
-  thread.index = index;
-  thread.tcs = process.enclave->tcs_address(index);
-  thread.entry = tcs.oentry;
-  thread.tcs_fs = tcs.ofs_base;
-  thread.tcs_gs = tcs.ogs_base;
-  thread.ssa = tcs.ossa;
-  thread.ssa_frame_size = sgx::kSsaFramePages * sgx::kPageSize;
-  thread.xfrm = process.enclave->secs().attributes.xfrm;
-  thread.block = make_block();
-}
-
 // The life of one host thread: in and out of its TCS until the kernel is done with it.
 void run_thread(HostProcess& process, uint32_t index) {
-  HostThread* thread = sim_thread_begin(process.enclave.get());
-  bind(process, *thread, index);
-  sim_adopt_gs(*thread);
+  boundary::HostCallFrame* const block = make_block();
+  HostThread* thread = process.enclave->begin_thread(index, block);
   {
     const std::scoped_lock guard(process.threads_mutex);
     process.threads[index] = thread;
   }
   block_signals(false);
   for (;;) {
-    const auto reason = static_cast<boundary::LeaveReason>(sim_eenter(thread));
+    const auto reason = static_cast<boundary::LeaveReason>(process.enclave->enter(*thread));
     if (reason == boundary::LeaveReason::ThreadEnd) break;
     if (reason == boundary::LeaveReason::Refused)
       fatal("the enclave refuses a thread that it did not ask for");
@@ -88,8 +76,8 @@ void run_thread(HostProcess& process, uint32_t index) {
     const std::scoped_lock guard(process.threads_mutex);
     if (process.threads[index] == thread) process.threads[index] = nullptr;
   }
-  munmap(thread->block, boundary::kBlockSize);
-  sim_thread_end(thread);
+  process.enclave->end_thread(thread);
+  munmap(block, boundary::kBlockSize);
 }
 
 void* thread_main(void* argument) {
@@ -151,7 +139,7 @@ void HostProcess::wake(uint32_t index, bool interrupt) {
   const std::scoped_lock guard(threads_mutex);
   HostThread* thread = threads[index];
   if (thread == nullptr) return;
-  interrupt ? sim_kick(*thread) : sim_wake(*thread);
+  interrupt ? kick(*thread) : host::wake(*thread);
 }
 
 namespace {
@@ -200,7 +188,7 @@ void HostProcess::ring(uint32_t index) {
   if (thread == nullptr) return;
   // As if a signal had come: the kernel looks at its timers when it takes its events.
   __atomic_fetch_or(&thread->block->events, uint64_t{1} << (SIGALRM - 1), __ATOMIC_SEQ_CST);
-  sim_kick(*thread);
+  kick(*thread);
 }
 
 void HostProcess::end(int exit_status, uint64_t exit_kind) {
@@ -227,9 +215,9 @@ Result<EnclaveEnd> run_enclave(const RunOptions& options) {
     return Error(Code::InvalidArgument,
                  "arguments and environment are too long for the enclave (1 MiB together)");
   sim_check_machine();
-  process->enclave = TRY(SimEnclave::load(image, std::move(platform)));
+  process->enclave = TRY(SimEnclave::load(image, std::move(platform), !options.sim_exact));
   forbid_core_dumps();
-  sim_install_handlers();
+  process->enclave->install_handlers();
   block_signals(true);
   if (!process->start_thread(0)) return Error(Code::Unavailable, "cannot start a thread");
   std::unique_lock guard(process->end_mutex);

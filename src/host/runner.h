@@ -24,6 +24,7 @@ struct RunOptions {
   std::map<std::string, std::filesystem::path> volumes;  // mount path in the enclave -> host folder
   std::filesystem::path sealed, sealed_anchor;  // folders of a sealed volume and its anchor; empty: none
   std::filesystem::path sim_state;  // folder with the simulated machine's secret; empty: the user's default
+  bool sim_exact = false;           // the simulation changes nothing of what was measured: each ENCLU traps
   bool patch_system_calls = true;   // false: every system call traps
   int log_level = 3;                // 0 fatal … 3 warning (default) … 6 trace
 };
