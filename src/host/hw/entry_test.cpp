@@ -4,6 +4,7 @@
 #include "host/hw/entry.h"
 
 #include <gtest/gtest.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -19,7 +20,7 @@ uint64_t fake_reason = 0;
 uint32_t fake_function = 0;
 uint32_t fake_direct =
     0;  // ERESUME is inside at once, without the script: no call on the way, as in the vDSO
-extern const char fake_vdso[], fake_enclu[], fake_end[];
+extern const char fake_vdso[], fake_enclu[], fake_end[], hw_resume[], hw_called[];
 }
 
 __asm__(R"(
@@ -196,7 +197,7 @@ TEST_F(EntryTest, ShowsASignalThatComesDuringALook) {
 // The enclave runs for ever and only a look ends the wait: each kick must lead to one, whenever it comes.
 // Kicks come at random moments after the resume before, so they meet every instruction on the way in.
 TEST_F(EntryTest, NoKickIsLost) {
-  constexpr size_t kKicks = 5'000;
+  constexpr size_t kKicks = 1'000;
   std::atomic<size_t> looks{0};
   script = [&](uint32_t function, size_t call) -> int {
     if (call == 0) return kException;  // the first look, from which on only resumes follow
@@ -225,6 +226,69 @@ TEST_F(EntryTest, NoKickIsLost) {
   sender.join();
   EXPECT_FALSE(lost);
   EXPECT_TRUE(same_frames());
+}
+
+// The same at every single instruction on the way in: the thread is stepped from the look on, and the kick
+// becomes pending at the n-th step.
+struct Stepper {
+  std::atomic<size_t> at{0}, steps{0};
+  std::atomic<bool> kicked{false}, inside{false};
+} g_stepper;
+
+void on_step(int, siginfo_t*, void* raw) {
+  constexpr greg_t kTrapFlag = 0x100;
+  auto& g = static_cast<ucontext_t*>(raw)->uc_mcontext.gregs;
+  const auto rip = static_cast<uint64_t>(g[REG_RIP]);
+  const auto within = [rip](const char* begin, const char* end) {
+    return rip >= reinterpret_cast<uint64_t>(begin) && rip < reinterpret_cast<uint64_t>(end);
+  };
+  g[REG_EFL] |= kTrapFlag;
+  if (!within(hw_resume, hw_called) && !within(fake_vdso, fake_end)) return;
+  if (g_stepper.steps.fetch_add(1) != g_stepper.at) return;
+  g_stepper.inside = rip == reinterpret_cast<uint64_t>(fake_enclu);
+  g_stepper.kicked = true;
+  g[REG_EFL] &= ~kTrapFlag;
+  raise(kick_signal());  // blocked until this handler returns
+}
+
+TEST_F(EntryTest, AKickAtAnyInstructionOnTheWayInIsShown) {
+  struct sigaction action {
+  }, before{};
+  action.sa_sigaction = on_step;
+  action.sa_flags = SA_SIGINFO;
+  sigfillset(&action.sa_mask);
+  sigaction(SIGTRAP, &action, &before);
+  size_t at = 0;
+  for (bool inside = false; !inside && at < 1000; ++at) {
+    g_stepper.at = at;
+    g_stepper.steps = 0;
+    g_stepper.kicked = false;
+    steps.clear();
+    calls = 0;
+    std::atomic<bool> shown{false}, lost{false};
+    script = [&](uint32_t function, size_t call) -> int {
+      if (call == 0) return kException;
+      if (function == HW_ERESUME) return leave(kHostCall);
+      fake_direct = call == 1 ? 1 : 0;
+      if (call == 1) raise(SIGTRAP);
+      if (call == 2) shown = true;
+      return leave(kResume);
+    };
+    std::thread watch([&] {
+      const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+      while (!shown && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+      lost = !shown;
+      if (lost) kick(thread_->host);
+    });
+    EXPECT_EQ(hw_enter(thread_), kHostCall);
+    watch.join();
+    ASSERT_TRUE(g_stepper.kicked);
+    ASSERT_FALSE(lost) << "at step " << at;
+    inside = g_stepper.inside;
+  }
+  sigaction(SIGTRAP, &before, nullptr);
+  EXPECT_GT(at, 15U);
+  EXPECT_LT(at, 1000U);
 }
 
 using EntryDeathTest = EntryTest;
