@@ -14,6 +14,7 @@
 #include "base/process_hardening.h"
 #include "boundary/launch.h"
 #include "host/fatal.h"
+#include "host/hw/enclave.h"
 #include "host/process.h"
 #include "host/sim/cpu.h"
 #include "host/sim/enclave.h"
@@ -98,6 +99,17 @@ Bytes launch_record(const RunOptions& options) {
   record.environment = options.environment;
   for (const auto& [path, folder] : options.volumes) record.volumes.push_back(path);
   return boundary::encode_launch(record);
+}
+
+Result<std::unique_ptr<Enclave>> load_enclave(const sgx::LoadedImage& image, const RunOptions& options) {
+  if (options.backend == Backend::Hardware) {
+    const SgxEntry entry = TRY(find_sgx_entry());
+    std::unique_ptr<SgxDevice> device = TRY(open_sgx_device());
+    return std::unique_ptr<Enclave>(TRY(HwEnclave::load(image, std::move(device), entry)));
+  }
+  sgx::SimPlatform platform = TRY(sgx::SimPlatform::open(options.sim_state));
+  sim_check_machine();
+  return std::unique_ptr<Enclave>(TRY(SimEnclave::load(image, std::move(platform), !options.sim_exact)));
 }
 
 }  // namespace
@@ -206,7 +218,6 @@ void HostProcess::end(int exit_status, uint64_t exit_kind) {
 
 Result<EnclaveEnd> run_enclave(const RunOptions& options) {
   sgx::LoadedImage image = TRY(sgx::load_image(options.image));
-  sgx::SimPlatform platform = TRY(sgx::SimPlatform::open(options.sim_state));
   // Its threads outlive this function: they sleep until the process ends.
   auto* process = new HostProcess;
   process->options = new RunOptions(options);
@@ -214,8 +225,7 @@ Result<EnclaveEnd> run_enclave(const RunOptions& options) {
   if (process->launch_record.size() > boundary::kMaxLaunchSize)
     return Error(Code::InvalidArgument,
                  "arguments and environment are too long for the enclave (1 MiB together)");
-  sim_check_machine();
-  process->enclave = TRY(SimEnclave::load(image, std::move(platform), !options.sim_exact));
+  process->enclave = TRY(load_enclave(image, options));
   forbid_core_dumps();
   process->enclave->install_handlers();
   block_signals(true);

@@ -2,6 +2,7 @@
 // host calls until it exits. The caller is the untrusted host; nothing here is trusted by the enclave.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -13,7 +14,10 @@
 
 namespace cloister::host {
 
+enum class Backend : uint8_t { Simulation, Hardware };
+
 struct RunOptions {
+  Backend backend = Backend::Simulation;
   std::filesystem::path image;    // folder made by `cloister build`
   std::vector<std::string> args;  // without argv[0]; ignored in attested runs (the session decides), but @@N
   std::vector<std::string> environment;  // "NAME=value", untrusted; used only in unattested runs
