@@ -41,7 +41,7 @@ int doctor(bool json) {
   const host::Machine machine = host::inspect_machine();
   if (json) {
     const nlohmann::ordered_json out = {{"runs_software_enclaves", machine.runs_software},
-                                        {"runs_hardware_enclaves", false},
+                                        {"runs_hardware_enclaves", machine.runs_hardware},
                                         {"epc_bytes", machine.epc_bytes},
                                         {"software", to_json(machine.software)},
                                         {"hardware", to_json(machine.hardware)}};
@@ -49,11 +49,13 @@ int doctor(bool json) {
   } else {
     print("Software enclaves (simulation)", machine.software);
     print("Hardware", machine.hardware);
-    std::printf("\nThis version runs enclaves in simulation: %s.\n",
+    std::printf("\nEnclaves in simulation: %s.\n",
                 machine.runs_software ? "this machine can" : "this machine cannot, see above");
-    std::puts("It verifies quotes of SGX, TDX and SEV-SNP hardware, and does not run on such hardware yet.");
+    std::printf("Enclaves in SGX hardware: %s. The hardware back-end has not been run on SGX hardware.\n",
+                machine.runs_hardware ? "this machine has what they need" : "this machine cannot, see above");
+    std::puts("Quotes of SGX, TDX and SEV-SNP hardware are verified on any machine.");
   }
-  return machine.runs_software ? kOk : kFailed;
+  return machine.runs_software || machine.runs_hardware ? kOk : kFailed;
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "cas/trust.h"
 #include "cli/amounts.h"
 #include "cli/cas_connection.h"
+#include "host/machine.h"
 #include "sgx/image.h"
 
 extern char** environ;
@@ -33,16 +34,19 @@ Result<int> log_level(const std::string& text) {
                "one of fatal, error, warning, info, debug, trace");
 }
 
-// The software SGX runs everywhere, so it is never taken silently where hardware was asked for.
-Result<void> check_mode(const std::string& mode) {
+// The software SGX runs everywhere, so it is never taken silently where hardware was asked for. What says
+// nothing takes hardware where the machine has all that it needs.
+Result<host::Backend> parse_mode(const std::string& mode) {
   std::string name;
   for (const char c : mode) name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  if (name.empty() || name == "sim" || name == "auto") return {};
-  if (name == "hw") {
-    return Error(Code::Unsupported, "CLOISTER_MODE=hw: this version has no hardware back-end",
-                 "CLOISTER_MODE=sim runs the software SGX, which protects nothing from the machine's owner");
-  }
-  return Error(Code::InvalidArgument, "CLOISTER_MODE: unknown mode " + mode, "one of sim, hw, auto");
+  if (name == "sim") return host::Backend::Simulation;
+  if (name == "hw") return host::Backend::Hardware;
+  if (!name.empty() && name != "auto")
+    return Error(Code::InvalidArgument, "CLOISTER_MODE: unknown mode " + mode, "one of sim, hw, auto");
+  uint64_t ignored = 0;
+  return host::can_run_hardware(host::hardware_findings(host::real_cpuid(), "/", ignored))
+             ? host::Backend::Hardware
+             : host::Backend::Simulation;
 }
 
 bool is_setting(std::string_view entry) {
@@ -97,8 +101,8 @@ void pass_access_token(host::RunOptions& options) {
 }
 
 Result<host::RunOptions> run_options_from_environment() {
-  TRY(check_mode(setting("MODE")));
   host::RunOptions options;
+  options.backend = TRY(parse_mode(setting("MODE")));
   options.log_level = TRY(log_level(setting("LOG")));
   options.config_id = setting("CONFIG_ID");
   if (!options.config_id.empty()) {
@@ -113,6 +117,7 @@ Result<host::RunOptions> run_options_from_environment() {
   if (!options.config_id.empty()) pass_access_token(options);
   if (setting("PATCH") == "0") options.patch_system_calls = false;
   options.sim_state = setting("SIM_STATE");
+  options.sim_exact = setting("SIM_EXACT") == "1";
   return options;
 }
 
@@ -126,15 +131,21 @@ Result<void> check_limits(const fs::path& image) {
 }
 
 void announce_run(const host::RunOptions& options) {
+  const bool hardware = options.backend == host::Backend::Hardware;
   if (setting("VERSION") == "1") {
     const auto hash = host::measure_image(options.image);
-    std::fprintf(stderr, "SCONE_MODE=sim\nSCONE_CONFIG_ID: %s\nCloister version: %s\nEnclave hash: %s\n",
+    std::fprintf(stderr, "SCONE_MODE=%s\nSCONE_CONFIG_ID: %s\nCloister version: %s\nEnclave hash: %s\n",
+                 hardware ? "hw" : "sim",
                  options.config_id.empty() ? "<not specified>" : options.config_id.c_str(), CLOISTER_VERSION,
                  hash.ok() ? to_hex(hash.value()).c_str() : hash.error().message().c_str());
   }
   if (!setting("PWD").empty())
     std::fputs("cloister: warning: CLOISTER_PWD is ignored: the session decides\n", stderr);
   if (options.log_level < 3) return;
+  if (hardware) {
+    std::fputs("cloister: warning: this back-end has not been run on SGX hardware by its authors\n", stderr);
+    return;
+  }
   std::fputs(
       "cloister: warning: Application runs in SGX simulation mode. Its memory can be read by the untrusted "
       "system! This is not secure!\n",

@@ -21,7 +21,9 @@ Result<std::filesystem::path> runtime_folder();
 Result<std::string> resolve_address(const std::string& text, uint16_t default_port);
 
 // Everything of RunOptions that the environment decides: mode, session, addresses, log level, and for
-// unattested runs the program's environment. Unsupported for a mode that this machine lacks.
+// unattested runs the program's environment. MODE is sim, hw, or auto (also when absent): hardware where this
+// machine has what that needs, else simulation. That a machine lacks something for hw is said by run_enclave
+// (Unsupported).
 Result<host::RunOptions> run_options_from_environment();
 // For who names the session otherwise: SERVICE_ACCESS_TOKEN, for the agent. Nobody else may get it.
 void pass_access_token(host::RunOptions& options);

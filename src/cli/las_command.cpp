@@ -16,25 +16,16 @@ namespace fs = std::filesystem;
 constexpr const char* kDefaultAddress = "127.0.0.1:18766";
 
 struct Arguments {
-  std::string mode = "sim", state, listen = kDefaultAddress, tcb_status = "UpToDate";
+  std::string mode = "sim", state, aesm, listen = kDefaultAddress, tcb_status = "UpToDate";
   std::vector<std::string> advisories;
   bool revoke_pck = false, debug_qe = false, expired_collateral = false;
   std::string address = kDefaultAddress, root;
   bool json = false;
 };
 
-// The software SGX is never what somebody gets who asked for hardware.
-Result<void> check_mode(const std::string& mode) {
-  if (mode == "sim") return {};
-  if (mode == "hw") {
-    return Error(Code::Unsupported, "las serve: this version has no hardware quoting",
-                 "--mode sim serves the software SGX, which proves nothing about hardware");
-  }
-  return Error(Code::InvalidArgument, "las serve: unknown mode " + mode, "it is sim");
-}
-
 Result<void> serve(const Arguments& a) {
-  TRY(check_mode(a.mode));
+  if (a.mode != "sim" && a.mode != "hw")
+    return Error(Code::InvalidArgument, "las serve: unknown mode " + a.mode, "it is sim or hw");
   const auto status = attestation::parse_tcb_status(a.tcb_status);
   if (!status) {
     return Error(Code::InvalidArgument, "unknown TCB status " + a.tcb_status,
@@ -49,7 +40,11 @@ Result<void> serve(const Arguments& a) {
   options.settings.revoke_pck = a.revoke_pck;
   options.settings.debug_qe = a.debug_qe;
   options.settings.expired_collateral = a.expired_collateral;
-  std::fputs("cloister: warning: simulated quotes prove nothing about hardware\n", stderr);
+  options.hardware = a.mode == "hw";
+  options.aesm_socket = a.aesm;
+  std::fputs(options.hardware ? "cloister: warning: quotes by AESM have not been run on SGX hardware\n"
+                              : "cloister: warning: simulated quotes prove nothing about hardware\n",
+             stderr);
   return las::run_las(options, std::cout);
 }
 
@@ -110,7 +105,9 @@ void add_las_commands(CLI::App& app, Action& action) {
   const auto a = std::make_shared<Arguments>();
   auto* sub = command(*group, "serve", "Serve until SIGINT or SIGTERM; says on stdout when it is ready",
                       "cloister las serve --mode sim --state LAS --listen 127.0.0.1:18766", action, a, serve);
-  sub->add_option("--mode", a->mode, "sim: quotes of the software SGX")->capture_default_str();
+  sub->add_option("--mode", a->mode, "sim: quotes of the software SGX; hw: this machine's, by AESM")
+      ->capture_default_str();
+  sub->add_option("--aesm", a->aesm, "AESM's socket, with --mode hw (default: /var/run/aesmd/aesm.socket)");
   sub->add_option("--state", a->state,
                   "Folder for keys and simulation-root.pem, the certificate that a CAS may trust");
   sub->add_option("--listen", a->listen, "Numeric IP:PORT")->capture_default_str();

@@ -145,13 +145,16 @@ int64_t call_Alarm(Call& call) {
 }
 
 int64_t call_MemoryCommit(Call& call) {
-  return result_of(call.process.enclave->commit(call.a[0], call.a[1], static_cast<uint32_t>(call.a[2])));
+  return result_of(call.process.enclave->commit(call.a[0], call.a[1]));
 }
 int64_t call_MemoryProtect(Call& call) {
   return result_of(call.process.enclave->protect(call.a[0], call.a[1], static_cast<uint32_t>(call.a[2])));
 }
 int64_t call_MemoryRelease(Call& call) {
   return result_of(call.process.enclave->release(call.a[0], call.a[1]));
+}
+int64_t call_MemorySettle(Call& call) {
+  return result_of(call.process.enclave->settle(call.a[0], call.a[1], call.a[2]));
 }
 
 int64_t call_LaunchInfo(Call& call) {

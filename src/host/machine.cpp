@@ -65,7 +65,9 @@ void add_sgx(std::vector<Finding>& list, const Cpuid& cpuid, const fs::path& roo
                         : "the CPU has no SGX, or the hypervisor hides it",
                   sgx && !sgx1 ? "enable SGX in the firmware's settings" : ""});
   if (!sgx1) return;
-  list.push_back({"sgx2", verdict(sgx2), sgx2 ? "memory can be added at run time (EDMM)" : "no EDMM", ""});
+  list.push_back({"sgx2", verdict(sgx2),
+                  sgx2 ? "memory can be added at run time (EDMM; Linux 6.0 or newer)" : "no EDMM",
+                  sgx2 ? "" : "enclaves of Cloister need it"});
   const bool flexible = bit(features[2], 30);
   list.push_back({"flc", verdict(flexible),
                   flexible ? "flexible launch control" : "no flexible launch control",
@@ -154,6 +156,15 @@ std::vector<Finding> hardware_findings(const Cpuid& cpuid, const fs::path& root,
   return list;
 }
 
+bool can_run_hardware(const std::vector<Finding>& hardware) {
+  const auto has = [&](const char* name) {
+    return std::any_of(hardware.begin(), hardware.end(), [name](const Finding& finding) {
+      return finding.name == name && finding.verdict == Verdict::Yes;
+    });
+  };
+  return has("sgx") && has("sgx2") && has("flc") && has("sgx_enclave");
+}
+
 std::vector<Finding> software_findings() {
   const Cpuid cpuid = real_cpuid();
   return {low_addresses(), dispatch(), segment_bases(cpuid), vectors(cpuid)};
@@ -165,6 +176,7 @@ Machine inspect_machine() {
   machine.hardware = hardware_findings(real_cpuid(), "/", machine.epc_bytes);
   machine.runs_software = std::all_of(machine.software.begin(), machine.software.end(),
                                       [](const Finding& finding) { return finding.verdict == Verdict::Yes; });
+  machine.runs_hardware = can_run_hardware(machine.hardware);
   return machine;
 }
 

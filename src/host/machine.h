@@ -24,6 +24,7 @@ struct Machine {
   std::vector<Finding> software;  // needs of the software SGX
   std::vector<Finding> hardware;  // SGX, TDX and SEV-SNP
   bool runs_software = false;     // all needs are met
+  bool runs_hardware = false;     // of the hardware back-end, as far as one can see without trying
   uint64_t epc_bytes = 0;         // SGX's protected memory
 };
 
@@ -35,6 +36,8 @@ Cpuid real_cpuid();
 // 2A CPUID leaf 7; Linux Documentation/arch/x86/sgx.rst, tdx.rst; AMD APM vol. 3 appendix E (Fn8000_001F).
 std::vector<Finding> hardware_findings(const Cpuid& cpuid, const std::filesystem::path& root,
                                        uint64_t& epc_bytes);
+// What the hardware back-end needs of them: SGX1, SGX2, flexible launch control, the device.
+bool can_run_hardware(const std::vector<Finding>& hardware);
 // Tries what the software SGX needs, in this process.
 std::vector<Finding> software_findings();
 Machine inspect_machine();

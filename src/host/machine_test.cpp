@@ -62,12 +62,21 @@ TEST_F(MachineTest, DescribesAnSgx2Server) {
   EXPECT_EQ(find(list, "flc")->verdict, Verdict::Yes);
   EXPECT_EQ(find(list, "sgx_enclave")->verdict, Verdict::No);
   EXPECT_FALSE(find(list, "sgx_enclave")->advice.empty());
+  EXPECT_FALSE(can_run_hardware(list));
   put("dev/sgx_enclave");
   put("var/run/aesmd/aesm.socket");
   list = findings(leaves);
   EXPECT_EQ(find(list, "sgx_enclave")->verdict, Verdict::Yes);
   EXPECT_EQ(find(list, "aesm")->verdict, Verdict::Yes);
   EXPECT_EQ(find(list, "sgx_provision")->verdict, Verdict::No);
+  EXPECT_TRUE(can_run_hardware(list));
+  for (const auto& [leaf, value] : std::map<std::pair<uint32_t, uint32_t>, std::array<uint32_t, 4>>{
+           {{7, 0}, {0, 1u << 2, 0, 0}}, {{0x12, 0}, {1, 0, 0, 0}}, {{0x12, 0}, {0, 0, 0, 0}}}) {
+    Leaves less = leaves;
+    less[leaf] = value;
+    EXPECT_FALSE(can_run_hardware(findings(less)));
+  }
+  EXPECT_FALSE(can_run_hardware({}));
 }
 
 TEST_F(MachineTest, SaysWhenTheFirmwareKeepsSgxOff) {

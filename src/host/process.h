@@ -16,9 +16,8 @@
 
 #include "base/descriptor.h"
 #include "boundary/host_calls.h"
+#include "host/enclave.h"
 #include "host/runner.h"
-#include "host/sim/cpu.h"
-#include "host/sim/enclave.h"
 
 namespace cloister::host {
 
@@ -74,7 +73,7 @@ class Handles {
 
 struct HostProcess {
   const RunOptions* options = nullptr;
-  std::unique_ptr<SimEnclave> enclave;
+  std::unique_ptr<Enclave> enclave;
   Bytes launch_record;
 
   Handles<StorageFolder> storages;

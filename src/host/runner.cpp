@@ -14,7 +14,10 @@
 #include "base/process_hardening.h"
 #include "boundary/launch.h"
 #include "host/fatal.h"
+#include "host/hw/enclave.h"
 #include "host/process.h"
+#include "host/sim/cpu.h"
+#include "host/sim/enclave.h"
 
 namespace cloister::host {
 namespace {
@@ -52,31 +55,17 @@ boundary::HostCallFrame* make_block() {
   return static_cast<boundary::HostCallFrame*>(block);
 }
 
-void bind(HostProcess& process, HostThread& thread, uint32_t index) {
-  const sgx::Tcs& tcs = process.enclave->tcs(index);
-  thread.index = index;
-  thread.tcs = process.enclave->tcs_address(index);
-  thread.entry = tcs.oentry;
-  thread.tcs_fs = tcs.ofs_base;
-  thread.tcs_gs = tcs.ogs_base;
-  thread.ssa = tcs.ossa;
-  thread.ssa_frame_size = sgx::kSsaFramePages * sgx::kPageSize;
-  thread.xfrm = process.enclave->secs().attributes.xfrm;
-  thread.block = make_block();
-}
-
 // The life of one host thread: in and out of its TCS until the kernel is done with it.
 void run_thread(HostProcess& process, uint32_t index) {
-  HostThread* thread = sim_thread_begin(process.enclave.get());
-  bind(process, *thread, index);
-  sim_adopt_gs(*thread);
+  boundary::HostCallFrame* const block = make_block();
+  HostThread* thread = process.enclave->begin_thread(index, block);
   {
     const std::scoped_lock guard(process.threads_mutex);
     process.threads[index] = thread;
   }
   block_signals(false);
   for (;;) {
-    const auto reason = static_cast<boundary::LeaveReason>(sim_eenter(thread));
+    const auto reason = static_cast<boundary::LeaveReason>(process.enclave->enter(*thread));
     if (reason == boundary::LeaveReason::ThreadEnd) break;
     if (reason == boundary::LeaveReason::Refused)
       fatal("the enclave refuses a thread that it did not ask for");
@@ -88,8 +77,8 @@ void run_thread(HostProcess& process, uint32_t index) {
     const std::scoped_lock guard(process.threads_mutex);
     if (process.threads[index] == thread) process.threads[index] = nullptr;
   }
-  munmap(thread->block, boundary::kBlockSize);
-  sim_thread_end(thread);
+  process.enclave->end_thread(thread);
+  munmap(block, boundary::kBlockSize);
 }
 
 void* thread_main(void* argument) {
@@ -110,6 +99,17 @@ Bytes launch_record(const RunOptions& options) {
   record.environment = options.environment;
   for (const auto& [path, folder] : options.volumes) record.volumes.push_back(path);
   return boundary::encode_launch(record);
+}
+
+Result<std::unique_ptr<Enclave>> load_enclave(const sgx::LoadedImage& image, const RunOptions& options) {
+  if (options.backend == Backend::Hardware) {
+    const SgxEntry entry = TRY(find_sgx_entry());
+    std::unique_ptr<SgxDevice> device = TRY(open_sgx_device());
+    return std::unique_ptr<Enclave>(TRY(HwEnclave::load(image, std::move(device), entry)));
+  }
+  sgx::SimPlatform platform = TRY(sgx::SimPlatform::open(options.sim_state));
+  sim_check_machine();
+  return std::unique_ptr<Enclave>(TRY(SimEnclave::load(image, std::move(platform), !options.sim_exact)));
 }
 
 }  // namespace
@@ -151,7 +151,7 @@ void HostProcess::wake(uint32_t index, bool interrupt) {
   const std::scoped_lock guard(threads_mutex);
   HostThread* thread = threads[index];
   if (thread == nullptr) return;
-  interrupt ? sim_kick(*thread) : sim_wake(*thread);
+  interrupt ? kick(*thread) : host::wake(*thread);
 }
 
 namespace {
@@ -200,7 +200,7 @@ void HostProcess::ring(uint32_t index) {
   if (thread == nullptr) return;
   // As if a signal had come: the kernel looks at its timers when it takes its events.
   __atomic_fetch_or(&thread->block->events, uint64_t{1} << (SIGALRM - 1), __ATOMIC_SEQ_CST);
-  sim_kick(*thread);
+  kick(*thread);
 }
 
 void HostProcess::end(int exit_status, uint64_t exit_kind) {
@@ -218,7 +218,6 @@ void HostProcess::end(int exit_status, uint64_t exit_kind) {
 
 Result<EnclaveEnd> run_enclave(const RunOptions& options) {
   sgx::LoadedImage image = TRY(sgx::load_image(options.image));
-  sgx::SimPlatform platform = TRY(sgx::SimPlatform::open(options.sim_state));
   // Its threads outlive this function: they sleep until the process ends.
   auto* process = new HostProcess;
   process->options = new RunOptions(options);
@@ -226,10 +225,9 @@ Result<EnclaveEnd> run_enclave(const RunOptions& options) {
   if (process->launch_record.size() > boundary::kMaxLaunchSize)
     return Error(Code::InvalidArgument,
                  "arguments and environment are too long for the enclave (1 MiB together)");
-  sim_check_machine();
-  process->enclave = TRY(SimEnclave::load(image, std::move(platform)));
+  process->enclave = TRY(load_enclave(image, options));
   forbid_core_dumps();
-  sim_install_handlers();
+  process->enclave->install_handlers();
   block_signals(true);
   if (!process->start_thread(0)) return Error(Code::Unavailable, "cannot start a thread");
   std::unique_lock guard(process->end_mutex);

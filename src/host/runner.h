@@ -2,6 +2,7 @@
 // host calls until it exits. The caller is the untrusted host; nothing here is trusted by the enclave.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -13,7 +14,10 @@
 
 namespace cloister::host {
 
+enum class Backend : uint8_t { Simulation, Hardware };
+
 struct RunOptions {
+  Backend backend = Backend::Simulation;
   std::filesystem::path image;    // folder made by `cloister build`
   std::vector<std::string> args;  // without argv[0]; ignored in attested runs (the session decides), but @@N
   std::vector<std::string> environment;  // "NAME=value", untrusted; used only in unattested runs
@@ -24,6 +28,7 @@ struct RunOptions {
   std::map<std::string, std::filesystem::path> volumes;  // mount path in the enclave -> host folder
   std::filesystem::path sealed, sealed_anchor;  // folders of a sealed volume and its anchor; empty: none
   std::filesystem::path sim_state;  // folder with the simulated machine's secret; empty: the user's default
+  bool sim_exact = false;           // the simulation changes nothing of what was measured: each ENCLU traps
   bool patch_system_calls = true;   // false: every system call traps
   int log_level = 3;                // 0 fatal … 3 warning (default) … 6 trace
 };

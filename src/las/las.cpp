@@ -9,6 +9,7 @@
 #include <ostream>
 
 #include "crypto/random.h"
+#include "las/aesm.h"
 
 namespace cloister::las {
 namespace {
@@ -23,6 +24,23 @@ sigset_t block_stop_signals() {
   return set;
 }
 
+void wait_for_stop(const LasServer& server, const sigset_t& stop, std::ostream& out) {
+  int received = 0;
+  sigwait(&stop, &received);
+  out << "LAS stopped after " << server.status().quotes << " quotes" << std::endl;
+}
+
+Result<void> run_hardware(const LasOptions& options, const LasServerOptions& server_options,
+                          const sigset_t& stop, std::ostream& out) {
+  AesmOptions aesm;
+  if (!options.aesm_socket.empty()) aesm.socket = options.aesm_socket;
+  std::unique_ptr<Quoter> quoter = TRY(aesm_quoter(aesm));
+  const std::unique_ptr<LasServer> server = TRY(LasServer::start(server_options, std::move(quoter)));
+  out << "LAS listening on " << server->address() << " (" << server->status().platform << ")" << std::endl;
+  wait_for_stop(*server, stop, out);
+  return {};
+}
+
 std::string advisory_text(const std::vector<std::string>& ids) {
   std::string out;
   for (const std::string& id : ids) out.append(out.empty() ? "" : " ").append(id);
@@ -35,17 +53,16 @@ std::filesystem::path default_state() { return sgx::SimPlatform::default_folder(
 
 Result<void> run_las(const LasOptions& options, std::ostream& out) {
   const sigset_t stop = block_stop_signals();
+  LasServerOptions server_options;
+  server_options.address = options.listen;
+  if (options.hardware) return run_hardware(options, server_options, stop, out);
   const std::filesystem::path state = options.state.empty() ? default_state() : options.state;
   const sgx::SimPlatform platform = TRY(sgx::SimPlatform::open(options.sim_state));
   attestation::SimPki pki = TRY(attestation::SimPki::open(state, platform, options.settings));
-  LasServerOptions server_options;
-  server_options.address = options.listen;
   const std::unique_ptr<LasServer> server = TRY(LasServer::start(server_options, std::move(pki)));
   out << "LAS listening on " << server->address() << " (" << server->status().platform << ")\n"
       << "Simulation root: " << (state / "simulation-root.pem").string() << std::endl;
-  int received = 0;
-  sigwait(&stop, &received);
-  out << "LAS stopped after " << server->status().quotes << " quotes" << std::endl;
+  wait_for_stop(*server, stop, out);
   return {};
 }
 
@@ -74,6 +91,10 @@ Result<LasProbe> las_probe(const std::string& address, const std::filesystem::pa
   attestation::LasClientOptions options;
   options.address = address;
   attestation::LasClient client = TRY(attestation::LasClient::connect(options));
+  if (client.mode() != attestation::LasMode::Simulation)
+    return Error(Code::Unsupported,
+                 "the LAS at " + address + " serves hardware, whose reports only an enclave can make",
+                 "run an enclave with a session instead");
   sgx::TargetInfo target;
   std::memcpy(&target, client.target_info().data(), sizeof(target));
   sgx::Secs self{};

@@ -15,6 +15,8 @@ struct LasOptions {
   std::filesystem::path state;      // simulated PKI; empty: default_state()
   std::filesystem::path sim_state;  // the simulated machine's secret; empty: SimPlatform's default
   attestation::SimSettings settings;
+  bool hardware = false;  // quotes of this machine's SGX, by AESM; the fields above but `listen` are unused
+  std::filesystem::path aesm_socket;  // empty: kAesmSocket
 };
 std::filesystem::path default_state();  // <simulated machine's folder>/las
 
@@ -32,7 +34,8 @@ Result<LasInfo> las_status(const std::string& address);
 
 // The whole way on this machine: report of a made-up enclave for the LAS's target, quote, verification of the
 // quote under `anchors` with report data of our own. Verifies what the LAS would tell enclaves.
-// Integrity: the quote is not what was asked for. Denied: the LAS does not serve this simulated machine.
+// Integrity: the quote is not what was asked for. Unsupported: the LAS serves hardware, whose reports only an
+// enclave can make. Denied: the LAS does not serve this simulated machine.
 struct LasProbe {
   attestation::Verdict verdict;
   size_t quote_size = 0, collateral_size = 0;

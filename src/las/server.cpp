@@ -19,6 +19,7 @@ using attestation::LasMessage;
 
 // Collateral lives for 30 days; signing it once an hour costs nothing and lets verifiers cache it.
 constexpr int64_t kCollateralRefresh = 3600;
+static_assert(sizeof(sgx::TargetInfo) == sizeof(attestation::LasTargetInfo::target));
 
 struct Answer {
   LasMessage type;
@@ -32,22 +33,12 @@ Answer failed(LasFailure code, std::string_view text) {
   return {LasMessage::Failed, encode(message)};
 }
 
-std::string describe(const attestation::SimSettings& settings) {
-  std::string out = "simulated platform, TCB status ";
-  out += attestation::tcb_status_name(settings.tcb_status);
-  for (const std::string& id : settings.advisory_ids) out.append(" ").append(id);
-  if (settings.revoke_pck) out += ", PCK revoked";
-  if (settings.debug_qe) out += ", quoting enclave in debug mode";
-  if (settings.expired_collateral) out += ", collateral expired";
-  return out.substr(0, attestation::kMaxLasText);
-}
-
 }  // namespace
 
 class LasServer::Impl {
  public:
-  Impl(const LasServerOptions& options, Listener listener, attestation::SimPki pki)
-      : options_(options), listener_(std::move(listener)), pki_(std::move(pki)) {
+  Impl(const LasServerOptions& options, Listener listener, std::unique_ptr<Quoter> quoter)
+      : options_(options), listener_(std::move(listener)), quoter_(std::move(quoter)) {
     acceptor_ = std::thread([this] { accept_all(); });
   }
 
@@ -73,7 +64,8 @@ class LasServer::Impl {
     out.refused = refused_;
     const std::lock_guard lock(mutex_);
     out.connections = static_cast<uint32_t>(connections_);
-    out.platform = describe(pki_.settings());
+    out.mode = quoter_->mode();
+    out.platform = quoter_->describe();
     return out;
   }
 
@@ -139,9 +131,11 @@ class LasServer::Impl {
       return failed(LasFailure::VersionUnsupported,
                     "protocol version " + std::to_string(attestation::kLasVersion) + " only");
     }
+    const Result<sgx::TargetInfo> target = quoter_->target_info();
+    if (!target.ok()) return failed(LasFailure::Internal, target.error().message());
     attestation::LasTargetInfo answer;
-    const sgx::TargetInfo target = pki_.target_info();
-    std::memcpy(answer.target.data(), &target, answer.target.size());
+    answer.mode = quoter_->mode();
+    std::memcpy(answer.target.data(), &*target, answer.target.size());
     return {LasMessage::TargetInfo, encode(answer)};
   }
 
@@ -154,7 +148,7 @@ class LasServer::Impl {
     if (!request.ok()) return failed(LasFailure::Malformed, request.error().message());
     sgx::Report report;
     std::memcpy(&report, request->report.data(), sizeof(report));
-    Result<Bytes> quote = pki_.quote(report);
+    Result<Bytes> quote = quoter_->quote(report);
     if (!quote.ok()) {
       const bool denied = quote.error().code() == Code::Denied;
       return failed(denied ? LasFailure::ReportRefused : LasFailure::Internal, quote.error().message());
@@ -172,9 +166,7 @@ class LasServer::Impl {
     const int64_t now = static_cast<int64_t>(std::time(nullptr));
     const std::lock_guard lock(mutex_);
     if (collateral_.empty() || now < collateral_time_ || now - collateral_time_ > kCollateralRefresh) {
-      const attestation::CollateralBundle bundle = TRY(pki_.collateral(now));
-      const std::string text = attestation::collateral_bundle_json(bundle);
-      collateral_.assign(text.begin(), text.end());
+      collateral_ = TRY(quoter_->collateral(now));
       collateral_time_ = now;
     }
     return Bytes(collateral_);
@@ -182,7 +174,7 @@ class LasServer::Impl {
 
   const LasServerOptions options_;
   Listener listener_;
-  const attestation::SimPki pki_;
+  const std::unique_ptr<Quoter> quoter_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   std::atomic<bool> stopping_{false};
   std::atomic<uint64_t> quotes_{0}, refused_{0};
@@ -202,11 +194,11 @@ const std::string& LasServer::address() const { return impl_->address(); }
 attestation::LasStatus LasServer::status() const { return impl_->status(); }
 
 Result<std::unique_ptr<LasServer>> LasServer::start(const LasServerOptions& options,
-                                                    attestation::SimPki pki) {
+                                                    std::unique_ptr<Quoter> quoter) {
   // Said now rather than to the first enclave.
-  TRY(pki.collateral(static_cast<int64_t>(std::time(nullptr))));
+  TRY(quoter->collateral(static_cast<int64_t>(std::time(nullptr))));
   Listener listener = TRY(Listener::bind(options.address));
-  auto impl = std::make_unique<Impl>(options, std::move(listener), std::move(pki));
+  auto impl = std::make_unique<Impl>(options, std::move(listener), std::move(quoter));
   return std::unique_ptr<LasServer>(new LasServer(std::move(impl)));
 }
 

@@ -1,5 +1,5 @@
 // The local attestation service: turns the reports of this host's enclaves into quotes, and attaches the
-// platform's collateral. Today with a simulated quoting enclave (attestation/sim_pki.h).
+// platform's collateral. With a simulated quoting enclave (attestation/sim_pki.h), or the machine's (aesm.h).
 //
 // It holds no secret of any enclave and decides nothing: a wrong answer only makes an attestation fail.
 // Anyone who can connect may ask; bounds on connections, sizes and time keep it alive.
@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "attestation/las_messages.h"
-#include "attestation/sim_pki.h"
+#include "las/quoter.h"
 
 namespace cloister::las {
 
@@ -22,7 +22,11 @@ struct LasServerOptions {
 class LasServer {
  public:
   // InvalidArgument or Unavailable when it cannot listen.
-  static Result<std::unique_ptr<LasServer>> start(const LasServerOptions& options, attestation::SimPki pki);
+  static Result<std::unique_ptr<LasServer>> start(const LasServerOptions& options,
+                                                  std::unique_ptr<Quoter> quoter);
+  static Result<std::unique_ptr<LasServer>> start(const LasServerOptions& options, attestation::SimPki pki) {
+    return start(options, simulated_quoter(std::move(pki)));
+  }
   // Ends every connection and waits for their threads.
   ~LasServer();
   LasServer(const LasServer&) = delete;

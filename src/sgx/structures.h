@@ -34,8 +34,13 @@ inline constexpr uint32_t kMiscExInfo = 1u << 0;  // #PF and #GP details in the 
 inline constexpr uint64_t kPageRead = 1u << 0;
 inline constexpr uint64_t kPageWrite = 1u << 1;
 inline constexpr uint64_t kPageExecute = 1u << 2;
+inline constexpr uint64_t kPagePending = 1u << 3;     // added, not accepted
+inline constexpr uint64_t kPageModified = 1u << 4;    // of another type than accepted
+inline constexpr uint64_t kPageRestricted = 1u << 5;  // PR: permissions were taken away
 inline constexpr uint64_t kPageTypeTcs = 1u << 8;
 inline constexpr uint64_t kPageTypeRegular = 2u << 8;
+inline constexpr uint64_t kPageTypeTrim = 4u << 8;
+inline constexpr uint64_t kPageTypeMask = 0xff00;
 
 enum class KeyName : uint16_t { EinitToken = 0, Provision = 1, ProvisionSeal = 2, Report = 3, Seal = 4 };
 inline constexpr uint16_t kKeyPolicyMrEnclave = 1;

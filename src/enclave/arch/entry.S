@@ -442,13 +442,15 @@ compare_exchange_caught:
   xor %eax, %eax
   ret
 
-// void accept_pages(uint64_t address, uint64_t size, uint64_t secinfo flags): EACCEPT of each page that the host says
-// it has added (SDM vol. 3D, EACCEPT); a page that is not as described ends the enclave. A back-end in software, whose
-// pages cannot be otherwise, may replace its first instructions by `ret` after measuring.
-  .globl accept_pages
-  .type accept_pages, @function
-  .balign 16
-accept_pages:
+// uint64_t page_leaf(uint64_t address, uint64_t end, uint64_t SECINFO.FLAGS, uint32_t leaf): EACCEPT or EMODPE of each
+// page (SDM vol. 3D). 0, or the code with which EACCEPT refused a page; EMODPE has none. A fault at page_leaf_enclu
+// ends the enclave (exceptions.cpp). A back-end in software may replace the nops by a jump after measuring.
+  .globl page_leaf
+  .type page_leaf, @function
+  .balign 32
+page_leaf:
+  .byte 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0
+  .byte 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0
   push %rbx
   sub $144, %rsp
   lea 63(%rsp), %rbx
@@ -461,18 +463,24 @@ accept_pages:
   movq $0, 40(%rbx)
   movq $0, 48(%rbx)
   movq $0, 56(%rbx)
+  mov %ecx, %r8d
   mov %rdi, %rcx
-  lea (%rdi,%rsi), %rdx
 1:
-  cmp %rdx, %rcx
-  jae 2f
-  mov $5, %eax
+  xor %eax, %eax
+  cmp %rsi, %rcx
+  jae 3f
+  mov %r8d, %eax
+  .globl page_leaf_enclu
+page_leaf_enclu:
   enclu
+  cmp $5, %r8d
+  jne 2f
   test %eax, %eax
-  jnz page_not_accepted
+  jnz 3f
+2:
   add $4096, %rcx
   jmp 1b
-2:
+3:
   add $144, %rsp
   pop %rbx
   ret

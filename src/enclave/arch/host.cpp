@@ -4,8 +4,10 @@
 #include <cstring>
 
 #include "enclave/arch/host_call.h"
+#include "enclave/arch/log.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/arch/wait.h"
+#include "sgx/structures.h"
 
 namespace cloister::enclave::host {
 namespace {
@@ -94,20 +96,49 @@ SysResult<ConsoleInfo> console_info(int fd) {
                      static_cast<uint16_t>(value >> 32)};
 }
 
+namespace {
+
+// What the host has done to pages counts only once the enclave has looked at it (SDM vol. 3D, EACCEPT): a
+// page that is not exactly as it must be ends the enclave, because there is no way on that is safe.
+void accept(uint64_t address, uint64_t size, uint64_t flags) {
+  if (page_leaf(address, address + size, flags, sgx::kEaccept) != 0)
+    end_enclave(3, "the host changed pages of the enclave otherwise than it was asked to");
+}
+
+// Writable and executable pages are readable (SDM vol. 3D, SECINFO), and so is one that is closed: then only
+// the host's page tables close it, but writing and executing is what no host can open.
+uint64_t page_permissions(uint32_t protection) {
+  return (protection & (sgx::kPageRead | sgx::kPageWrite | sgx::kPageExecute)) | sgx::kPageRead;
+}
+
+// What MemorySettle is to do.
+constexpr uint64_t kRemove = 0, kClose = 1;
+
+}  // namespace
+
 SysResult<void> memory_commit(uint64_t address, uint64_t size, uint32_t protection) {
-  TRY(done(host_call(HostCall::MemoryCommit, address, size, protection)));
-  // Regular page, pending, with the permissions that an added page has: read and write (SDM vol. 3D, EAUG).
-  constexpr uint64_t kPendingRegular = 2u << 8 | 1u << 3 | 3;
-  accept_pages(address, size, kPendingRegular);
-  return {};
+  constexpr uint64_t kFresh = sgx::kPageRead | sgx::kPageWrite;  // an added page's permissions (SDM, EAUG)
+  TRY(done(host_call(HostCall::MemoryCommit, address, size)));
+  accept(address, size, sgx::kPageTypeRegular | sgx::kPagePending | kFresh);
+  if (protection == kFresh) return {};
+  return memory_protect(address, size, protection);
 }
 
 SysResult<void> memory_protect(uint64_t address, uint64_t size, uint32_t protection) {
-  return done(host_call(HostCall::MemoryProtect, address, size, protection));
+  const uint64_t flags = sgx::kPageTypeRegular | page_permissions(protection);
+  TRY(done(host_call(HostCall::MemoryProtect, address, size, protection)));
+  // The host can only take permissions away; what is new comes from here.
+  if (flags != (sgx::kPageTypeRegular | sgx::kPageRead))
+    page_leaf(address, address + size, flags, sgx::kEmodpe);
+  accept(address, size, flags | sgx::kPageRestricted);
+  if (protection != 0) return {};
+  return done(host_call(HostCall::MemorySettle, address, size, kClose));
 }
 
 SysResult<void> memory_release(uint64_t address, uint64_t size) {
-  return done(host_call(HostCall::MemoryRelease, address, size));
+  TRY(done(host_call(HostCall::MemoryRelease, address, size)));
+  accept(address, size, sgx::kPageTypeTrim | sgx::kPageModified);
+  return done(host_call(HostCall::MemorySettle, address, size, kRemove));
 }
 
 SysResult<uint32_t> storage_bind(std::string_view mount_path) {

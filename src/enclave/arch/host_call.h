@@ -43,6 +43,6 @@ uint64_t exchange_host_events();
 extern "C" {
 void leave_for_host(uint64_t reason);
 [[noreturn]] void leave_for_good(uint64_t reason, uint64_t new_state);
-void accept_pages(uint64_t address, uint64_t size, uint64_t secinfo_flags);
+uint64_t page_leaf(uint64_t address, uint64_t end, uint64_t secinfo_flags, uint32_t leaf);
 uint32_t enclu_leaf(uint32_t leaf, uint64_t rbx, uint64_t rcx, uint64_t rdx);
 }

@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "enclave/arch/clock.h"
 #include "enclave/arch/host_test_support.h"
@@ -137,19 +138,39 @@ void try_console(World& w) {
   if (!info.ok()) check_error(w, info, w.host.last_result());
 }
 
+// Whatever the host says, pages that it has changed are looked at, and as they must be.
 void try_memory(World& w) {
-  w.host.accepted.clear();
-  const uint64_t address = w.random.next() & ~uint64_t{4095}, size = (w.random.below(100) + 1) * 4096;
+  constexpr uint32_t kAccept = 5, kExtend = 6;
+  const uint64_t address = w.random.next() & ~uint64_t{4095} & (UINT64_MAX >> 16);
+  const uint64_t size = (w.random.below(100) + 1) * 4096, end = address + size;
+  using Leaves = std::vector<HostileHost::PageLeaf>;
+  const auto leaves = [&w] { return std::exchange(w.host.page_leaves, {}); };
+  leaves();
+  if (!w.exact) {
+    static_cast<void>(host::memory_commit(address, size, 3));
+    static_cast<void>(host::memory_protect(address, size, 0));
+    static_cast<void>(host::memory_release(address, size));
+    return;
+  }
+  const uint64_t before = w.host.calls();
   const auto committed = host::memory_commit(address, size, 3);
   check_done(w, committed);
-  const std::vector<std::pair<uint64_t, uint64_t>> all{{address, size}};
-  if (committed.ok()) {
-    ASSERT_EQ(w.host.accepted, all);
-  } else {
-    ASSERT_TRUE(w.host.accepted.empty());
-  }
-  check_done(w, host::memory_protect(address, size, 1));
-  check_done(w, host::memory_release(address, size));
+  ASSERT_EQ(leaves(), committed.ok() ? Leaves({{address, end, 0x20b, kAccept, before + 1}}) : Leaves());
+  const uint64_t calls = w.host.calls();
+  w.host.force(0);
+  ASSERT_TRUE(host::memory_protect(address, size, 5).ok());
+  ASSERT_EQ(leaves(),
+            Leaves({{address, end, 0x205, kExtend, calls + 1}, {address, end, 0x225, kAccept, calls + 1}}));
+  const auto closed = host::memory_protect(address, size, 0);
+  const bool asked = w.host.calls() == calls + 3;  // it was told that the permissions are gone
+  check_done(w, closed);
+  ASSERT_EQ(leaves(), asked ? Leaves({{address, end, 0x221, kAccept, calls + 2}}) : Leaves());
+  const uint64_t start = w.host.calls();
+  const auto released = host::memory_release(address, size);
+  check_done(w, released);
+  const bool trimmed = w.host.calls() == start + 2;
+  ASSERT_TRUE(trimmed || !released.ok());
+  ASSERT_EQ(leaves(), trimmed ? Leaves({{address, end, 0x410, kAccept, start + 1}}) : Leaves());
 }
 
 void try_storage(World& w) {
@@ -394,6 +415,34 @@ TEST(HostReplies, AShortWriteIsAnError) {
 }
 
 // The last unit of a text or a buffer is filled up with zeros, not with what lies behind it.
+TEST(HostReplies, PagesThatAreNotAsAskedEndTheEnclave) {
+  constexpr uint64_t kMismatch = 19;  // SGX_PAGE_ATTRIBUTES_MISMATCH
+  World w;
+  const auto ends = [&w](auto&& call) {
+    w.host.force(0);
+    try {
+      static_cast<void>(call());
+    } catch (const Ended& ended) {
+      return ended.code == 3;
+    }
+    return false;
+  };
+  const auto commit = [] { return host::memory_commit(0x10000, 8192, 3); };
+  const auto protect = [] { return host::memory_protect(0x10000, 8192, 1); };
+  const auto close = [] { return host::memory_protect(0x10000, 8192, 0); };
+  const auto release = [] { return host::memory_release(0x10000, 8192); };
+  w.host.accept_status = kMismatch;
+  EXPECT_TRUE(ends(commit));
+  EXPECT_TRUE(ends(protect));
+  EXPECT_TRUE(ends(close));
+  EXPECT_TRUE(ends(release));
+  w.host.accept_status = 0;
+  EXPECT_FALSE(ends(commit));
+  EXPECT_FALSE(ends(protect));
+  EXPECT_FALSE(ends(close));
+  EXPECT_FALSE(ends(release));
+}
+
 TEST(HostRequests, CarryNothingBehindTheirEnd) {
   HostileHost host;
   Bytes secret(64, 0x77);

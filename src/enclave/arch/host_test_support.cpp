@@ -145,6 +145,8 @@ void HostileHost::serve(uint64_t reason) {
 void vector_save_user() {}
 void vector_clear_registers() {}
 
+void end_enclave(int code, std::string_view text) { throw Ended{code, std::string(text)}; }
+
 // Whatever was read once has changed by the next read.
 size_t copy_bytes_catching(void* to, const void* from, size_t size) {
   std::memcpy(to, from, size);
@@ -155,6 +157,8 @@ size_t copy_bytes_catching(void* to, const void* from, size_t size) {
 }  // namespace cloister::enclave
 
 void leave_for_host(uint64_t reason) { cloister::enclave::g_host->serve(reason); }
-void accept_pages(uint64_t address, uint64_t size, uint64_t) {
-  cloister::enclave::g_host->accepted.emplace_back(address, size);
+uint64_t page_leaf(uint64_t address, uint64_t end, uint64_t flags, uint32_t leaf) {
+  cloister::enclave::HostileHost& host = *cloister::enclave::g_host;
+  host.page_leaves.push_back({address, end, flags, leaf, host.calls()});
+  return leaf == 5 ? host.accept_status : 0;
 }

@@ -16,6 +16,12 @@
 
 namespace cloister::enclave {
 
+// How the enclave ended itself.
+struct Ended {
+  int code;
+  std::string text;
+};
+
 class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed) {}
@@ -78,7 +84,15 @@ class HostileHost {
   const uint64_t* last_arguments() const { return last_arguments_; }
   // What the enclave did wrong in what it sent; empty: nothing.
   std::string complaint;
-  std::vector<std::pair<uint64_t, uint64_t>> accepted;  // EACCEPT: address, size
+  // EACCEPT and EMODPE of pages, and with which code the next EACCEPT is refused.
+  struct PageLeaf {
+    uint64_t address, end, flags;
+    uint32_t leaf;
+    uint64_t calls;  // to the host, before it
+    bool operator==(const PageLeaf&) const = default;
+  };
+  std::vector<PageLeaf> page_leaves;
+  uint64_t accept_status = 0;
   bool concurrent = false;  // somebody else writes as well: what the host remembers of the frame is not kept
 
  private:

@@ -14,7 +14,7 @@
   syscall
 .endm
 
-// uint64_t sim_eenter(HostThread*). rax = CSSA, rbx = TCS, rcx = the address behind EENTER (SDM vol. 3D, EENTER).
+// uint64_t sim_eenter(SimThread*). rax = CSSA, rbx = TCS, rcx = the address behind EENTER (SDM vol. 3D, EENTER).
   .globl sim_eenter
   .type sim_eenter, @function
 sim_eenter:
@@ -80,8 +80,63 @@ sim_set_fs_base:
   mov %rdi, %rsi
   set_fs_by_system_call
   ret
-  .globl sim_set_fs_base_end
-sim_set_fs_base_end:
+
+// What page_leaf of the kernel is replaced by: rdi = address, rsi = end, rdx = SECINFO.FLAGS, ecx = leaf (epcm.h has
+// the entries, and what is said there of EACCEPT and EMODPE holds here). General registers only, and no stack.
+  .globl sim_page_leaf
+  .type sim_page_leaf, @function
+sim_page_leaf:
+  mov sim_epcm_entries(%rip), %r8
+  mov %rdi, %r9
+  shr $12, %r9
+  mov %rsi, %r10
+  shr $12, %r10
+  cmp $ELRANGE_PAGES, %r10
+  ja 4f
+  mov %edx, %eax
+  and $0x3f, %eax
+  or $0x80, %eax
+  mov %edx, %r11d
+  shr $8, %r11d
+  cmp $6, %ecx
+  je 5f
+  cmp $2, %r11d
+  je 1f
+  cmp $4, %r11d
+  jne 4f
+  or $0x40, %eax
+1:
+  mov %eax, %r11d
+  and $0xc7, %r11d
+2:
+  cmp %r10, %r9
+  jae 3f
+  cmp %al, (%r8,%r9)
+  jne 4f
+  mov %r11b, (%r8,%r9)
+  inc %r9
+  jmp 2b
+3:
+  xor %eax, %eax
+  ret
+4: // The rest by the instruction itself.
+  mov %r9, %rdi
+  shl $12, %rdi
+  jmp *sim_page_leaf_slowly(%rip)
+5:
+  and $7, %eax
+6:
+  cmp %r10, %r9
+  jae 3b
+  movzbl (%r8,%r9), %r11d
+  and $0xd8, %r11d
+  cmp $0x80, %r11d
+  jne 4b
+  or %al, (%r8,%r9)
+  inc %r9
+  jmp 6b
+  .globl sim_inside_end
+sim_inside_end:
 
 // The asynchronous exit pointer. The signal handler has saved the state into the SSA and made us go on here with
 // rsp = host_sp, below the frame of the EENTER that was left, which must stay intact for the EEXIT to come.

@@ -1,10 +1,8 @@
 // Signals as asynchronous exits. See cpu.h.
 #include "host/sim/cpu.h"
 
-#include <linux/futex.h>
 #include <setjmp.h>
 #include <sys/auxv.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -31,11 +29,13 @@ extern const char sim_aep[];
 extern const char sim_eresume[];
 extern const char sim_eresume_last[];
 extern const char sim_eresume_end[];
-extern const char sim_set_fs_base_end[];
+extern const char sim_inside_end[];
 uint32_t sim_slow_bases = 0;
+uint8_t* sim_epcm_entries = nullptr;
+uint64_t sim_page_leaf_slowly = 0;
 void sim_signal_entry(int signal, siginfo_t* info, void* context);
-void sim_after_aex(cloister::host::HostThread* thread);
-int sim_on_signal(int signal, siginfo_t* info, ucontext_t* context, cloister::host::HostThread* thread,
+void sim_after_aex(cloister::host::SimThread* thread);
+int sim_on_signal(int signal, siginfo_t* info, ucontext_t* context, cloister::host::SimThread* thread,
                   uint64_t fs, uint64_t gs);
 }
 
@@ -43,20 +43,18 @@ namespace cloister::host {
 namespace {
 
 constexpr size_t kRecordRoom = 4096;
-constexpr int kForwarded[] = {SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGCONT, SIGWINCH};
 constexpr int kFaults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
 constexpr uint32_t kExitInfoValid = uint32_t{1} << 31;
 constexpr int kSysUserDispatch = 2;  // SYS_USER_DISPATCH
 constexpr uint32_t kExtendedMagic = 0x46505853;
 
-static_assert(sizeof(HostThread) <= kRecordRoom);
-
-int kick_signal() { return SIGRTMIN; }
+static_assert(sizeof(SimThread) <= kRecordRoom);
+static_assert(ELRANGE_PAGES == sgx::kElrangeSize / sgx::kPageSize);
 
 bool in_elrange(uint64_t address) { return address < sgx::kElrangeSize; }
 
 // GPRSGX of the frame that the next exit uses.
-uint8_t* ssa_frame(const HostThread& thread, uint64_t number) {
+uint8_t* ssa_frame(const SimThread& thread, uint64_t number) {
   return reinterpret_cast<uint8_t*>(thread.ssa + number * thread.ssa_frame_size);
 }
 
@@ -85,7 +83,7 @@ ExitInfo describe(int signal, const siginfo_t& info, const ucontext_t& context) 
 }
 
 // Vector state into the SSA, then the initial state into the registers that the handler's return loads.
-void save_vectors(HostThread& thread, ucontext_t& context, uint8_t* frame) {
+void save_vectors(SimThread& thread, ucontext_t& context, uint8_t* frame) {
   auto* state = reinterpret_cast<uint8_t*>(context.uc_mcontext.fpregs);
   uint32_t magic = 0;
   uint32_t size = 0;
@@ -105,7 +103,7 @@ void save_vectors(HostThread& thread, ucontext_t& context, uint8_t* frame) {
   std::memcpy(state + 24, &mxcsr, sizeof(mxcsr));
 }
 
-void asynchronous_exit(HostThread& thread, ucontext_t& context, const ExitInfo& exit, uint64_t fs,
+void asynchronous_exit(SimThread& thread, ucontext_t& context, const ExitInfo& exit, uint64_t fs,
                        uint64_t gs) {
   if (thread.cssa >= sgx::kSsaFrames) fatal("no free SSA frame: the enclave faulted in its exception entry");
   uint8_t* frame = ssa_frame(thread, thread.cssa);
@@ -130,10 +128,6 @@ void asynchronous_exit(HostThread& thread, ucontext_t& context, const ExitInfo& 
   context.uc_mcontext.gregs[REG_RSP] = static_cast<greg_t>(thread.host_sp);
   context.uc_mcontext.gregs[REG_RIP] = reinterpret_cast<greg_t>(sim_aep);
   context.uc_mcontext.gregs[REG_EFL] = 2;
-}
-
-int futex_wake(std::atomic<uint32_t>& word) {
-  return static_cast<int>(syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0));
 }
 
 [[noreturn]] void host_fault(int signal, const siginfo_t& info, const ucontext_t& context) {
@@ -171,13 +165,13 @@ void sim_check_machine() {
   sim_slow_bases = 1;
 }
 
-void sim_adopt_gs(const HostThread& thread) {
+void sim_adopt_gs(const SimThread& thread) {
   constexpr int kArchSetGs = 0x1001;
   if (sim_slow_bases != 0 && syscall(SYS_arch_prctl, kArchSetGs, thread.tcs_gs) != 0)
     fatal("the operating system refuses a GS base");
 }
 
-HostThread* sim_thread_begin(SimEnclave* enclave) {
+SimThread* sim_thread_begin(SimEnclave* enclave) {
   // Twice the size, so that an aligned part is inside.
   void* raw = mmap(nullptr, size_t{2} * ALT_STACK_SIZE, PROT_NONE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -191,7 +185,7 @@ HostThread* sim_thread_begin(SimEnclave* enclave) {
   if (mprotect(reinterpret_cast<void*>(base), ALT_STACK_SIZE, PROT_READ | PROT_WRITE) != 0) {
     fatal("no memory for a signal stack");
   }
-  auto* thread = new (reinterpret_cast<void*>(base)) HostThread{};
+  auto* thread = new (reinterpret_cast<void*>(base)) SimThread{};
   uint64_t fs = 0;
   uint64_t gs = 0;
   __asm__ volatile("rdfsbase %0" : "=r"(fs));
@@ -199,9 +193,7 @@ HostThread* sim_thread_begin(SimEnclave* enclave) {
   thread->host_fs = fs;
   thread->host_gs = gs;
   thread->enclave = enclave;
-  thread->tid = static_cast<pid_t>(syscall(SYS_gettid));
-  thread->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (thread->event_fd < 0) fatal("cannot create an eventfd");
+  begin_host_thread(thread->host);
   stack_t stack{};
   stack.ss_sp = reinterpret_cast<void*>(base + kRecordRoom);
   stack.ss_size = ALT_STACK_SIZE - kRecordRoom;
@@ -215,12 +207,12 @@ HostThread* sim_thread_begin(SimEnclave* enclave) {
   return thread;
 }
 
-void sim_thread_end(HostThread* thread) {
+void sim_thread_end(SimThread* thread) {
   prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0);
   stack_t off{};
   off.ss_flags = SS_DISABLE;
   sigaltstack(&off, nullptr);
-  close(thread->event_fd);
+  end_host_thread(thread->host);
   munmap(reinterpret_cast<void*>(thread), ALT_STACK_SIZE);
 }
 
@@ -240,27 +232,13 @@ void sim_install_handlers() {
   if (!ok) fatal("cannot install signal handlers");
 }
 
-void sim_wake(HostThread& thread) {
-  thread.unparked.store(1);
-  futex_wake(thread.unparked);
-  if (thread.polling.load() != 0) {
-    const uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = write(thread.event_fd, &one, sizeof(one));
-  }
-}
-
-void sim_kick(HostThread& thread) {
-  sim_wake(thread);
-  syscall(SYS_tgkill, getpid(), thread.tid, kick_signal());
-}
-
 }  // namespace cloister::host
 
-using cloister::host::HostThread;
+using cloister::host::SimThread;
 
 // An asynchronous exit has brought us to the AEP: show it to the enclave, unless it is in its exception entry
 // now.
-void sim_after_aex(HostThread* thread) {
+void sim_after_aex(SimThread* thread) {
   using namespace cloister;
   if (thread->cssa > 1) {
     // Stage 1 was interrupted. Let it finish; the outer call below looks again.
@@ -280,35 +258,38 @@ void sim_after_aex(HostThread* thread) {
   } while (again || thread->reserved != 0);
 }
 
-int sim_on_signal(int signal, siginfo_t* info, ucontext_t* context, HostThread* thread, uint64_t fs,
+int sim_on_signal(int signal, siginfo_t* info, ucontext_t* context, SimThread* thread, uint64_t fs,
                   uint64_t gs) {
   using namespace cloister::host;
   auto& g = context->uc_mcontext.gregs;
   const auto rip = static_cast<uint64_t>(g[REG_RIP]);
-  const uint64_t bit = signal <= 64 ? uint64_t{1} << (signal - 1) : 0;
-  const bool forwarded = (bit & cloister::boundary::kForwardedSignals) != 0 && signal != SIGRTMIN;
   const int saved_errno = errno;
-  if (forwarded) {
-    if (thread->enclave == nullptr) return 0;
-    __atomic_fetch_or(&thread->block->events, bit, __ATOMIC_SEQ_CST);
-  }
-  const bool in_stub = rip >= reinterpret_cast<uint64_t>(&sim_set_fs_base) &&
-                       rip < reinterpret_cast<uint64_t>(sim_set_fs_base_end);
+  const bool forwarded = note_signal(thread->host, signal);
+  const bool in_stub =
+      rip >= reinterpret_cast<uint64_t>(&sim_set_fs_base) && rip < reinterpret_cast<uint64_t>(sim_inside_end);
   if ((in_elrange(rip) || in_stub) && thread->tcs != 0) {
-    if (signal == SIGILL && info->si_code > 0 && emulate_enclu(*thread, *context)) {
-      const bool left = !in_elrange(static_cast<uint64_t>(g[REG_RIP]));
-      errno = saved_errno;
-      return left ? 1 : 0;
+    if (signal == SIGILL && info->si_code > 0) {
+      const EncluResult done = emulate_enclu(*thread, *context);
+      if (done.outcome == EncluOutcome::Served || done.outcome == EncluOutcome::Left) {
+        errno = saved_errno;
+        return done.outcome == EncluOutcome::Left ? 1 : 0;
+      }
+      if (done.outcome == EncluOutcome::Fault) {
+        asynchronous_exit(*thread, *context, {kExitInfoValid | 3u << 8 | done.vector, done.address, 0}, fs,
+                          gs);
+        errno = saved_errno;
+        return 1;
+      }
     }
     if (signal == SIGSYS && info->si_code == kSysUserDispatch) g[REG_RIP] -= 2;
     asynchronous_exit(*thread, *context, describe(signal, *info, *context), fs, gs);
     errno = saved_errno;
     return 1;
   }
-  const bool fault = !forwarded && signal != SIGRTMIN && info->si_code > 0;
+  const bool fault = !forwarded && signal != kick_signal() && info->si_code > 0;
   if (fault) host_fault(signal, *info, *context);
   thread->notice = 1;
-  sim_wake(*thread);
+  wake(thread->host);
   const auto resume = reinterpret_cast<uint64_t>(sim_eresume);
   if (rip >= resume && rip < reinterpret_cast<uint64_t>(sim_eresume_end)) {
     if (rip == reinterpret_cast<uint64_t>(sim_eresume_last)) ++thread->cssa;

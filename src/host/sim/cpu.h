@@ -3,25 +3,24 @@
 // that makes SGX leave an enclave (exceptions, interrupts, `syscall`) arrives as a signal on the thread's
 // alternate stack.
 //
-// How the handler finds the thread: alternate stacks are 64 KiB long and aligned, and HostThread lies at
+// How the handler finds the thread: alternate stacks are 64 KiB long and aligned, and SimThread lies at
 // their base. FS cannot be used, because inside the enclave it is the program's. How `syscall` traps: Syscall
 // User Dispatch with everything above ELRANGE as the allowed range, so no selector byte needs to be switched.
 #pragma once
 
 #include <signal.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
-#include "boundary/host_calls.h"
 #include "host/sim/cpu_offsets.h"
+#include "host/thread.h"
 
 namespace cloister::host {
 
 class SimEnclave;
 
-struct HostThread {
+struct SimThread {
   uint64_t host_fs;
   uint64_t host_gs;
   uint64_t host_sp;  // at the last EENTER
@@ -39,15 +38,11 @@ struct HostThread {
   uint64_t iret[5];  // rip, cs, rflags, rsp, ss for ERESUME
   uint64_t after;    // keeps the frame's end readable
 
-  uint32_t index;
   SimEnclave* enclave;
-  std::atomic<uint32_t> unparked;  // futex word of Park
-  std::atomic<uint32_t> polling;   // in SocketPoll or ConsoleRead: wake through the eventfd
-  int event_fd;
-  pid_t tid;
+  HostThread host;
 };
 
-#define CLOISTER_OFFSET(member, value) static_assert(offsetof(HostThread, member) == (value))
+#define CLOISTER_OFFSET(member, value) static_assert(offsetof(SimThread, member) == (value))
 CLOISTER_OFFSET(host_fs, CPU_HOST_FS);
 CLOISTER_OFFSET(host_gs, CPU_HOST_GS);
 CLOISTER_OFFSET(host_sp, CPU_HOST_SP);
@@ -65,7 +60,7 @@ CLOISTER_OFFSET(iret, CPU_IRET);
 #undef CLOISTER_OFFSET
 
 // EENTER with CSSA as it stands. Returns rdi at EEXIT (boundary::LeaveReason). cpu.S.
-extern "C" uint64_t sim_eenter(HostThread* thread);
+extern "C" uint64_t sim_eenter(SimThread* thread);
 extern "C" void sim_eexit();  // where the kernel's exit gate is made to jump
 
 // Not zero where the operating system gives no HWCAP2_FSGSBASE although the instructions work: it restores
@@ -74,23 +69,25 @@ extern "C" void sim_eexit();  // where the kernel's exit gate is made to jump
 extern "C" uint32_t sim_slow_bases;
 extern "C" void sim_set_fs_base(uint64_t value);  // where the kernel's set_fs_base is made to jump, if so
 
+// Where the kernel's page_leaf is made to jump: EACCEPT and EMODPE of a range of pages, on the entries of
+// epcm.h. What is not as it must be is left to the instruction, at sim_page_leaf_slowly. It runs inside the
+// enclave, as far as signals are concerned.
+extern "C" void sim_page_leaf();
+extern "C" uint8_t* sim_epcm_entries;
+extern "C" uint64_t sim_page_leaf_slowly;
+
 // Finds out which of the two this machine needs. Before SimEnclave::load; aborts when it can neither.
 void sim_check_machine();
 // Gives a thread the GS base that it has inside, where bases are slow; otherwise EENTER does.
-void sim_adopt_gs(const HostThread& thread);
+void sim_adopt_gs(const SimThread& thread);
 
-// Sets up the calling thread: alternate stack with a HostThread, Syscall User Dispatch, FS and GS. `enclave`
+// Sets up the calling thread: alternate stack with a SimThread, Syscall User Dispatch, FS and GS. `enclave`
 // may be null for a thread that only must survive the process's signal handlers. Aborts with a message when
 // the machine cannot (no FSGSBASE, no Syscall User Dispatch).
-HostThread* sim_thread_begin(SimEnclave* enclave);
-void sim_thread_end(HostThread* thread);
+SimThread* sim_thread_begin(SimEnclave* enclave);
+void sim_thread_end(SimThread* thread);
 
 // Installs the process's signal handlers; once.
 void sim_install_handlers();
-
-// Makes `thread` notice something now: out of Park, SocketPoll, ConsoleRead, or out of the program.
-// Async-signal-safe.
-void sim_wake(HostThread& thread);
-void sim_kick(HostThread& thread);  // also forces an AEX
 
 }  // namespace cloister::host

@@ -1,4 +1,4 @@
-// Offsets into HostThread that cpu.S uses; cpu.h asserts them.
+// Offsets into SimThread that cpu.S uses; cpu.h asserts them.
 #ifndef CLOISTER_HOST_SIM_CPU_OFFSETS_H
 #define CLOISTER_HOST_SIM_CPU_OFFSETS_H
 
@@ -18,6 +18,8 @@
 #define CPU_IRET 112
 
 #define LEAVE_AEX 16
+
+#define ELRANGE_PAGES 0x1000000
 
 #define ALT_STACK_SIZE 0x10000
 #define ALT_STACK_MASK 0xffffffffffff0000

@@ -1,9 +1,7 @@
 #include "host/sim/enclave.h"
 
-#include <cpuid.h>
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -15,20 +13,7 @@
 namespace cloister::host {
 namespace {
 
-constexpr uint64_t kXfrmKept = 0xe7;  // x87, SSE, AVX, AVX-512: what an SSA frame of four pages holds
-
 void* at(uint64_t address) { return reinterpret_cast<void*>(address); }
-
-int protection_of(uint64_t flags) {
-  int protection = PROT_NONE;
-  if ((flags & sgx::kPageTypeTcs) != 0 && (flags & sgx::kPageTypeRegular) == 0) return protection;
-  if ((flags & sgx::kPageRead) != 0) protection |= PROT_READ;
-  if ((flags & sgx::kPageWrite) != 0) protection |= PROT_WRITE;
-  if ((flags & sgx::kPageExecute) != 0) protection |= PROT_EXEC;
-  return protection;
-}
-
-bool is_tcs(const sgx::ImagePage& page) { return (page.secinfo_flags & 0xff00) == sgx::kPageTypeTcs; }
 
 // The first executable page range in which `pattern` stands, at an address that is a multiple of `alignment`.
 uint8_t* find_code(const sgx::ImagePlan& plan, ByteView pattern, size_t alignment) {
@@ -48,42 +33,26 @@ void write_jump(uint8_t* code, uint64_t target) {
   std::memcpy(code, jump, sizeof(jump));
 }
 
-// The places that entry.S sets apart for a back-end in software. Without the first two everything still
-// works, by traps; the third is needed where bases are slow.
-void shorten_exits(const sgx::ImagePlan& plan) {
+// Where bases are slow the kernel cannot set FS itself.
+void redirect_fs(const sgx::ImagePlan& plan) {
+  constexpr uint8_t kSetFs[] = {0xf3, 0x48, 0x0f, 0xae, 0xd7, 0xc3, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc};
+  uint8_t* set_fs = find_code(plan, kSetFs, 32);
+  if (set_fs == nullptr)
+    fatal("this image's kernel cannot run on a machine without FSGSBASE: build the image again");
+  write_jump(set_fs, reinterpret_cast<uint64_t>(&sim_set_fs_base));
+}
+
+// The places that entry.S sets apart for a back-end in software. Without them everything still works, by
+// traps.
+void add_shortcuts(const sgx::ImagePlan& plan) {
   constexpr uint8_t kGate[] = {0xb8, 0x04, 0, 0, 0, 0x0f, 0x01, 0xd7, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc};
   if (uint8_t* gate = find_code(plan, kGate, 32)) write_jump(gate, reinterpret_cast<uint64_t>(&sim_eexit));
-  constexpr uint8_t kSetFs[] = {0xf3, 0x48, 0x0f, 0xae, 0xd7, 0xc3, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc};
-  uint8_t* set_fs = sim_slow_bases != 0 ? find_code(plan, kSetFs, 32) : nullptr;
-  if (set_fs != nullptr) write_jump(set_fs, reinterpret_cast<uint64_t>(&sim_set_fs_base));
-  if (sim_slow_bases != 0 && set_fs == nullptr)
-    fatal("this image's kernel cannot run on a machine without FSGSBASE: build the image again");
-  constexpr uint8_t kAccept[] = {0x53, 0x48, 0x81, 0xec, 0x90, 0,    0,    0,   0x48,
-                                 0x8d, 0x5c, 0x24, 0x3f, 0x48, 0x83, 0xe3, 0xc0};
-  if (uint8_t* accept = find_code(plan, kAccept, 16)) *accept = 0xc3;  // ret
-}
-
-uint64_t machine_xfrm() {
-  uint32_t a = 0, b = 0, c = 0, d = 0;
-  __cpuid(1, a, b, c, d);
-  if ((c & bit_OSXSAVE) == 0) return sgx::kXfrmLegacy;
-  uint32_t low = 0, high = 0;
-  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return (low & kXfrmKept) | sgx::kXfrmLegacy;
-}
-
-// Run-time pages belong into the program's part of ELRANGE or into the kernel's heap.
-bool run_time_range(uint64_t address, uint64_t size) {
-  if (address % sgx::kPageSize != 0 || size % sgx::kPageSize != 0 || size == 0) return false;
-  const auto inside = [&](uint64_t begin, uint64_t end) {
-    return address >= begin && address < end && size <= end - address;
-  };
-  return inside(sgx::kUserBegin, sgx::kUserEnd) || inside(sgx::kHeapBegin, sgx::kHeapEnd);
-}
-
-int system_protection(uint32_t protection) {
-  return ((protection & 1) != 0 ? PROT_READ : 0) | ((protection & 2) != 0 ? PROT_WRITE : 0) |
-         ((protection & 4) != 0 ? PROT_EXEC : 0);
+  constexpr uint8_t kLeaf[] = {0x0f, 0x1f, 0x84, 0, 0, 0, 0,    0,    0x0f, 0x1f,
+                               0x84, 0,    0,    0, 0, 0, 0x53, 0x48, 0x81, 0xec};
+  uint8_t* leaf = find_code(plan, kLeaf, 32);
+  if (leaf == nullptr) return;
+  sim_page_leaf_slowly = reinterpret_cast<uint64_t>(leaf) + 16;
+  write_jump(leaf, reinterpret_cast<uint64_t>(&sim_page_leaf));
 }
 
 // Of consecutive pages. Those with content get their memory first and at once: a page fault for each would
@@ -103,12 +72,13 @@ void copy_content(std::span<const sgx::ImagePage> pages) {
 
 }  // namespace
 
-Result<std::unique_ptr<SimEnclave>> SimEnclave::load(const sgx::LoadedImage& image,
-                                                     sgx::SimPlatform platform) {
-  std::unique_ptr<SimEnclave> enclave(new SimEnclave(std::move(platform)));
+Result<std::unique_ptr<SimEnclave>> SimEnclave::load(const sgx::LoadedImage& image, sgx::SimPlatform platform,
+                                                     bool shortcuts) {
+  Epcm epcm = TRY(Epcm::create(sgx::kElrangeSize));
+  std::unique_ptr<SimEnclave> enclave(new SimEnclave(std::move(platform), std::move(epcm)));
   TRY(enclave->map_range());
   TRY(enclave->add_pages(image));
-  TRY(enclave->seal_protections(image));
+  TRY(enclave->init(image, shortcuts));
   return enclave;
 }
 
@@ -142,6 +112,8 @@ Result<void> SimEnclave::add_pages(const sgx::LoadedImage& image) {
       return Error(Code::Unavailable, std::string("no memory for the enclave: ") + std::strerror(errno));
     copy_content({pages.data() + i, end - i});
     for (; i < end; ++i) {
+      if (!epcm_.add(pages[i].offset, pages[i].secinfo_flags))
+        return Error(Code::Malformed, "the image has a page twice, or outside of ELRANGE");
       if (!is_tcs(pages[i])) continue;
       sgx::Tcs tcs;
       std::memcpy(&tcs, pages[i].content, sizeof(tcs));
@@ -153,32 +125,28 @@ Result<void> SimEnclave::add_pages(const sgx::LoadedImage& image) {
   return {};
 }
 
-// EINIT: the signature is valid, names this measurement, and allows these attributes.
-Result<void> SimEnclave::seal_protections(const sgx::LoadedImage& image) {
-  // load_image has verified the signature and measured the page list from which add_pages copied.
+// EINIT. load_image has verified the signature and measured the page list from which add_pages copied.
+Result<void> SimEnclave::init(const sgx::LoadedImage& image, bool shortcuts) {
   const sgx::SigStruct& signature = image.sigstruct;
-  const sgx::Measurement& measured = image.plan.mrenclave;
-  if (std::memcmp(signature.enclave_hash, measured.data(), measured.size()) != 0)
-    return Error(Code::Integrity, "MRENCLAVE is not the one that SIGSTRUCT names");
-  secs_.size = sgx::kElrangeSize;
-  secs_.ssa_frame_size = sgx::kSsaFramePages;
-  secs_.misc_select = image.plan.misc_select;
-  secs_.attributes = image.plan.attributes;
-  secs_.attributes.xfrm = machine_xfrm();
+  secs_ = TRY(secs_of(image, machine_xfrm()));
   secs_.attributes.flags |= sgx::kFlagInit;
   const sgx::Measurement signer = sgx::mrsigner_of(signature);
-  std::memcpy(secs_.mrenclave, measured.data(), measured.size());
+  std::memcpy(secs_.mrenclave, image.plan.mrenclave.data(), image.plan.mrenclave.size());
   std::memcpy(secs_.mrsigner, signer.data(), signer.size());
   secs_.isv_prod_id = signature.isv_prod_id;
   secs_.isv_svn = signature.isv_svn;
-  shorten_exits(image.plan);
+  sim_epcm_entries = epcm_.entries();
+  if (sim_slow_bases != 0) redirect_fs(image.plan);
+  if (shortcuts) add_shortcuts(image.plan);
   const auto& pages = image.plan.pages;
   for (size_t i = 0; i < pages.size();) {
     size_t end = i + 1;
     while (end < pages.size() && pages[end].offset == pages[end - 1].offset + sgx::kPageSize &&
            pages[end].secinfo_flags == pages[i].secinfo_flags)
       ++end;
-    if (mprotect(at(pages[i].offset), (end - i) * sgx::kPageSize, protection_of(pages[i].secinfo_flags)) != 0)
+    // A TCS has no permissions: nobody inside reads it.
+    if (mprotect(at(pages[i].offset), (end - i) * sgx::kPageSize,
+                 system_protection(pages[i].secinfo_flags)) != 0)
       return Error(Code::Unavailable,
                    std::string("cannot protect the enclave's pages: ") + std::strerror(errno));
     i = end;
@@ -186,20 +154,59 @@ Result<void> SimEnclave::seal_protections(const sgx::LoadedImage& image) {
   return {};
 }
 
-bool SimEnclave::commit(uint64_t address, uint64_t size, uint32_t protection) {
+bool SimEnclave::commit(uint64_t address, uint64_t size) {
   errno = EINVAL;
-  return run_time_range(address, size) && mprotect(at(address), size, system_protection(protection)) == 0;
+  return run_time_range(address, size) && epcm_.augment(address, size) &&
+         mprotect(at(address), size, PROT_READ | PROT_WRITE) == 0;
 }
 
 bool SimEnclave::protect(uint64_t address, uint64_t size, uint32_t protection) {
-  return commit(address, size, protection);
+  errno = EINVAL;
+  return run_time_range(address, size) &&
+         epcm_.restrict_permissions(address, size, protection | sgx::kPageRead) &&
+         mprotect(at(address), size, system_protection(protection)) == 0;
 }
 
 bool SimEnclave::release(uint64_t address, uint64_t size) {
   errno = EINVAL;
-  return run_time_range(address, size) &&
+  return run_time_range(address, size) && epcm_.trim(address, size);
+}
+
+bool SimEnclave::settle(uint64_t address, uint64_t size, uint64_t kind) {
+  errno = EINVAL;
+  if (kind == kSettleClose) return run_time_range(address, size);  // as protect has left them
+  return kind == kSettleRemove && run_time_range(address, size) && epcm_.remove(address, size) &&
          mmap(at(address), size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) !=
              MAP_FAILED;
 }
+
+void SimEnclave::install_handlers() { sim_install_handlers(); }
+
+HostThread* SimEnclave::begin_thread(uint32_t index, boundary::HostCallFrame* block) {
+  SimThread* thread = sim_thread_begin(this);
+  const sgx::Tcs& control = tcs(index);
+  thread->host.index = index;
+  thread->host.block = thread->block = block;
+  thread->tcs = tcs_address(index);
+  thread->entry = control.oentry;
+  thread->tcs_fs = control.ofs_base;
+  thread->tcs_gs = control.ogs_base;
+  thread->ssa = control.ossa;
+  thread->ssa_frame_size = sgx::kSsaFramePages * sgx::kPageSize;
+  thread->xfrm = secs_.attributes.xfrm;
+  sim_adopt_gs(*thread);
+  return &thread->host;
+}
+
+namespace {
+
+SimThread* sim_thread_of(HostThread& thread) {
+  return reinterpret_cast<SimThread*>(reinterpret_cast<uint8_t*>(&thread) - offsetof(SimThread, host));
+}
+
+}  // namespace
+
+uint64_t SimEnclave::enter(HostThread& thread) { return sim_eenter(sim_thread_of(thread)); }
+void SimEnclave::end_thread(HostThread* thread) { sim_thread_end(sim_thread_of(*thread)); }
 
 }  // namespace cloister::host

@@ -3,51 +3,44 @@
 // MemoryProtect and MemoryRelease change what is mapped, and only above no page of the image.
 #pragma once
 
-#include <cstdint>
 #include <memory>
-#include <string>
-#include <vector>
 
-#include "base/bytes.h"
-#include "base/result.h"
-#include "sgx/image.h"
-#include "sgx/layout.h"
+#include "host/enclave.h"
+#include "host/sim/epcm.h"
 #include "sgx/sim_platform.h"
-#include "sgx/structures.h"
 
 namespace cloister::host {
 
-class SimEnclave {
+class SimEnclave final : public Enclave {
  public:
-  // Maps, adds every page, measures, checks. Integrity: the measurement is not the signed one, or the
-  // signature is wrong. Unsupported: ELRANGE is not free in this process.
-  static Result<std::unique_ptr<SimEnclave>> load(const sgx::LoadedImage& image, sgx::SimPlatform platform);
-  ~SimEnclave();
-  SimEnclave(const SimEnclave&) = delete;
-  SimEnclave& operator=(const SimEnclave&) = delete;
+  // Maps, adds every page, measures, checks. `shortcuts`: the padded places of the kernel's code become
+  // jumps, so that leaving and accepting pages need no trap; without them the code runs as it was measured.
+  // Integrity: the measurement is not the signed one. Unsupported: ELRANGE is not free in this process.
+  static Result<std::unique_ptr<SimEnclave>> load(const sgx::LoadedImage& image, sgx::SimPlatform platform,
+                                                  bool shortcuts = true);
+  ~SimEnclave() override;
 
-  const sgx::Secs& secs() const { return secs_; }
   const sgx::SimPlatform& platform() const { return platform_; }
-  const sgx::Tcs& tcs(uint32_t index) const { return tcs_.at(index); }
-  uint64_t tcs_address(uint32_t index) const { return tcs_address_.at(index); }
-  uint32_t thread_count() const { return static_cast<uint32_t>(tcs_.size()); }
+  Epcm& epcm() { return epcm_; }
 
-  // EAUG, EMODPR/EMODPE, EREMOVE of whole pages. False with errno set: outside the places for run-time pages,
-  // or the operating system refused.
-  bool commit(uint64_t address, uint64_t size, uint32_t protection);
-  bool protect(uint64_t address, uint64_t size, uint32_t protection);
-  bool release(uint64_t address, uint64_t size);
+  bool commit(uint64_t address, uint64_t size) override;
+  bool protect(uint64_t address, uint64_t size, uint32_t protection) override;
+  bool release(uint64_t address, uint64_t size) override;
+  bool settle(uint64_t address, uint64_t size, uint64_t kind) override;
+
+  void install_handlers() override;
+  HostThread* begin_thread(uint32_t index, boundary::HostCallFrame* block) override;
+  uint64_t enter(HostThread& thread) override;
+  void end_thread(HostThread* thread) override;
 
  private:
-  explicit SimEnclave(sgx::SimPlatform platform) : platform_(std::move(platform)) {}
+  SimEnclave(sgx::SimPlatform platform, Epcm epcm) : platform_(std::move(platform)), epcm_(std::move(epcm)) {}
   Result<void> map_range();
   Result<void> add_pages(const sgx::LoadedImage& image);
-  Result<void> seal_protections(const sgx::LoadedImage& image);
+  Result<void> init(const sgx::LoadedImage& image, bool shortcuts);
 
   sgx::SimPlatform platform_;
-  sgx::Secs secs_{};
-  std::vector<sgx::Tcs> tcs_;  // what the CPU keeps; the pages themselves cannot be read inside
-  std::vector<uint64_t> tcs_address_;
+  Epcm epcm_;
   bool mapped_ = false;
 };
 

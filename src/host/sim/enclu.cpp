@@ -23,7 +23,7 @@ T* operand(uint64_t address, uint64_t alignment) {
   return reinterpret_cast<T*>(address);
 }
 
-void report(HostThread& thread, const greg_t* g) {
+void report(SimThread& thread, const greg_t* g) {
   sgx::TargetInfo target;
   ByteArray<64> data;
   std::memcpy(&target, operand<sgx::TargetInfo>(static_cast<uint64_t>(g[REG_RBX]), 512), sizeof(target));
@@ -32,7 +32,7 @@ void report(HostThread& thread, const greg_t* g) {
   std::memcpy(operand<sgx::Report>(static_cast<uint64_t>(g[REG_RDX]), 512), &made, sizeof(made));
 }
 
-void get_key(HostThread& thread, greg_t* g) {
+void get_key(SimThread& thread, greg_t* g) {
   sgx::KeyRequest request;
   std::memcpy(&request, operand<sgx::KeyRequest>(static_cast<uint64_t>(g[REG_RBX]), 512), sizeof(request));
   auto* out = operand<sgx::Key128Bytes>(static_cast<uint64_t>(g[REG_RCX]), 16);
@@ -47,32 +47,52 @@ void get_key(HostThread& thread, greg_t* g) {
   }
 }
 
+// EACCEPT and EMODPE: SECINFO at rbx, the page at rcx.
+EncluResult change_page(SimThread& thread, greg_t* g) {
+  constexpr uint32_t kProtection = 13, kPageFault = 14;
+  sgx::SecInfo info;
+  std::memcpy(&info, operand<sgx::SecInfo>(static_cast<uint64_t>(g[REG_RBX]), 64), sizeof(info));
+  const auto address = static_cast<uint64_t>(g[REG_RCX]);
+  const bool accepts = static_cast<uint32_t>(g[REG_RAX]) == sgx::kEaccept;
+  Epcm& epcm = thread.enclave->epcm();
+  const Epcm::Answer answer = accepts ? epcm.accept(address, info.flags) : epcm.extend(address, info.flags);
+  if (answer.outcome == Epcm::Outcome::Protection) return {EncluOutcome::Fault, kProtection, 0};
+  if (answer.outcome == Epcm::Outcome::PageFault) return {EncluOutcome::Fault, kPageFault, address};
+  if (accepts) {
+    g[REG_RAX] = static_cast<greg_t>(answer.status);
+    g[REG_EFL] = (g[REG_EFL] & ~kStatusFlags) | (answer.status != 0 ? kZeroFlag : 0);
+  }
+  return {EncluOutcome::Served};
+}
+
 }  // namespace
 
-bool emulate_enclu(HostThread& thread, ucontext_t& context) {
+EncluResult emulate_enclu(SimThread& thread, ucontext_t& context) {
   auto* g = context.uc_mcontext.gregs;
-  if (std::memcmp(reinterpret_cast<const void*>(g[REG_RIP]), kEnclu, sizeof(kEnclu)) != 0) return false;
+  EncluResult result{EncluOutcome::Other};
+  if (std::memcmp(reinterpret_cast<const void*>(g[REG_RIP]), kEnclu, sizeof(kEnclu)) != 0) return result;
   switch (static_cast<uint32_t>(g[REG_RAX])) {
     case sgx::kEreport:
       report(thread, g);
+      result.outcome = EncluOutcome::Served;
       break;
     case sgx::kEgetkey:
       get_key(thread, g);
+      result.outcome = EncluOutcome::Served;
       break;
     case sgx::kEaccept:
     case sgx::kEmodpe:
-      g[REG_RAX] = 0;
-      g[REG_EFL] &= ~kStatusFlags;
+      result = change_page(thread, g);
       break;
     case sgx::kEexit:
       g[REG_RCX] = g[REG_RIP] + static_cast<greg_t>(sizeof(kEnclu));
       g[REG_RIP] = g[REG_RBX];
-      return true;
+      return {EncluOutcome::Left};
     default:
-      return false;
+      break;
   }
-  g[REG_RIP] += sizeof(kEnclu);
-  return true;
+  if (result.outcome == EncluOutcome::Served) g[REG_RIP] += sizeof(kEnclu);
+  return result;
 }
 
 }  // namespace cloister::host
