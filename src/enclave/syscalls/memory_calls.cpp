@@ -153,13 +153,24 @@ SysResult<int64_t> sys_mincore(SyscallArgs& args) {
   return 0;
 }
 
-SysResult<int64_t> sys_mlock(SyscallArgs&) { return 0; }
-SysResult<int64_t> sys_munlock(SyscallArgs&) { return 0; }
+// Enclave memory is never swapped in the clear: there is nothing to do but to look at the arguments.
+namespace {
+SysResult<int64_t> lockable(const SyscallArgs& args) {
+  const uint64_t begin = args.a[0] & ~(kPage - 1);
+  if (args.a[1] > boot_info().user_end) return Errno::NoMemory;
+  const uint64_t size = round_up(args.a[0] - begin + args.a[1]);
+  return size == 0 || memory_mapped(begin, size) ? SysResult<int64_t>(0) : Errno::NoMemory;
+}
+}  // namespace
+SysResult<int64_t> sys_mlock(SyscallArgs& args) { return lockable(args); }
+SysResult<int64_t> sys_munlock(SyscallArgs& args) { return lockable(args); }
 SysResult<int64_t> sys_mlock2(SyscallArgs& args) {
-  return (args.u32(2) & ~1u) != 0 ? SysResult<int64_t>(Errno::Invalid) : 0;
+  return (args.u32(2) & ~1u) != 0 ? SysResult<int64_t>(Errno::Invalid) : lockable(args);
 }
 SysResult<int64_t> sys_mlockall(SyscallArgs& args) {
-  return args.u32(0) == 0 || args.u32(0) > 7 ? SysResult<int64_t>(Errno::Invalid) : 0;
+  constexpr uint32_t kOnFaultOnly = 4, kMost = 7;
+  const uint32_t flags = args.u32(0);
+  return flags == 0 || flags == kOnFaultOnly || flags > kMost ? SysResult<int64_t>(Errno::Invalid) : 0;
 }
 SysResult<int64_t> sys_munlockall(SyscallArgs&) { return 0; }
 
