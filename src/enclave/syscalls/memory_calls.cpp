@@ -30,6 +30,12 @@ bool own(const SyscallArgs& args, uint64_t size) {
   return memory_belongs(args.thread.process->memory->id, args.a[0], round_up(size));
 }
 
+bool only_thread(const Process& process) {
+  int count = 0;
+  for_each_thread(process, [&](Thread&) { return ++count < 2; });
+  return count < 2;
+}
+
 // What was patched there is gone, unless a relative still runs the code.
 void forget_patches(uint64_t address, uint64_t size) {
   if (absent_area_in(address, address + size) == 0) patches_unmapped(address, size);
@@ -51,9 +57,11 @@ SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, boo
   const bool execute = (protection & kProtExecute) != 0 && !info.shared;
   const bool alone = !args.thread.process->memory->relative;
   if (fixed && execute && alone && texts_adopt(args.a[0], size, info)) return static_cast<int64_t>(args.a[0]);
-  // Of a large file the pages come when they are touched; but code is patched as a whole.
+  // Of a large file the pages come when they are touched; but code is patched as a whole, and a second thread
+  // could see pages that have no content yet.
   constexpr uint64_t kSmall = 64 << 10;
-  info.lazy = !info.shared && !execute && size > kSmall;
+  info.lazy = !info.shared && !execute && size > kSmall && !args.thread.process->borrowing &&
+              only_thread(*args.thread.process);
   if (!info.lazy) info.protection = kProtRead | kProtWrite;
   const bool anywhere = info.lazy && alone && args.a[0] == 0 && !fixed && !no_replace;
   const uint64_t parked = anywhere ? texts_place(*file->inode(), offset, size) : 0;
