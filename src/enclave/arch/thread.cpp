@@ -102,6 +102,7 @@ SysResult<Thread*> start_thread(Process& process, const UserFrame& frame, uint64
     Thread& thread = fresh_thread(index, process);
     thread.fs_base = fs_base;
     thread.signal_mask = current().signal_mask;
+    thread.policy = current().policy;
     prepare_block(block, index);
     block.thread = &thread;
     block.initial_fs = fs_base;

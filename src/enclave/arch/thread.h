@@ -32,6 +32,7 @@ struct Thread {
   uint64_t alternate_stack = 0, alternate_stack_size = 0;
   uint32_t alternate_stack_flags = 2;  // SS_DISABLE
   std::array<char, 16> name{};
+  int32_t policy = 0;  // SCHED_…, kept; the host schedules
 
   bool parked = false;   // sleeping in the host or about to: needs an Unpark
   bool exiting = false;  // leaves instead of returning to the program

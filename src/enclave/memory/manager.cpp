@@ -454,19 +454,33 @@ uint64_t memory_break(int32_t owner, uint64_t address) {
 namespace {
 
 // The content of pages that have just come, of a file that was mapped without them.
-bool bring_from_file(uint64_t begin, uint64_t end) {
+void bring_from_file(uint64_t begin, uint64_t end) {
   const auto it = find_area(begin);
   const Ref<File> source = it->second.source;
-  const bool filled =
-      fill_from_file(*source, it->second.file_offset + (begin - it->first), begin, end - begin).ok();
+  const uint64_t offset = it->second.file_offset + (begin - it->first);
+  // No signal that the host could raise.
+  if (!fill_from_file(*source, offset, begin, end - begin).ok())
+    end_enclave(70, "a mapped file that the program uses cannot be read");
   const uint32_t protection = page_protection(find_area(begin)->second);
   if (protection != (kProtRead | kProtWrite) && !host::memory_protect(begin, end - begin, protection).ok())
     end_enclave(70, "the host cannot protect memory");
-  merge_areas(begin, end);
-  return filled;
 }
 
 }  // namespace
+
+SysResult<void> memory_settle(int32_t owner) {
+  std::vector<uint64_t> begins;
+  for (const auto& [begin, area] : g_space->areas) {
+    if (area.owner == owner && area.source && !area.committed) begins.push_back(begin);
+  }
+  for (const uint64_t begin : begins) {
+    Area& area = find_area(begin)->second;
+    const uint64_t end = area.end;
+    TRY(commit(begin, end, area));
+    bring_from_file(begin, end);
+  }
+  return {};
+}
 
 bool memory_handle_fault(uint64_t address, bool write, bool execute) {
   auto it = find_area(address);
@@ -489,7 +503,7 @@ bool memory_handle_fault(uint64_t address, bool write, bool execute) {
   // A signal now would be one that the host can raise at any access it likes.
   if (ok && !commit(begin, end, part).ok()) end_enclave(70, "the host refuses memory that the program uses");
   if (ok && part.shared) committed_for_relatives(begin, end);
-  if (ok && part.source && !bring_from_file(begin, end)) return false;
+  if (ok && part.source) bring_from_file(begin, end);
   merge_areas(begin, end);
   return ok;
 }

@@ -25,7 +25,7 @@ inline constexpr uint32_t kProtRead = 1, kProtWrite = 2, kProtExecute = 4;
 
 struct AreaInfo {
   uint32_t protection = 0;
-  bool lazy = false;      // pages appear when touched
+  bool lazy = false;      // pages appear when touched; for files: see memory_settle
   bool file = false;      // not counted as heap
   bool agent = false;     // the agent's: not counted as heap
   int32_t owner = 0;      // Memory::id: whose end or execve releases it
@@ -64,6 +64,10 @@ void memory_forget_files();
 // A program break, one for each owner. memory_set_break_start after loading; address 0 asks.
 void memory_set_break_start(int32_t owner, uint64_t address);
 uint64_t memory_break(int32_t owner, uint64_t address);
+
+// Everything that files are still to bring comes now. Pages appear before their content does, so no second
+// thread may be there that could see them without it. Errors: NoMemory.
+SysResult<void> memory_settle(int32_t owner);
 
 // A fault of the program, or of a kernel copy of its memory. True: the page is there now, try again.
 bool memory_handle_fault(uint64_t address, bool write, bool execute);

@@ -105,20 +105,34 @@ SysResult<Stat> stat_at(SyscallArgs& args, int32_t folder, uint64_t path, uint64
   return place.inode->stat();
 }
 
-// The program is root (uid 0), so only read-only file systems and files that nobody may execute say no.
-SysResult<int64_t> access_at(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t mode,
-                             uint64_t flags) {
+SysResult<int64_t> access_to(const Stat& stat, const std::string& path, uint32_t mode) {
   constexpr uint32_t kExecute = 1, kWrite = 2;
-  if ((mode & ~7u) != 0) return Errno::Invalid;
-  const std::string name = TRY(string_from_user(path));
-  const Place place = TRY(resolve_existing(*args.thread.process, folder, name,
-                                           (flags & kAtNoFollow) != 0 ? LastLink::Keep : LastLink::Follow));
-  const Stat stat = TRY(place.inode->stat());
-  if ((mode & kWrite) != 0 && (stat.mode & kTypeMask) != kTypeCharacter && mount_read_only(place.path))
+  if ((mode & kWrite) != 0 && (stat.mode & kTypeMask) != kTypeCharacter && !path.empty() &&
+      mount_read_only(path))
     return Errno::ReadOnly;
   if ((mode & kExecute) != 0 && (stat.mode & kTypeMask) == kTypeFile && (stat.mode & 0111) == 0)
     return Errno::Access;
   return 0;
+}
+
+// The program is root (uid 0), so only read-only file systems and files that nobody may execute say no.
+SysResult<int64_t> access_at(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t mode,
+                             uint64_t flags) {
+  constexpr uint64_t kEffective = 0x200;  // AT_EACCESS
+  if ((mode & ~7u) != 0 || (flags & ~(kEffective | kAtNoFollow | kAtEmptyPath)) != 0) return Errno::Invalid;
+  std::string name = TRY(string_from_user(path));
+  if (name.empty() && (flags & kAtEmptyPath) != 0) {
+    if (folder != kAtCwd) {
+      const Ref<File> file = TRY(args.thread.process->files.get(folder));
+      const Stat stat = TRY(file->stat());
+      return access_to(stat, file->path(), mode);
+    }
+    name = ".";
+  }
+  const Place place = TRY(resolve_existing(*args.thread.process, folder, name,
+                                           (flags & kAtNoFollow) != 0 ? LastLink::Keep : LastLink::Follow));
+  const Stat stat = TRY(place.inode->stat());
+  return access_to(stat, place.path, mode);
 }
 
 SysResult<int64_t> read_link_at(SyscallArgs& args, int32_t folder, uint64_t path, uint64_t out,

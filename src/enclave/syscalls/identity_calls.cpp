@@ -164,7 +164,7 @@ SysResult<int64_t> sys_setpgid(SyscallArgs& args) {
   if (process != &self && process->parent != &self) return Errno::NoProcess;
   if (process != &self && process->executed) return Errno::Access;  // it has called execve
   const int32_t group = args.i32(1) == 0 ? process->pid : args.i32(1);
-  if (process->session == process->pid && group != process->group_id) return Errno::Perm;
+  if (process->session == process->pid) return Errno::Perm;  // its leader stays in its group
   process->group_id = group;
   return 0;
 }
@@ -191,17 +191,19 @@ SysResult<int64_t> sys_setpriority(SyscallArgs& args) {
 }
 
 SysResult<int64_t> sys_sched_getscheduler(SyscallArgs& args) {
-  TRY(thread_of(args, args.i32(0)));
-  return SCHED_OTHER;
+  return TRY(thread_of(args, args.i32(0)))->policy;
 }
 SysResult<int64_t> sys_sched_setscheduler(SyscallArgs& args) {
-  TRY(thread_of(args, args.i32(0)));
+  if (args.i32(0) < 0 || args.a[2] == 0) return Errno::Invalid;
+  Thread* thread = TRY(thread_of(args, args.i32(0)));
   const auto priority = TRY(load_user<int32_t>(args.a[2]));
   const int32_t policy = args.i32(1) & ~SCHED_RESET_ON_FORK;
   if (policy == SCHED_FIFO || policy == SCHED_RR)
     return priority < 1 || priority > 99 ? Errno::Invalid : Errno::Perm;
   if (policy != SCHED_OTHER && policy != SCHED_BATCH && policy != SCHED_IDLE) return Errno::Invalid;
-  return priority == 0 ? SysResult<int64_t>(0) : Errno::Invalid;
+  if (priority != 0) return Errno::Invalid;
+  thread->policy = policy;
+  return 0;
 }
 SysResult<int64_t> sys_sched_getparam(SyscallArgs& args) {
   if (args.a[1] == 0) return Errno::Invalid;
@@ -232,7 +234,9 @@ SysResult<int64_t> sys_personality(SyscallArgs& args) {
 }
 SysResult<int64_t> sys_sethostname(SyscallArgs&) { return Errno::Perm; }
 SysResult<int64_t> sys_setdomainname(SyscallArgs&) { return Errno::Perm; }
-SysResult<int64_t> sys_clock_settime(SyscallArgs&) { return Errno::Perm; }
+SysResult<int64_t> sys_clock_settime(SyscallArgs& args) {
+  return args.i32(0) == 0 ? Errno::Perm : Errno::Invalid;  // only CLOCK_REALTIME can be set at all
+}
 SysResult<int64_t> sys_settimeofday(SyscallArgs&) { return Errno::Perm; }
 
 }  // namespace cloister::enclave

@@ -30,6 +30,12 @@ bool own(const SyscallArgs& args, uint64_t size) {
   return memory_belongs(args.thread.process->memory->id, args.a[0], round_up(size));
 }
 
+bool only_thread(const Process& process) {
+  int count = 0;
+  for_each_thread(process, [&](Thread&) { return ++count < 2; });
+  return count < 2;
+}
+
 // What was patched there is gone, unless a relative still runs the code.
 void forget_patches(uint64_t address, uint64_t size) {
   if (absent_area_in(address, address + size) == 0) patches_unmapped(address, size);
@@ -51,9 +57,11 @@ SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, boo
   const bool execute = (protection & kProtExecute) != 0 && !info.shared;
   const bool alone = !args.thread.process->memory->relative;
   if (fixed && execute && alone && texts_adopt(args.a[0], size, info)) return static_cast<int64_t>(args.a[0]);
-  // Of a large file the pages come when they are touched; but code is patched as a whole.
+  // Of a large file the pages come when they are touched; but code is patched as a whole, and a second thread
+  // could see pages that have no content yet.
   constexpr uint64_t kSmall = 64 << 10;
-  info.lazy = !info.shared && !execute && size > kSmall;
+  info.lazy = !info.shared && !execute && size > kSmall && !args.thread.process->borrowing &&
+              only_thread(*args.thread.process);
   if (!info.lazy) info.protection = kProtRead | kProtWrite;
   const bool anywhere = info.lazy && alone && args.a[0] == 0 && !fixed && !no_replace;
   const uint64_t parked = anywhere ? texts_place(*file->inode(), offset, size) : 0;
@@ -153,13 +161,24 @@ SysResult<int64_t> sys_mincore(SyscallArgs& args) {
   return 0;
 }
 
-SysResult<int64_t> sys_mlock(SyscallArgs&) { return 0; }
-SysResult<int64_t> sys_munlock(SyscallArgs&) { return 0; }
+// Enclave memory is never swapped in the clear: there is nothing to do but to look at the arguments.
+namespace {
+SysResult<int64_t> lockable(const SyscallArgs& args) {
+  const uint64_t begin = args.a[0] & ~(kPage - 1);
+  if (args.a[1] > boot_info().user_end) return Errno::NoMemory;
+  const uint64_t size = round_up(args.a[0] - begin + args.a[1]);
+  return size == 0 || memory_mapped(begin, size) ? SysResult<int64_t>(0) : Errno::NoMemory;
+}
+}  // namespace
+SysResult<int64_t> sys_mlock(SyscallArgs& args) { return lockable(args); }
+SysResult<int64_t> sys_munlock(SyscallArgs& args) { return lockable(args); }
 SysResult<int64_t> sys_mlock2(SyscallArgs& args) {
-  return (args.u32(2) & ~1u) != 0 ? SysResult<int64_t>(Errno::Invalid) : 0;
+  return (args.u32(2) & ~1u) != 0 ? SysResult<int64_t>(Errno::Invalid) : lockable(args);
 }
 SysResult<int64_t> sys_mlockall(SyscallArgs& args) {
-  return args.u32(0) == 0 || args.u32(0) > 7 ? SysResult<int64_t>(Errno::Invalid) : 0;
+  constexpr uint32_t kOnFaultOnly = 4, kMost = 7;
+  const uint32_t flags = args.u32(0);
+  return flags == 0 || flags == kOnFaultOnly || flags > kMost ? SysResult<int64_t>(Errno::Invalid) : 0;
 }
 SysResult<int64_t> sys_munlockall(SyscallArgs&) { return 0; }
 

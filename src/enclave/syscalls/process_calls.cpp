@@ -142,7 +142,13 @@ SysResult<int64_t> sys_sched_getaffinity(SyscallArgs& args) {
   TRY(store_user(args.a[2], mask));
   return 8;
 }
-SysResult<int64_t> sys_sched_setaffinity(SyscallArgs&) { return 0; }
+SysResult<int64_t> sys_sched_setaffinity(SyscallArgs& args) {
+  uint64_t mask = 0;
+  TRY(copy_from_user(&mask, args.a[2], std::min<uint64_t>(args.a[1], sizeof(mask))));
+  const Thread* thread = args.i32(0) == 0 ? &args.thread : find_thread(args.i32(0));
+  if (thread == nullptr) return Errno::NoProcess;
+  return mask == 0 ? SysResult<int64_t>(Errno::Invalid) : 0;
+}
 
 SysResult<int64_t> sys_getcpu(SyscallArgs& args) {
   if (args.a[0] != 0) TRY(store_user(args.a[0], uint32_t{0}));
@@ -251,6 +257,7 @@ SysResult<int64_t> clone_any(SyscallArgs& args, const CloneArgs& wanted) {
   };
   if (borrows) return borrow_memory(args.thread, frame, fs, prepare);
   if (!is_thread) return fork_process(args.thread, frame, fs, prepare);
+  TRY(memory_settle(args.thread.process->memory->id));
   Thread* thread = TRY(start_thread(*args.thread.process, frame, fs));
   prepare(*thread);
   return thread->tid;

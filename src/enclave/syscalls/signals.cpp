@@ -320,6 +320,7 @@ SysResult<int64_t> sys_rt_sigqueueinfo(SyscallArgs& args) {
   return 0;
 }
 SysResult<int64_t> sys_rt_tgsigqueueinfo(SyscallArgs& args) {
+  if (args.i32(0) <= 0 || args.i32(1) <= 0) return Errno::Invalid;
   const SignalInfo info = TRY(queued_info(args.a[3], args.i32(2)));
   Thread* target = find_thread(args.i32(1));
   if (args.i32(0) != args.thread.process->pid || target == nullptr || target->process != args.thread.process)
@@ -330,6 +331,7 @@ SysResult<int64_t> sys_rt_tgsigqueueinfo(SyscallArgs& args) {
 
 SysResult<int64_t> sys_tkill(SyscallArgs& args) { return signal_thread(args, args.i32(0), args.i32(1)); }
 SysResult<int64_t> sys_tgkill(SyscallArgs& args) {
+  if (args.i32(0) <= 0 || args.i32(1) <= 0) return Errno::Invalid;
   if (args.i32(0) != args.thread.process->pid) return Errno::NoProcess;
   return signal_thread(args, args.i32(1), args.i32(2));
 }

@@ -20,6 +20,7 @@ enum class By : uint8_t { Path, Link, Descriptor };
 SysResult<Found> target(SyscallArgs& args, By by, bool change) {
   if (by == By::Descriptor) {
     const Ref<File> file = TRY(args.thread.process->files.get(args.i32(0)));
+    if ((file->flags() & kOpenPath) != 0) return Errno::BadFile;
     if (file->inode() == nullptr) return Errno::NotSupported;
     if (change && mount_read_only(file->path())) return Errno::ReadOnly;
     return found_by(*file);
@@ -32,10 +33,19 @@ SysResult<Found> target(SyscallArgs& args, By by, bool change) {
 }
 
 SysResult<std::string> attribute_name(uint64_t address) {
-  std::string name = TRY(string_from_user(address, kMaxName));
-  if (name.empty()) return Errno::Range;
-  if (!name.starts_with("user.")) return Errno::NotSupported;
+  constexpr std::string_view kPrefix = "user.";
+  auto name = string_from_user(address, kMaxName);
+  if (!name.ok()) return name.error() == Errno::NameTooLong ? Errno::Range : name.error();
+  if (name->empty()) return Errno::Range;
+  if (!name->starts_with(kPrefix)) return Errno::NotSupported;
+  if (name->size() == kPrefix.size()) return Errno::Invalid;
   return name;
+}
+
+// xattr(7): links and special files have no attributes of users.
+SysResult<bool> may_have(Inode& inode) {
+  const uint32_t type = TRY(inode.stat()).mode & kTypeMask;
+  return type == kTypeFile || type == kTypeFolder;
 }
 
 // Size 0 asks how large the buffer must be.
@@ -50,17 +60,20 @@ SysResult<int64_t> give(uint64_t out, uint64_t room, const void* data, size_t si
 SysResult<int64_t> get(SyscallArgs& args, By by) {
   const std::string name = TRY(attribute_name(args.a[1]));
   const Found found = TRY(target(args, by, false));
+  if (!TRY(may_have(*found.inode))) return Errno::NoData;
   const Bytes value = TRY(found.inode->get_attribute(name));
   return give(args.a[2], args.a[3], value.data(), value.size());
 }
 
 SysResult<int64_t> set(SyscallArgs& args, By by) {
+  constexpr uint32_t kCreate = 1, kReplace = 2;
+  if ((args.u32(4) & ~(kCreate | kReplace)) != 0) return Errno::Invalid;
   const std::string name = TRY(attribute_name(args.a[1]));
   if (args.a[3] > kMaxValue) return Errno::TooBig;
-  if (args.u32(4) > 2) return Errno::Invalid;
   Bytes value(args.a[3]);
   TRY(copy_from_user(value.data(), args.a[2], value.size()));
   const Found found = TRY(target(args, by, true));
+  if (!TRY(may_have(*found.inode))) return Errno::Perm;
   TRY(found.inode->set_attribute(name, value, args.u32(4)));
   notify(found, kNotifyAttributes);
   return 0;
@@ -76,6 +89,7 @@ SysResult<int64_t> list(SyscallArgs& args, By by) {
 SysResult<int64_t> remove(SyscallArgs& args, By by) {
   const std::string name = TRY(attribute_name(args.a[1]));
   const Found found = TRY(target(args, by, true));
+  if (!TRY(may_have(*found.inode))) return Errno::Perm;
   TRY(found.inode->remove_attribute(name));
   notify(found, kNotifyAttributes);
   return 0;

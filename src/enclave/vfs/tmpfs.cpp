@@ -27,7 +27,10 @@ class Node final : public Inode {
     modified_ = changed_ = accessed_ = to_timespec(realtime_ns());
     links_ = is(kTypeFolder) ? 2 : 1;
   }
-  ~Node() override { drop_pieces(0); }
+  ~Node() override {
+    drop_pieces(0);
+    for (const auto& [name, value] : attributes_) space_->used -= name.size() + value.size();
+  }
 
   SysResult<Stat> stat() override {
     Stat stat;
@@ -187,6 +190,38 @@ class Node final : public Inode {
     changed_ = to_timespec(realtime_ns());
     return {};
   }
+  SysResult<Bytes> get_attribute(std::string_view name) override {
+    const auto found = attributes_.find(name);
+    if (found == attributes_.end()) return Errno::NoData;
+    return found->second;
+  }
+  SysResult<void> set_attribute(std::string_view name, ByteView value, uint32_t flags) override {
+    constexpr uint32_t kCreate = 1, kReplace = 2;
+    const auto found = attributes_.find(name);
+    const bool there = found != attributes_.end();
+    if (there && (flags & kCreate) != 0) return Errno::Exists;
+    if (!there && (flags & kReplace) != 0) return Errno::NoData;
+    const uint64_t before = there ? name.size() + found->second.size() : 0;
+    const uint64_t after = name.size() + value.size();
+    if (space_->used - before + after > space_->limit()) return Errno::NoSpace;
+    space_->used += after - before;
+    attributes_[std::string(name)].assign(value.begin(), value.end());
+    changed_ = to_timespec(realtime_ns());
+    return {};
+  }
+  SysResult<std::vector<std::string>> list_attributes() override {
+    std::vector<std::string> names;
+    for (const auto& [name, value] : attributes_) names.push_back(name);
+    return names;
+  }
+  SysResult<void> remove_attribute(std::string_view name) override {
+    const auto found = attributes_.find(name);
+    if (found == attributes_.end()) return Errno::NoData;
+    space_->used -= found->first.size() + found->second.size();
+    attributes_.erase(found);
+    changed_ = to_timespec(realtime_ns());
+    return {};
+  }
   SpaceInfo space() override {
     SpaceInfo info;
     info.blocks = space_->limit() / info.block;
@@ -234,6 +269,7 @@ class Node final : public Inode {
   TimeSpec accessed_{}, modified_{}, changed_{};
   std::string target_;
   Entries entries_;
+  std::map<std::string, Bytes, std::less<>> attributes_;
   std::map<uint64_t, std::unique_ptr<uint8_t[]>> pieces_;
 };
 

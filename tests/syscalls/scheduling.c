@@ -1,0 +1,76 @@
+#include <linux/capability.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include "facts.h"
+// Scheduling, affinity, memory locks, capabilities: as far as a program can see them.
+static void locks(void) {
+  char* page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CALL(mlock(page, 8192));
+  CALL(munlock(page, 8192));
+  CALL(syscall(SYS_mlock2, page, 4096L, 0));
+  CALL(syscall(SYS_mlock2, page, 4096L, MLOCK_ONFAULT));
+  CALL(syscall(SYS_mlock2, page, 4096L, 2));
+  CALL(munlock(page, 8192));
+  CALL(mlockall(0));
+  CALL(mlockall(8));
+  CALL(mlockall(MCL_ONFAULT));
+  CALL(munlockall());
+  munmap(page + 4096, 4096);
+  CALL(mlock(page, 8192));
+  CALL(munlock(page, 8192));
+}
+
+int main(void) {
+  struct sched_param p = {0};
+  CALL(sched_getscheduler(0));
+  CALL(sched_setscheduler(0, SCHED_OTHER, &p));
+  CALL(sched_setscheduler(0, SCHED_BATCH, &p));
+  CALL(sched_getscheduler(0));
+  CALL(sched_setscheduler(0, SCHED_OTHER, &p));
+  CALL(sched_setscheduler(0, 77, &p));
+  CALL(sched_setscheduler(0, SCHED_OTHER, NULL));
+  CALL(sched_setscheduler(-1, SCHED_OTHER, &p));
+  p.sched_priority = 5;
+  CALL(sched_setscheduler(0, SCHED_OTHER, &p));
+  CALL(sched_setparam(0, &p));
+  p.sched_priority = 0;
+  CALL(sched_setparam(0, &p));
+  CALL(sched_getparam(0, &p));
+  FACT(p.sched_priority);
+  CALL(sched_getparam(99999999, &p));
+  CALL(sched_get_priority_max(SCHED_FIFO));
+  CALL(sched_get_priority_min(SCHED_FIFO));
+  CALL(sched_get_priority_max(SCHED_OTHER));
+  CALL(sched_get_priority_min(77));
+  cpu_set_t set;
+  FACT(syscall(SYS_sched_getaffinity, 0, sizeof(set), &set) > 0);
+  FACT(CPU_COUNT(&set) > 0);
+  CALL(sched_setaffinity(0, sizeof(set), &set));
+  CALL(sched_setaffinity(99999999, sizeof(set), &set));
+  CALL(sched_setaffinity(0, sizeof(set), NULL));
+  CPU_ZERO(&set);
+  CALL(sched_setaffinity(0, sizeof(set), &set));
+  CALL(syscall(SYS_sched_getaffinity, 0, 3, &set));
+  CALL(sched_yield());
+  unsigned cpu = 99999, node = 99999;
+  CALL(syscall(SYS_getcpu, &cpu, &node, NULL));
+  FACT(cpu < 99999 && node < 99999);
+  CALL(syscall(SYS_getcpu, NULL, NULL, NULL));
+  CALL(syscall(SYS_getcpu, 1L, NULL, NULL));
+  CALL(getpriority(PRIO_PROCESS, 0));
+  CALL(getpriority(9, 0));
+  CALL(setpriority(PRIO_PROCESS, 0, 5));
+  CALL(getpriority(PRIO_PROCESS, 0));
+  struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[2];
+  CALL(syscall(SYS_capget, &head, data));
+  CALL(syscall(SYS_capget, &head, NULL));
+  head.version = 1;
+  CALL(syscall(SYS_capget, &head, data));
+  FACT(head.version == _LINUX_CAPABILITY_VERSION_3);
+  CALL(syscall(SYS_capget, NULL, data));
+  locks();
+  return 0;
+}
