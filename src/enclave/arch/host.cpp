@@ -311,7 +311,7 @@ void exit(int32_t status, uint32_t kind) {
 
 Bytes launch_info() {
   const auto size = bounded(host_call(HostCall::LaunchInfo), kArenaData);
-  if (!size.ok()) return {};
+  if (!size.ok() || size.value() == 0) return {};
   Bytes record(size.value());
   std::memcpy(record.data(), arena(), record.size());
   return record;
