@@ -1,4 +1,5 @@
 // Host calls for memory, threads, time, console and the end.
+#include <cpuid.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -108,6 +109,16 @@ int64_t call_Clock(Call& call) {
   call.values[0] = read_clock(CLOCK_MONOTONIC);
   call.values[1] = read_clock(CLOCK_REALTIME);
   call.values[2] = __rdtsc();
+  return 0;
+}
+
+int64_t call_Cpuid(Call& call) {
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+  __cpuid_count(static_cast<uint32_t>(call.a[0]), static_cast<uint32_t>(call.a[1]), a, b, c, d);
+  call.values[0] = a;
+  call.values[1] = b;
+  call.values[2] = c;
+  call.values[3] = d;
   return 0;
 }
 

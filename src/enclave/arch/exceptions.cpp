@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "enclave/arch/boot.h"
+#include "enclave/arch/cpuid.h"
 #include "enclave/arch/entry.h"
 #include "enclave/arch/host_call.h"
 #include "enclave/arch/log.h"
@@ -46,10 +47,13 @@ void serve(Thread& thread, UserFrame& frame) {
   dispatch_system_call(thread, frame);
 }
 
-bool is_system_call(const UserFrame& frame) {
-  if (!user_range_ok(frame.rip, 2)) return false;
+constexpr uint16_t kSyscallCode = 0x050f, kCpuidCode = 0xa20f;
+
+// The two bytes at which an undefined instruction was met; 0: they cannot be read.
+uint16_t code_at(const UserFrame& frame) {
+  if (!user_range_ok(frame.rip, 2)) return 0;
   const auto code = load_user<uint16_t>(frame.rip);
-  return code.ok() && code.value() == 0x050f;
+  return code.ok() ? code.value() : uint16_t{0};
 }
 
 SignalInfo signal_for(const ExceptionRecord& record) {
@@ -94,7 +98,12 @@ SignalInfo signal_for(const ExceptionRecord& record) {
 void handle_exception(Thread& thread, UserFrame& frame, const ExceptionRecord& record) {
   // A single step must make progress, so it alone may show a trampoline.
   if (record.vector() != kDebug) frame.rip = unpatched_rip(frame.rip);
-  if (record.vector() == kUndefined && is_system_call(frame)) {
+  const uint16_t code = record.vector() == kUndefined ? code_at(frame) : uint16_t{0};
+  if (code == kCpuidCode) {
+    frame.rip += 2;
+    return emulate_cpuid(frame.rax, frame.rbx, frame.rcx, frame.rdx);
+  }
+  if (code == kSyscallCode) {
     frame.rip += 2;
     frame.rcx = frame.rip;
     frame.r11 = frame.rflags;
@@ -142,6 +151,12 @@ void kernel_fault(ExceptionRecord* record) {
   // Whoever answers a fault with another commit would fault here for ever.
   if (record->rip == reinterpret_cast<uint64_t>(page_leaf_enclu))
     end_enclave(3, "the host says that a page is there, and it is not");
+  if (record->valid() && record->vector() == kUndefined && record->rip >= boot_info().kernel_address &&
+      record->rip < boot_info().kernel_address + boot_info().kernel_size &&
+      *reinterpret_cast<const uint16_t*>(record->rip) == kCpuidCode) {
+    record->rip += 2;
+    return emulate_cpuid(record->rax, record->rbx, record->rcx, record->rdx);
+  }
   const bool page_fault = record->valid() && record->vector() == kPageFault;
   if (page_fault && record->fault_address < boot_info().user_end) {
     const bool held = kernel_lock_held();

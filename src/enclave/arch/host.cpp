@@ -299,6 +299,12 @@ HostTime clock() {
   return {time_reply(reply.values[0]), time_reply(reply.values[1]), reply.values[2]};
 }
 
+CpuidAnswer cpuid(uint32_t leaf, uint32_t subleaf) {
+  const HostReply reply = host_call(HostCall::Cpuid, leaf, subleaf);
+  const auto low = [](uint64_t value) { return static_cast<uint32_t>(value); };
+  return {low(reply.values[0]), low(reply.values[1]), low(reply.values[2]), low(reply.values[3])};
+}
+
 CpuTime cpu_time() {
   const HostReply reply = host_call(HostCall::Clock, 1);
   return {time_reply(reply.values[0]), time_reply(reply.values[1])};
@@ -325,7 +331,7 @@ void exit(int32_t status, uint32_t kind) {
 
 Bytes launch_info() {
   const auto size = bounded(host_call(HostCall::LaunchInfo), kArenaData);
-  if (!size.ok()) return {};
+  if (!size.ok() || size.value() == 0) return {};
   Bytes record(size.value());
   std::memcpy(record.data(), arena(), record.size());
   return record;

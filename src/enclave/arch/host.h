@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "boundary/host_calls.h"
+#include "enclave/arch/cpuid.h"
 #include "enclave/sys_result.h"
 
 namespace cloister::enclave::host {
@@ -106,6 +107,7 @@ struct HostTime {
   uint64_t monotonic_ns, realtime_ns, tsc;
 };
 HostTime clock();
+CpuidAnswer cpuid(uint32_t leaf, uint32_t subleaf);  // unchecked: see checked_cpuid
 struct CpuTime {
   uint64_t process_ns, thread_ns;
 };

@@ -143,6 +143,7 @@ void HostileHost::serve(uint64_t reason) {
 // ---- What entry.S and the rest of the kernel are to the code under test.
 
 void vector_save_user() {}
+uint64_t vector_mask() { return 0x7; }  // x87, SSE, AVX
 void vector_clear_registers() {}
 
 void end_enclave(int code, std::string_view text) { throw Ended{code, std::string(text)}; }
