@@ -95,7 +95,7 @@ Result<uint32_t> count_symbols(ByteView image, const Tables& tables) {
   const uint64_t chains = buckets + uint64_t{header->buckets} * 4;
   uint32_t last = 0;
   for (uint32_t i = 0; i < header->buckets; ++i) {
-    const auto first = read<uint32_t>(image, buckets + i * 4);
+    const auto first = read<uint32_t>(image, buckets + uint64_t{i} * 4);
     if (!first) return malformed("hash table");
     last = std::max(last, *first);
   }
