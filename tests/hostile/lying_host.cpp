@@ -171,8 +171,8 @@ bool must_happen(HostCall call) {
 
 bool has_content(HostCall call) {
   return call == HostCall::StorageRead || call == HostCall::SocketReceive || call == HostCall::SocketPoll ||
-         call == HostCall::PollSetWait ||
-         call == HostCall::SocketAccept || call == HostCall::SocketName || call == HostCall::SocketOption;
+         call == HostCall::PollSetWait || call == HostCall::SocketAccept || call == HostCall::SocketName ||
+         call == HostCall::SocketOption;
 }
 
 bool suits(Lie lie, const boundary::HostCallFrame& frame) {
