@@ -123,7 +123,7 @@ Result<Session> open_session(const MountOptions& options, Mounted& mounted) {
         Code::Unavailable, "cannot mount on " + options.mountpoint.native(),
         "mounting needs /dev/fuse and, unless you are root, the program fusermount3 (package fuse3)");
   }
-  if (!take_set_id_bits(session.get())) return Error(Code::Internal, "libfuse refuses the session's channel");
+  if (!take_channel(session.get())) return Error(Code::Internal, "libfuse refuses the session's channel");
   return session;
 }
 

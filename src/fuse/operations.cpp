@@ -123,7 +123,7 @@ void op_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
   fuse_reply_attr(request, &status, kForever);
 }
 
-// As the kernel would (it leaves this to us, negotiation.cpp): what remains of the permissions when somebody
+// As the kernel would (it leaves this to us, channel.cpp): what remains of the permissions when somebody
 // without privileges writes to a file, or anybody gives it another owner.
 VolumeResult<void> clear_set_id(Volume& volume, InodeId inode, volume::AttributeChange& change) {
   const Attributes a = TRY(volume.attributes(inode));

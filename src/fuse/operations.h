@@ -13,18 +13,26 @@ namespace cloister::fuse {
 
 inline constexpr unsigned kMaxTransfer = 1u << 20;  // bytes of one read or write: the kernel's own limit
 
+// How often the next request is not awaited awake, and how many more times that will be.
+struct Patience {
+  unsigned pauses = 0;
+  unsigned skip = 0;
+};
+
 // Used by the one thread that serves.
 struct Mounted {
   FileSystem& files;
   std::filesystem::path volume_folder;
-  uint64_t init_request = 0;  // negotiation.cpp
+  uint64_t init_request = 0;  // channel.cpp
   bool negotiating = true;
+  Patience patience;
   std::unique_ptr<uint8_t[]> read_buffer = std::make_unique<uint8_t[]>(kMaxTransfer);
 };
 
 const fuse_lowlevel_ops& operations();
 
-// negotiation.cpp: lets the kernel know that we clear set-id bits ourselves. False: libfuse refuses.
-bool take_set_id_bits(fuse_session* session);
+// channel.cpp: waits awake for requests that follow soon, and lets the kernel know that we clear set-id bits
+// ourselves. False: libfuse refuses.
+bool take_channel(fuse_session* session);
 
 }  // namespace cloister::fuse
