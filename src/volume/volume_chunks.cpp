@@ -9,6 +9,20 @@ namespace {
 constexpr size_t kBatch = kMaxRun / kBlockSize;
 constexpr uint64_t kReadRun = 64;  // 256 KiB: still in the second-level cache when it is decrypted
 
+void link_first(Chunk* chunk) {
+  Inode& inode = *chunk->owner;
+  chunk->sibling_previous = nullptr;
+  chunk->sibling_next = inode.chunks;
+  if (inode.chunks != nullptr) inode.chunks->sibling_previous = chunk;
+  inode.chunks = chunk;
+}
+
+void take_out(Chunk* chunk) {
+  Chunk* next = chunk->sibling_next;
+  (chunk->sibling_previous != nullptr ? chunk->sibling_previous->sibling_next : chunk->owner->chunks) = next;
+  if (next != nullptr) next->sibling_previous = chunk->sibling_previous;
+}
+
 }  // namespace
 
 VolumeError VolumeImpl::chunk_failure(const Inode& inode, uint64_t index) {
@@ -155,9 +169,7 @@ VolumeResult<void> VolumeImpl::read_chunks(Inode& inode, uint64_t first, uint64_
 Chunk* VolumeImpl::add_chunk(Inode& inode, uint64_t index) {
   auto* chunk = new Chunk;
   chunk->owner = &inode;
-  chunk->sibling_next = inode.chunks;
-  if (inode.chunks != nullptr) inode.chunks->sibling_previous = chunk;
-  inode.chunks = chunk;
+  link_first(chunk);
   chunks_.insert(chunk, inode.id(), index);
   chunk_lru_.add(chunk);
   return chunk;
@@ -169,9 +181,7 @@ void VolumeImpl::drop_chunk(Chunk* chunk) {
     --inode.dirty_chunks;
     --dirty_chunks_;
   }
-  (chunk->sibling_previous != nullptr ? chunk->sibling_previous->sibling_next : inode.chunks) =
-      chunk->sibling_next;
-  if (chunk->sibling_next != nullptr) chunk->sibling_next->sibling_previous = chunk->sibling_previous;
+  take_out(chunk);
   chunks_.erase(chunk);
   chunk_lru_.remove(chunk);
   delete chunk;
@@ -187,6 +197,9 @@ void VolumeImpl::drop_chunks(Inode& inode, uint64_t first, uint64_t end) {
 
 void VolumeImpl::mark_chunk(Chunk* chunk) {
   if (!chunk->dirty) {
+    // First of its file's, so that a commit need not look at all that are cached.
+    take_out(chunk);
+    link_first(chunk);
     chunk->dirty = true;
     ++chunk->owner->dirty_chunks;
     ++dirty_chunks_;
@@ -225,7 +238,8 @@ VolumeResult<Chunk*> VolumeImpl::cached(Inode& inode, uint64_t index, uint64_t r
 VolumeResult<void> VolumeImpl::flush_chunks(Inode& inode, std::vector<BatchItem>& batch) {
   std::vector<Chunk*> list;
   list.reserve(inode.dirty_chunks);
-  for (Chunk* chunk = inode.chunks; chunk != nullptr; chunk = chunk->sibling_next) {
+  for (Chunk* chunk = inode.chunks; list.size() < inode.dirty_chunks; chunk = chunk->sibling_next) {
+    CLOISTER_CHECK(chunk != nullptr);
     if (chunk->dirty) list.push_back(chunk);
   }
   std::sort(list.begin(), list.end(), [](const Chunk* a, const Chunk* b) { return a->table_b < b->table_b; });
