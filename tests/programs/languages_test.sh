@@ -1,32 +1,10 @@
 #!/usr/bin/env bash
 # Runtimes of languages, natively and inside, with equal output. What is not installed is skipped by name.
 # Usage: languages_test.sh CLOISTER_BINARY patched|trapped [LANGUAGE…]
-set -euo pipefail
-cloister=$(realpath "${1:?usage: languages_test.sh CLOISTER_BINARY patched|trapped [LANGUAGE…]}")
-way=${2:-patched}
-options=()
-[ "$way" = patched ] || options=(--no-patch)
-wanted=("${@:3}")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-export CLOISTER_CONFIG=$work/config CLOISTER_SIM_STATE=$work/sim CLOISTER_LOG=error LC_ALL=C.UTF-8 TZ=UTC
+# shellcheck source=tests/programs/support.sh
+source "$(dirname "$(realpath "$0")")/support.sh"
 libraries=/usr/lib/x86_64-linux-gnu
 
-failures=0 ran=()
-fail() {
-  echo "FAILED: $*" >&2
-  failures=$((failures + 1))
-}
-has() {  # language, program: whether to test it
-  [ ${#wanted[@]} -eq 0 ] || [[ " ${wanted[*]} " == *" $1 "* ]] || return 1
-  if [ ! -x "$2" ] && ! command -v "$2" >/dev/null; then
-    echo "skipped: $1 ($2 is not installed)"
-    return 1
-  fi
-  ran+=("$1")
-}
-build() { "$cloister" build "$@" >/dev/null; }
 # Image, then the native command; the image gets the same words behind its program.
 both() {
   local image=$1 native=0 inside=0 words=()
@@ -369,7 +347,7 @@ SOURCE
 fi
 
 java_home=$(dirname "$(dirname "$(realpath /usr/bin/java 2>/dev/null || echo /none/none/none)")")
-if has java "$java_home/bin/java" && has java javac; then
+if has java "$java_home/bin/java" javac; then
   mkdir -p classes
   cat >Main.java <<'SOURCE'
 import java.io.*;
@@ -413,5 +391,4 @@ SOURCE
   both java.enclave "$java_home/bin/java" -jar "$work/main.jar"
 fi
 
-[ $failures -eq 0 ] || exit 1
-echo "languages: ${ran[*]} equal ($way)"
+finish languages: "${ran[*]}" equal

@@ -1,21 +1,8 @@
 #!/usr/bin/env bash
 # Runs real programs natively, then in an enclave, and compares output and exit code.
 # Usage: programs_test.sh CLOISTER_BINARY patched|trapped
-set -euo pipefail
-cloister=$(realpath "${1:?usage: programs_test.sh CLOISTER_BINARY patched|trapped}")
-options=()
-[ "${2:-patched}" = patched ] || options=(--no-patch)
-here=$(dirname "$(realpath "$0")")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-export CLOISTER_CONFIG=$work/config CLOISTER_SIM_STATE=$work/sim CLOISTER_LOG=error LC_ALL=C.UTF-8 TZ=UTC
-
-failures=0
-fail() {
-  echo "FAILED: $*" >&2
-  failures=$((failures + 1))
-}
+# shellcheck source=tests/programs/support.sh
+source "$(dirname "$(realpath "$0")")/support.sh"
 
 # ---- one image with the programs of the tutorial's user; `env` starts them by execve
 mkdir -p 'data/deep/a b/ü/ñ' data/empty-folder data/text
@@ -171,5 +158,4 @@ gcc -O1 grow.c -o grow
 out=$("$cloister" run "${options[@]}" grow.enclave 2>&1) || fail "mremap beyond the heap ends with $?: $out"
 [[ $out == *stays* ]] || fail "mremap beyond the heap: $out"
 
-[ $failures -eq 0 ] || exit 1
-echo "programs: all equal (${2:-patched})"
+finish programs: all equal

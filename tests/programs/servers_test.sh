@@ -1,13 +1,8 @@
 #!/usr/bin/env bash
 # Servers inside an enclave under real clients on the host. What is not installed is skipped by name.
 # Usage: servers_test.sh CLOISTER_BINARY patched|trapped [SERVER…]
-set -euo pipefail
-cloister=$(realpath "${1:?usage: servers_test.sh CLOISTER_BINARY patched|trapped [SERVER…]}")
-way=${2:-patched}
-options=()
-[ "$way" = patched ] || options=(--no-patch)
-wanted=("${@:3}")
-work=$(mktemp -d)
+# shellcheck source=tests/programs/support.sh
+source "$(dirname "$(realpath "$0")")/support.sh"
 server=
 stop() {
   [ -z "$server" ] && return 0
@@ -18,26 +13,10 @@ stop() {
   server=
 }
 trap 'stop; rm -rf "$work"' EXIT
-cd "$work"
-export CLOISTER_CONFIG=$work/config CLOISTER_SIM_STATE=$work/sim CLOISTER_LOG=error LC_ALL=C.UTF-8 TZ=UTC
-
-failures=0 ran=()
 fail() {
   echo "FAILED: $*: $(tail -5 server.log 2>/dev/null)" >&2
   failures=$((failures + 1))
 }
-has() {  # server, programs…: whether to test it
-  local name=$1
-  [ ${#wanted[@]} -eq 0 ] || [[ " ${wanted[*]} " == *" $name "* ]] || return 1
-  shift
-  for program in "$@"; do
-    command -v "$program" >/dev/null && continue
-    echo "skipped: $name ($program is not installed)"
-    return 1
-  done
-  ran+=("$name")
-}
-build() { "$cloister" build "$@" >/dev/null; }
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 start() {  # port, image, words…
   local port=$1
@@ -171,5 +150,4 @@ if has tls openssl curl; then
   stop
 fi
 
-[ $failures -eq 0 ] || exit 1
-echo "servers: ${ran[*]} as expected ($way)"
+finish servers: "${ran[*]}" as expected

@@ -2,37 +2,22 @@
 # Programs that fork: shells with their pipelines, make, Perl, Python's multiprocessing, Node's child_process. Natively and
 # inside, with equal output. What is not installed is skipped by name.
 # Usage: shells_test.sh CLOISTER_BINARY patched|trapped
-set -euo pipefail
-cloister=$(realpath "${1:?usage: shells_test.sh CLOISTER_BINARY patched|trapped}")
-way=${2:-patched}
-options=()
-[ "$way" = patched ] || options=(--no-patch)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-export CLOISTER_CONFIG=$work/config CLOISTER_SIM_STATE=$work/sim CLOISTER_LOG=error LC_ALL=C TZ=UTC
+# shellcheck source=tests/programs/support.sh
+source "$(dirname "$(realpath "$0")")/support.sh"
+export LC_ALL=C
 libraries=/usr/lib/x86_64-linux-gnu
-failures=0 ran=()
 
 # Name, then the command: the same words natively and inside, where /tmp is another one.
 both() {
   local name=$1 native=0 inside=0 words=()
   shift
   for word in "$@"; do words+=("${word//$work/}"); done
-  ran+=("$name")
   timeout 120 "$@" >native.out 2>native.err </dev/null || native=$?
   timeout 300 "$cloister" run "${options[@]}" all.enclave "${words[@]}" >inside.out 2>inside.err </dev/null || inside=$?
   if [ "$native" -ne 0 ] || [ "$inside" -ne 0 ] || ! cmp -s native.out inside.out; then
-    echo "FAILED: $name: exit codes $native and $inside: $(diff native.out inside.out | head -6) $(head -c 400 inside.err)" >&2
-    failures=$((failures + 1))
+    fail "$name: exit codes $native and $inside: $(diff native.out inside.out | head -6) $(head -c 400 inside.err)"
   fi
 }
-has() {
-  command -v "$1" >/dev/null && return 0
-  echo "skipped: $1 is not installed"
-  return 1
-}
-
 mkdir app
 cat >app/script.sh <<'SOURCE'
 set -e
@@ -132,13 +117,13 @@ programs=(bash dash tr sort head seq gzip gunzip sha256sum cat wc yes sleep sed)
 image=(--copy app:/app --heap 1G --threads 48)
 for program in "${programs[@]}"; do image+=(--program "$(realpath "$(command -v "$program")"):/usr/bin/$program"); done
 image+=(--program "$(realpath /bin/busybox):/usr/bin/busybox")
-if has make; then image+=(--program /usr/bin/make:/usr/bin/make); fi
-if has perl; then image+=(--program "$(realpath /usr/bin/perl):/usr/bin/perl" --copy $libraries/perl-base:$libraries/perl-base); fi
+if has make make; then image+=(--program /usr/bin/make:/usr/bin/make); fi
+if has perl perl; then image+=(--program "$(realpath /usr/bin/perl):/usr/bin/perl" --copy $libraries/perl-base:$libraries/perl-base); fi
 if [ -x /usr/bin/python3 ]; then
   version=$(/usr/bin/python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
   image+=(--program "$(realpath /usr/bin/python3):/usr/bin/python3" --copy "/usr/lib/$version:/usr/lib/$version" --copy $libraries/libffi.so.8)
 fi
-if has node; then image+=(--program "$(realpath "$(command -v node)"):/usr/bin/node"); fi
+if has node node; then image+=(--program "$(realpath "$(command -v node)"):/usr/bin/node"); fi
 # The entry runs whatever command it is given.
 "$cloister" build --program "$(realpath /usr/bin/env):/usr/bin/env" "${image[@]}" -o all.enclave >/dev/null
 
@@ -148,10 +133,9 @@ both dash-loop dash "$work/app/loop.sh"
 both bash-loop bash "$work/app/loop.sh"
 # A static program with fixed addresses that starts itself.
 both busybox busybox sh -c 'busybox seq 50 | busybox sort -r | busybox head -3; echo $(busybox echo a | busybox tr a b)'
-if has make; then both make bash -c "cd \$(mktemp -d 2>/dev/null || echo /tmp); make -s -j2 -f $work/app/Makefile"; fi
-if has perl; then both perl perl "$work/app/forks.pl"; fi
+if has make make; then both make bash -c "cd \$(mktemp -d 2>/dev/null || echo /tmp); make -s -j2 -f $work/app/Makefile"; fi
+if has perl perl; then both perl perl "$work/app/forks.pl"; fi
 if [ -x /usr/bin/python3 ]; then both python /usr/bin/python3 "$work/app/processes.py"; fi
-if has node; then both node node --no-warnings "$work/app/children.js"; fi
+if has node node; then both node node --no-warnings "$work/app/children.js"; fi
 
-[ $failures -eq 0 ] || exit 1
-echo "shells: ${ran[*]} equal ($way)"
+finish shells: all equal
