@@ -1,11 +1,12 @@
 // One thread of the host that runs a thread of the enclave, as the server of host calls sees it. Each
-// back-end keeps what it needs beside it (sim/cpu.h, hw/cpu.h).
+// back-end keeps what it needs beside it, in an object whose member `host` this is (sim/cpu.h, hw/entry.h).
 #pragma once
 
 #include <signal.h>
 #include <sys/types.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "boundary/host_calls.h"
@@ -25,6 +26,13 @@ struct HostThread {
 // exit.
 inline constexpr int kForwarded[] = {SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGCONT, SIGWINCH};
 inline int kick_signal() { return SIGRTMIN; }
+
+// The back-end's object around `thread`.
+template <class BackEndThread>
+BackEndThread* around(HostThread& thread) {
+  return reinterpret_cast<BackEndThread*>(reinterpret_cast<uint8_t*>(&thread) -
+                                          offsetof(BackEndThread, host));
+}
 
 // Fills tid and event_fd for the calling thread. Aborts when there is no eventfd.
 void begin_host_thread(HostThread& thread);

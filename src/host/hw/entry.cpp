@@ -117,16 +117,8 @@ HostThread* HwEnclave::begin_thread(uint32_t index, boundary::HostCallFrame* blo
   return &hw_thread_begin(entry_, tcs_address(index), index, block)->host;
 }
 
-namespace {
-
-HwThread* hw_thread_of(HostThread& thread) {
-  return reinterpret_cast<HwThread*>(reinterpret_cast<uint8_t*>(&thread) - offsetof(HwThread, host));
-}
-
-}  // namespace
-
-uint64_t HwEnclave::enter(HostThread& thread) { return hw_enter(hw_thread_of(thread)); }
-void HwEnclave::end_thread(HostThread* thread) { hw_thread_end(hw_thread_of(*thread)); }
+uint64_t HwEnclave::enter(HostThread& thread) { return hw_enter(around<HwThread>(thread)); }
+void HwEnclave::end_thread(HostThread* thread) { hw_thread_end(around<HwThread>(*thread)); }
 
 }  // namespace cloister::host
 

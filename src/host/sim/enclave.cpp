@@ -198,15 +198,7 @@ HostThread* SimEnclave::begin_thread(uint32_t index, boundary::HostCallFrame* bl
   return &thread->host;
 }
 
-namespace {
-
-SimThread* sim_thread_of(HostThread& thread) {
-  return reinterpret_cast<SimThread*>(reinterpret_cast<uint8_t*>(&thread) - offsetof(SimThread, host));
-}
-
-}  // namespace
-
-uint64_t SimEnclave::enter(HostThread& thread) { return sim_eenter(sim_thread_of(thread)); }
-void SimEnclave::end_thread(HostThread* thread) { sim_thread_end(sim_thread_of(*thread)); }
+uint64_t SimEnclave::enter(HostThread& thread) { return sim_eenter(around<SimThread>(thread)); }
+void SimEnclave::end_thread(HostThread* thread) { sim_thread_end(around<SimThread>(*thread)); }
 
 }  // namespace cloister::host
