@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs fuzz targets until each has used its share of CPU time; ends with 1 when one of them found something.
+"""Runs fuzz targets until each has used its share of CPU time; ends with 1 when one found something or was stopped.
 
 usage: fuzz.py BUILD [SECONDS] [TARGET...]
 
@@ -35,10 +35,12 @@ def run(build, target, seconds):
     text = log.read_text(errors="replace")
     tried = sum(int(count) for count in re.findall(r"number_of_executed_units: (\d+)", text))
     covered = re.findall(r"cov: (\d+)", text)
-    good = status == 0
-    print(f"{target}: {'clean' if good else 'FOUND SOMETHING, see ' + str(log)}, {used:.0f} s of CPU time, "
-          f"{tried} inputs, {covered[-1] if covered else '?'} edges", flush=True)
-    return good
+    ended = "clean" if status == 0 else f"FOUND SOMETHING, see {log}"
+    if os.WIFSIGNALED(status):  # what a target finds ends it with a code
+        ended = f"stopped by signal {os.WTERMSIG(status)}"
+    print(f"{target}: {ended}, {used:.0f} s of CPU time, {tried} inputs, {covered[-1] if covered else '?'} edges",
+          flush=True)
+    return status == 0
 
 
 def main():
