@@ -132,27 +132,26 @@ Result<void> hand_over(const VolumeArguments& a, const volume::Tag& tag) {
   return {};
 }
 
-// Somebody may have put another file there.
-bool TagKeeper::still_named() const {
-  struct stat open {
-  }, named{};
+// Somebody may have put another file there, or something else into it.
+bool TagKeeper::still_ours(size_t size) const {
+  struct stat open = {};
+  struct stat named = {};
   return file_.valid() && ::fstat(file_.get(), &open) == 0 &&
          ::lstat(arguments_.tag_file.c_str(), &named) == 0 && open.st_dev == named.st_dev &&
-         open.st_ino == named.st_ino;
+         open.st_ino == named.st_ino && static_cast<size_t>(open.st_size) == size;
 }
 
 Result<void> TagKeeper::hand_over(const volume::Tag& tag) {
-  if (!still_named()) {
+  const std::string line = to_hex(tag) + "\n";
+  if (!still_ours(line.size())) {
     TRY(cli::hand_over(arguments_, tag));
     if (!arguments_.tag_file.empty())
       file_ = Descriptor(::open(arguments_.tag_file.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
     return {};
   }
-  const std::string line = to_hex(tag) + "\n";
   const ssize_t written = ::pwrite(file_.get(), line.data(), line.size(), 0);
-  if (written != static_cast<ssize_t>(line.size()) || ::fdatasync(file_.get()) != 0) {
+  if (written != static_cast<ssize_t>(line.size()) || ::fdatasync(file_.get()) != 0)
     return Error(Code::Unavailable, "cannot write " + arguments_.tag_file + ": " + std::strerror(errno));
-  }
   return {};
 }
 
