@@ -6,6 +6,7 @@
 
 #include "volume/memory_storage.h"
 #include "volume/volume.h"
+#include "volume/volume_test_support.h"
 
 namespace cloister::volume {
 namespace {
@@ -13,11 +14,7 @@ namespace {
 using Snapshot = std::map<std::string, Bytes>;
 constexpr size_t kBlock = 4096;
 
-const Key kKey = [] {
-  Key key;
-  key.expose().fill(0x5a);
-  return key;
-}();
+const Key kKey = test_key(0x5a);
 
 struct Content {
   std::map<std::string, Bytes> files;

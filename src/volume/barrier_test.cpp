@@ -8,15 +8,12 @@
 #include "volume/faulty_storage.h"
 #include "volume/keys.h"
 #include "volume/memory_storage.h"
+#include "volume/volume_test_support.h"
 
 namespace cloister::volume {
 namespace {
 
-const Key kKey = [] {
-  Key key;
-  key.expose().fill(5);
-  return key;
-}();
+const Key kKey = test_key(5);
 
 class VolumeBarrier : public ::testing::Test {
  protected:
@@ -186,6 +183,28 @@ TEST_F(VolumeBarrier, DamageOfWhatWasThereBeforeIsNotTakenForATornCommit) {
     main[at + 100] ^= 1;
   }
   EXPECT_GT(damaged, 10u);
+}
+
+// Whoever ended in order had everything durable, so what is missing later is damage: nothing is given up for
+// it.
+TEST_F(VolumeBarrier, AfterAnOrderlyEndTheStateBeforeIsNotTaken) {
+  const Bytes before = *memory.content(kMainName);
+  write(large, 0, kBlockSize, 9);
+  const Tag newest = volume->commit().value();
+  volume.reset();
+  Bytes& main = *memory.content(kMainName);
+  size_t at = kSuperblockSlots * kBlockSize;
+  while (std::equal(main.begin() + static_cast<ptrdiff_t>(at),
+                    main.begin() + static_cast<ptrdiff_t>(at + kBlockSize),
+                    before.begin() + static_cast<ptrdiff_t>(at)))
+    at += kBlockSize;
+  const Bytes whole = main;
+  main[at] ^= 1;
+  auto opened = Volume::open_newest_without_freshness(memory, kKey, {});
+  ASSERT_FALSE(opened.ok());
+  EXPECT_EQ(opened.error().code(), Code::Integrity);
+  main = whole;
+  EXPECT_EQ(Volume::open_newest_without_freshness(memory, kKey, {}).value()->tag(), newest);
 }
 
 TEST_F(VolumeBarrier, ALargeCommitHasItsBlocksDurableFirst) {

@@ -8,15 +8,12 @@
 #include "volume/keys.h"
 #include "volume/memory_storage.h"
 #include "volume/model.h"
+#include "volume/volume_test_support.h"
 
 namespace cloister::volume {
 namespace {
 
-const Key kKey = [] {
-  Key key;
-  key.expose().fill(5);
-  return key;
-}();
+const Key kKey = test_key(5);
 constexpr OpenOptions kSmallCache{.cache_size = 1u << 20};
 
 struct Life {

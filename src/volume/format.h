@@ -74,6 +74,10 @@ inline constexpr size_t kBodySize = 256;
 inline constexpr size_t kBodyOffset = 112;
 inline constexpr size_t kSaltOffset = 64;
 inline constexpr size_t kMacOffset = 96;
+// Behind a superblock whose writer ended in order: its blocks were durable. Not authenticated, because it
+// only forbids something: to take the state before when this one is damaged.
+inline constexpr size_t kDoneOffset = kBodyOffset + kBodySize;
+inline constexpr std::string_view kDone = "CLSTDONE";
 using SuperblockHead = ByteArray<kHeadSize>;
 using SuperblockBody = ByteArray<kBodySize>;
 SuperblockHead encode_head(const Superblock& superblock);

@@ -9,6 +9,7 @@
 
 #include "volume/faulty_storage.h"
 #include "volume/memory_storage.h"
+#include "volume/volume_test_support.h"
 
 namespace cloister::volume {
 namespace {
@@ -17,11 +18,7 @@ namespace {
 // operation.
 unsigned times() { return std::getenv("CLOISTER_LONG_TESTS") != nullptr ? 64 : 1; }
 
-const Key kKey = [] {
-  Key key;
-  key.expose().fill(3);
-  return key;
-}();
+const Key kKey = test_key(3);
 constexpr OpenOptions kSmallCache{.cache_size = 1u << 20};
 
 void expect_state(Storage& storage, const Tag& tag, const Model& model, const std::string& what) {

@@ -1,6 +1,6 @@
 // Free places of one file of the storage, as extents. Nothing of it is stored: what a mount frees it reuses,
 // and what earlier mounts freed is found again by walking the tree once half of the file is unused
-// (volume_space.cpp).
+// (volume_verify.cpp).
 #pragma once
 
 #include <cstdint>

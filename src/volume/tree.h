@@ -141,7 +141,7 @@ class Tree {
   VolumeResult<void> each_leaf_below(const Ref& ref, unsigned level, Wanted& wanted, Visit& visit) {
     if (!wanted(ref)) return {};
     Node* node = TRY(load(ref, level));
-    if (level == 0) return visit(node->page);
+    if (level == 0) return visit(static_cast<const uint8_t*>(node->page));
     std::vector<Ref> children;
     for (unsigned i = 0; i < page::count(node->page); ++i) {
       children.push_back(load_ref(page::inner_reference(node->page, i, ref_size_), mode_));

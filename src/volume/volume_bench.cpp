@@ -161,6 +161,22 @@ void write_4k_and_commit(benchmark::State& state) {
 }
 BENCHMARK(write_4k_and_commit)->Unit(benchmark::kMicrosecond);
 
+// Without a tag what the newest commit wrote is read again: here 60 files of 64 KiB.
+void open_newest(benchmark::State& state) {
+  Fixture fixture(true);
+  const Bytes data(64 << 10, 6);
+  for (int i = 0; i < 60; ++i) {
+    const InodeId inode = fixture.volume->create_file(kRootInode, std::to_string(i), 0644, 0, 0, {}).value();
+    fixture.volume->write(inode, 0, data, {}).value();
+  }
+  fixture.commit();
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(
+        Volume::open_newest_without_freshness(*fixture.storage, fixture.key, {.read_only = true}).value());
+  }
+}
+BENCHMARK(open_newest)->Unit(benchmark::kMillisecond);
+
 // In a volume of so many files: opening it and looking one up, and what a small commit costs there.
 class ManyFiles : public benchmark::Fixture {
  public:

@@ -100,10 +100,18 @@ unsigned VolumeImpl::choose_slot() {
 
 // So that an old tag is refused at once. Not synced: losing this write loses nothing.
 VolumeResult<void> VolumeImpl::clear_gone_slots() {
+  if (gone_slots_.empty()) return {};
   const Bytes zeros(kBlockSize, 0);
   for (const unsigned slot : gone_slots_) TRY(lift(main_->write_at(slot * kBlockSize, zeros)));
   gone_slots_.clear();
   return {};
+}
+
+// The last words of a writer. Losing them loses nothing.
+void VolumeImpl::close() {
+  const bool committed = !states_.empty() && states_.back().ours;
+  if (!clear_gone_slots().ok() || !committed || mode_ != Mode::Encrypted) return;
+  (void)main_->write_at(states_.back().slot * kBlockSize + kDoneOffset, as_bytes(kDone));
 }
 
 VolumeResult<void> VolumeImpl::write_superblock(const Superblock& next, unsigned slot) {
@@ -144,7 +152,7 @@ Result<Tag> VolumeImpl::commit() {
     root_ = compute_root(next);
     std::memcpy(tag_.data(), root_.data(), tag_.size());
   }
-  states_.push_back({slot, next.generation, tag_});
+  states_.push_back({slot, next.generation, tag_, true});
   fresh_epoch_ = current_epoch_.value_or(state_.epochs);
   fresh_counter_ = current_epoch_ ? counter_ : 0;
   fresh_block_ = state_.blocks;

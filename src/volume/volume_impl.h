@@ -89,6 +89,7 @@ class VolumeImpl final : public Volume, private TreeIo {
     Keys keys;
     Tag tag{};
     unsigned slot = 0;
+    bool done = false;  // kDone follows it
   };
   struct Scan {
     std::vector<Candidate> valid;
@@ -150,6 +151,7 @@ class VolumeImpl final : public Volume, private TreeIo {
     unsigned slot;
     uint64_t generation;
     Tag tag;
+    bool ours;  // made durable here; others may be in the host's caches only
   };
   struct Freed {  // a place that states before `generation` reach
     uint64_t generation;
@@ -280,6 +282,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> write_superblock(const Superblock& next, unsigned slot);
   unsigned choose_slot();
   VolumeResult<void> clear_gone_slots();
+  void close();
 
   // --- volume_verify.cpp
   VolumeResult<void> verify_newest_commit();

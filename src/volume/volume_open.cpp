@@ -45,7 +45,7 @@ VolumeImpl::VolumeImpl(Storage& storage, const Superblock& superblock, const Key
       tree_(*this, superblock.mode) {}
 
 VolumeImpl::~VolumeImpl() {
-  if (prepared_ && !poisoned_) (void)clear_gone_slots();
+  if (prepared_ && !poisoned_) close();
   while (Inode* inode = inode_lru_.oldest()) forget_inode(inode);
   wipe(random_pool_.data(), random_pool_.size());
 }
@@ -80,7 +80,9 @@ Result<VolumeImpl::Scan> VolumeImpl::scan(StorageFile& main, const Key& key) {
     const Bytes block = TRY(read_slot(main, slot));
     Result<OpenedSuperblock> opened = open_superblock(key, block);
     if (opened.ok()) {
-      scan.valid.push_back({opened->superblock, opened->keys, opened->tag, slot});
+      const bool done =
+          block.size() == kBlockSize && as_text(ByteView(block).subspan(kDoneOffset, kDone.size())) == kDone;
+      scan.valid.push_back({opened->superblock, opened->keys, opened->tag, slot, done});
     } else if (opened.error().code() == Code::Denied) {
       scan.wrong_key = true;
     } else if (opened.error().code() != Code::Malformed && !scan.other) {
@@ -96,7 +98,7 @@ Result<std::unique_ptr<Volume>> VolumeImpl::mount(Storage& storage, std::unique_
   auto volume = std::make_unique<VolumeImpl>(storage, chosen.superblock, chosen.keys, options);
   volume->main_ = std::move(main);
   volume->tag_ = chosen.tag;
-  volume->states_.push_back({chosen.slot, chosen.superblock.generation, chosen.tag});
+  volume->states_.push_back({chosen.slot, chosen.superblock.generation, chosen.tag, false});
   for (const Candidate& other : valid) {
     volume->newest_generation_ = std::max(volume->newest_generation_, other.superblock.generation);
     if (other.superblock.generation > chosen.superblock.generation)
@@ -170,7 +172,8 @@ Result<std::unique_ptr<Volume>> VolumeImpl::open_newest(Storage& storage, const 
   };
   Result<std::unique_ptr<Volume>> newest = mount_whole(scan.valid[0]);
   const bool unfinished = !newest.ok() && newest.error().code() == Code::Integrity &&
-                          scan.valid[0].superblock.one_barrier && scan.valid.size() > 1;
+                          scan.valid[0].superblock.one_barrier && !scan.valid[0].done &&
+                          scan.valid.size() > 1;
   if (!unfinished) return newest;
   // Only the newest can be unfinished: the next commit begins after the barrier.
   main = TRY(open_main(storage, mode));

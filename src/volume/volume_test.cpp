@@ -5,15 +5,12 @@
 #include <gtest/gtest.h>
 
 #include "volume/memory_storage.h"
+#include "volume/volume_test_support.h"
 
 namespace cloister::volume {
 namespace {
 
-const Key kKey = [] {
-  Key key;
-  key.expose().fill(7);
-  return key;
-}();
+const Key kKey = test_key(7);
 constexpr Timestamp kNow{1'700'000'000, 5};
 
 class VolumeTest : public ::testing::Test {
