@@ -143,15 +143,16 @@ bool TagKeeper::still_ours(size_t size) const {
 
 Result<void> TagKeeper::hand_over(const volume::Tag& tag) {
   const std::string line = to_hex(tag) + "\n";
-  if (!still_ours(line.size())) {
-    TRY(cli::hand_over(arguments_, tag));
-    if (!arguments_.tag_file.empty())
-      file_ = Descriptor(::open(arguments_.tag_file.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
-    return {};
-  }
-  const ssize_t written = ::pwrite(file_.get(), line.data(), line.size(), 0);
-  if (written != static_cast<ssize_t>(line.size()) || ::fdatasync(file_.get()) != 0)
-    return Error(Code::Unavailable, "cannot write " + arguments_.tag_file + ": " + std::strerror(errno));
+  const bool in_place =
+      still_ours(line.size()) &&
+      ::pwrite(file_.get(), line.data(), line.size(), 0) == static_cast<ssize_t>(line.size()) &&
+      ::fdatasync(file_.get()) == 0;
+  if (in_place) return {};
+  // Also after a failure: what was written in part is replaced as a whole.
+  file_ = Descriptor();
+  TRY(cli::hand_over(arguments_, tag));
+  if (!arguments_.tag_file.empty())
+    file_ = Descriptor(::open(arguments_.tag_file.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
   return {};
 }
 

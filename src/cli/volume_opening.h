@@ -37,8 +37,7 @@ Result<OpenedVolume> open_volume(const VolumeArguments& a, const volume::Key& ke
 // From here on the caller holds the tag: in --tag-file, durably, or as a line of standard output.
 Result<void> hand_over(const VolumeArguments& a, const volume::Tag& tag);
 // The same for who hands over often: after the first time the file is overwritten in place, which is one
-// barrier instead of two and a rename. Its line fits a sector of any disk, so a loss of power leaves the old
-// or the new one.
+// barrier instead of two and a rename. Its line fits a sector, which disks write as a whole.
 class TagKeeper {
  public:
   explicit TagKeeper(const VolumeArguments& a) : arguments_(a) {}

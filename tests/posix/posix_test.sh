@@ -53,6 +53,27 @@ expect 2 'below the mount itself' "$cloister" volume mount vol mnt --key-file ke
 expect 1 'no folder to mount on' "$cloister" volume mount vol nowhere "${key[@]}"
 expect 3 'not fresh' "$cloister" volume mount vol mnt --key-file key --tag "$(printf %032d 1)" --read-only
 
+# The tag file is overwritten in place, unless somebody put another one there, spoiled it or took it away.
+mount_volume --commit-every 0
+newest_opens() {
+  sync_number=$((${sync_number:-0} + 1))
+  echo "$sync_number" >mnt/number
+  sync mnt/number
+  "$cloister" volume cat vol number "${key[@]}" >seen || fail "$1: the tag there opens nothing"
+  [ "$(cat seen)" = $sync_number ] || fail "$1: the tag there is not the newest"
+}
+newest_opens 'the first tag'
+written=$(stat -c %i tag)
+newest_opens 'in place'
+[ "$(stat -c %i tag)" = "$written" ] || fail 'the tag file was made anew'
+echo 'a remark' >>tag
+newest_opens 'after a remark'
+printf %033d 0 >other && mv other tag
+newest_opens 'after another file was put there'
+rm tag
+newest_opens 'after it was removed'
+"$cloister" volume unmount mnt
+
 # Read-only, in the background and with a tag in place of a file.
 "$cloister" volume mount vol mnt --key-file key --tag "$(cat tag)" --read-only
 expect 1 'Read-only file system' touch mnt/x
