@@ -14,6 +14,7 @@
 namespace cloister::volume {
 namespace {
 
+constexpr size_t kUnacknowledged = 7;
 // CLOISTER_LONG_TESTS=1: with this many times the seeds, about 10^5 lives of volumes that end at every
 // operation.
 unsigned times() { return std::getenv("CLOISTER_LONG_TESTS") != nullptr ? 64 : 1; }
@@ -91,6 +92,8 @@ History live(Storage& storage, unsigned seed, int steps) {
     const unsigned choice = random() % 6;
     if (choice > 2) continue;
     history.attempted = model;
+    // There is room for seven; one more commit gives up the oldest of them (volume.h).
+    if (history.committed.size() == kUnacknowledged) history.committed.erase(history.committed.begin());
     const auto tag = volume->commit();
     if (!tag.ok()) return history;
     history.attempted.reset();

@@ -174,7 +174,8 @@ class Volume {
 
   // --- state
   // Makes everything so far durable under a new tag, which it returns; without changes the old tag.
-  // The previous state stays openable until acknowledge().
+  // The acknowledged state stays openable until acknowledge() names a later one, and so do up to seven later
+  // ones; an eighth commit gives up the oldest of these.
   virtual Result<Tag> commit() = 0;
   // The trusted service (or the caller that keeps the tag) now holds `tag`: what only older states need may
   // be freed.
