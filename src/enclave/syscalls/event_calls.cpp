@@ -4,6 +4,7 @@
 
 #include "enclave/arch/clock.h"
 #include "enclave/process.h"
+#include "enclave/syscalls/file_calls.h"
 #include "enclave/syscalls/poll_calls.h"
 #include "enclave/syscalls/syscalls.h"
 #include "enclave/vfs/epoll.h"
@@ -15,10 +16,6 @@ namespace {
 
 constexpr uint32_t kFileFlags = kOpenCloseOnExec | kOpenNonBlock;
 constexpr int32_t kRealtime = 0, kMonotonic = 1, kBootTime = 7;
-
-SysResult<int64_t> add_file(SyscallArgs& args, const Ref<File>& file, uint32_t flags) {
-  return TRY(args.thread.process->files.add(file, (flags & kOpenCloseOnExec) != 0));
-}
 
 SysResult<int64_t> wait_for_events(SyscallArgs& args, uint64_t deadline) {
   constexpr int32_t kMost = INT32_MAX / static_cast<int32_t>(sizeof(EpollEvent));
@@ -39,9 +36,9 @@ uint64_t deadline_of_ms(int32_t ms) {
 }  // namespace
 
 // What signalfd gives: the signals of whoever reads.
-class SignalFile final : public File {
+class SignalFile final : public WaitFile {
  public:
-  SignalFile(uint64_t mask, uint32_t flags) : File(flags | kOpenReadWrite), mask_(mask) {
+  SignalFile(uint64_t mask, uint32_t flags) : WaitFile(flags | kOpenReadWrite), mask_(mask) {
     signal_files().push_back(this);
   }
   ~SignalFile() override { std::erase(signal_files(), this); }
@@ -65,18 +62,11 @@ class SignalFile final : public File {
       if (signal_waiters().wait() == WaitEnd::Interrupted) return kInterruptedRestartable;
     }
   }
-  SysResult<Stat> stat() override {
-    Stat stat;
-    stat.device = 5;
-    stat.mode = 0600;
-    return stat;
-  }
   uint16_t ready() override {
     const Thread& self = current();
     return ((self.pending.set | self.process->signals.pending.set) & mask_) != 0 ? kPollIn : uint16_t{0};
   }
   void poll_queues(std::vector<WaitQueue*>& queues) override { queues.push_back(&signal_waiters()); }
-  SysResult<uint64_t> seek(int64_t, int) override { return uint64_t{0}; }
   SignalFile* signals() override { return this; }
 
  private:

@@ -4,9 +4,16 @@
 #include <cstdint>
 #include <vector>
 
+#include "enclave/arch/thread.h"
+#include "enclave/process.h"
 #include "enclave/sys_result.h"
 
 namespace cloister::enclave {
+
+// A new descriptor. `flags`: O_CLOEXEC and whatever the file has kept already.
+inline SysResult<int64_t> add_file(SyscallArgs& args, const Ref<File>& file, uint32_t flags) {
+  return TRY(args.thread.process->files.add(file, (flags & kOpenCloseOnExec) != 0));
+}
 
 struct UserVector {  // struct iovec
   uint64_t base, size;

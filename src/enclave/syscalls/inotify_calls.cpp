@@ -2,6 +2,7 @@
 #include "enclave/arch/thread.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/process.h"
+#include "enclave/syscalls/file_calls.h"
 #include "enclave/syscalls/syscalls.h"
 #include "enclave/vfs/inotify.h"
 #include "enclave/vfs/vfs.h"
@@ -11,8 +12,7 @@ namespace {
 
 SysResult<int64_t> make(SyscallArgs& args, uint32_t flags) {
   if ((flags & ~(kOpenCloseOnExec | kOpenNonBlock)) != 0) return Errno::Invalid;
-  const Ref<File> file = TRY(Inotify::create(flags & kOpenNonBlock));
-  return TRY(args.thread.process->files.add(file, (flags & kOpenCloseOnExec) != 0));
+  return add_file(args, TRY(Inotify::create(flags & kOpenNonBlock)), flags);
 }
 
 }  // namespace

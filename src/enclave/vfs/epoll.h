@@ -24,9 +24,9 @@ struct EpollEvent {  // struct epoll_event
   uint64_t data;
 } __attribute__((packed));
 
-class Epoll final : public File {
+class Epoll final : public WaitFile {
  public:
-  Epoll() : File(kOpenReadWrite) {}
+  Epoll() : WaitFile(kOpenReadWrite) {}
   ~Epoll() override;
 
   enum Operation : int32_t { kAdd = 1, kDelete = 2, kModify = 3 };
@@ -35,8 +35,6 @@ class Epoll final : public File {
   SysResult<size_t> wait(EpollEvent* out, size_t room, uint64_t deadline);
 
   Epoll* epoll() override { return this; }
-  SysResult<Stat> stat() override;
-  SysResult<uint64_t> seek(int64_t, int) override { return uint64_t{0}; }
   bool can_poll() override { return true; }
   uint16_t ready() override;
   void poll_queues(std::vector<WaitQueue*>& queues) override { queues.push_back(&pollers_); }
@@ -88,7 +86,6 @@ class Epoll final : public File {
   void list_if_ready(Item& item);
   void retime(Item& item);
   bool listing_ready();
-  bool must_look_again(WaitNode& node);
   int levels_below() const;
   bool contains(const Epoll& other) const;
   size_t report(Item& item, uint32_t bits, EpollEvent& out);

@@ -59,6 +59,13 @@ void File::remove_watcher(FileWatcher& watcher) {
   if (found != watchers_.end()) watchers_.erase(found);
 }
 
+SysResult<Stat> WaitFile::stat() {
+  Stat stat;
+  stat.device = 5;
+  stat.mode = 0600;
+  return stat;
+}
+
 InodeFile* InodeFile::g_first = nullptr;
 
 InodeFile::InodeFile(Ref<Inode> inode, std::string path, uint32_t flags)
@@ -116,7 +123,6 @@ SysResult<size_t> InodeFile::pwrite_kernel(uint64_t offset, ByteView data) {
 }
 
 SysResult<int64_t> InodeFile::ioctl(uint64_t request, uint64_t argument) {
-  constexpr uint64_t kBytesWaiting = 0x541b;  // FIONREAD
   const Stat stat = TRY(inode_->stat());
   if (request != kBytesWaiting || (stat.mode & kTypeMask) != kTypeFile) return Errno::NotTty;
   const uint64_t left = stat.size > position_ ? stat.size - position_ : 0;

@@ -170,6 +170,8 @@ class Socket;
 class SignalFile;
 class TimerFile;
 
+inline constexpr uint64_t kBytesWaiting = 0x541b;  // FIONREAD
+
 // One open description.
 class File : public Counted {
  public:
@@ -179,7 +181,6 @@ class File : public Counted {
   virtual SysResult<size_t> write(ByteView) { return Errno::Invalid; }
   virtual SysResult<size_t> pread_kernel(uint64_t, MutableByteView) { return Errno::IllegalSeek; }
   virtual SysResult<size_t> pwrite_kernel(uint64_t, ByteView) { return Errno::IllegalSeek; }
-  // Files made for waiting take any seek and ignore it.
   virtual SysResult<uint64_t> seek(int64_t, int) { return Errno::IllegalSeek; }
   virtual SysResult<Stat> stat() = 0;
   virtual SysResult<int64_t> ioctl(uint64_t, uint64_t) { return Errno::NotTty; }
@@ -238,6 +239,14 @@ class File : public Counted {
  private:
   uint32_t descriptors_ = 0;
   std::vector<FileWatcher*> watchers_;
+};
+
+// Made for waiting, without a name or a place in a file system.
+class WaitFile : public File {
+ public:
+  using File::File;
+  SysResult<Stat> stat() override;
+  SysResult<uint64_t> seek(int64_t, int) override { return uint64_t{0}; }  // taken and ignored
 };
 
 // A regular file or folder, by its inode.

@@ -69,8 +69,8 @@ SysResult<size_t> InetSocket::send(ByteView data, uint32_t flags, ByteView addre
 }
 
 SysResult<int64_t> InetSocket::ioctl(uint64_t request, uint64_t argument) {
-  constexpr uint64_t kBytesWaiting = 0x541b;  // FIONREAD: the host's word, so one peeked piece
   if (request != kBytesWaiting) return Errno::NotTty;
+  // The host's word, so one peeked piece.
   Bytes piece(65536);
   host::Received received;
   const auto count = host::socket_receive(handle_, kMessagePeek, piece, received);

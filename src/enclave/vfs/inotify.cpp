@@ -13,7 +13,6 @@ using Key = Inotify::Key;
 // As Linux' usual settings: fs.inotify.max_queued_events, max_user_instances, max_user_watches.
 constexpr size_t kMostEvents = 16384, kMostInstances = 128, kMostWatches = 65536;
 constexpr uint32_t kEvents = 0xfff;
-constexpr uint64_t kBytesWaiting = 0x541b;  // FIONREAD
 
 struct EventHead {  // struct inotify_event up to the name
   int32_t watch;
@@ -85,7 +84,7 @@ void for_opened_by(const Place& place, Change change) {
 
 bool anyone_watches() { return g_watch_count != 0; }
 
-Inotify::Inotify(uint32_t flags) : File(flags) { ++g_instances; }
+Inotify::Inotify(uint32_t flags) : WaitFile(flags) { ++g_instances; }
 
 SysResult<Ref<File>> Inotify::create(uint32_t flags) {
   if (g_instances >= kMostInstances) return Errno::TooManyFiles;
@@ -171,13 +170,6 @@ SysResult<size_t> Inotify::read(MutableByteView out) {
     events_.pop_front();
   }
   return done == 0 ? SysResult<size_t>(Errno::Invalid) : done;
-}
-
-SysResult<Stat> Inotify::stat() {
-  Stat stat;
-  stat.device = 5;
-  stat.mode = 0600;
-  return stat;
 }
 
 SysResult<int64_t> Inotify::ioctl(uint64_t request, uint64_t argument) {

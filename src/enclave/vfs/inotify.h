@@ -23,7 +23,7 @@ inline constexpr uint32_t kNotifyAccess = 1, kNotifyModify = 2, kNotifyAttribute
                           kNotifyExceptUnlinked = 0x4000000, kNotifyMaskCreate = 0x10000000,
                           kNotifyMaskAdd = 0x20000000, kNotifyFolder = 0x40000000, kNotifyOnce = 0x80000000;
 
-class Inotify final : public File {
+class Inotify final : public WaitFile {
  public:
   // Errors: TooManyFiles (so many instances at once).
   static SysResult<Ref<File>> create(uint32_t flags);
@@ -33,8 +33,6 @@ class Inotify final : public File {
   SysResult<void> remove(int32_t number);
 
   SysResult<size_t> read(MutableByteView out) override;
-  SysResult<uint64_t> seek(int64_t, int) override { return uint64_t{0}; }
-  SysResult<Stat> stat() override;
   SysResult<int64_t> ioctl(uint64_t request, uint64_t argument) override;
   uint16_t ready() override { return events_.empty() ? uint16_t{0} : kPollIn; }
   void poll_queues(std::vector<WaitQueue*>& queues) override { queues.push_back(&changed_); }

@@ -10,18 +10,16 @@
 namespace cloister::enclave {
 namespace {
 
-constexpr size_t kCapacity = 65536;         // pipe(7)
-constexpr size_t kAtomic = 4096;            // PIPE_BUF: smaller writes are not split
-constexpr uint64_t kBytesWaiting = 0x541b;  // FIONREAD
+constexpr size_t kCapacity = 65536;  // pipe(7)
+constexpr size_t kAtomic = 4096;     // PIPE_BUF: smaller writes are not split
 
 // One direction: a ring of bytes with ends that open and close.
 struct Channel : Counted {
   Bytes ring = Bytes(kCapacity);
   size_t first = 0, used = 0;
-  uint32_t readers = 0, writers = 0;
   WaitQueue readable, writable;
-  WaitQueue poll;  // either changed
-  File* reading_end = nullptr;
+  WaitQueue poll;               // either changed
+  File* reading_end = nullptr;  // null: closed
   File* writing_end = nullptr;
 
   void changed() {
@@ -34,7 +32,7 @@ struct Channel : Counted {
   SysResult<size_t> read(MutableByteView out, bool non_blocking) {
     if (out.empty()) return size_t{0};
     while (used == 0) {
-      if (writers == 0) return size_t{0};
+      if (writing_end == nullptr) return size_t{0};
       if (non_blocking) return Errno::Again;
       if (readable.wait() == WaitEnd::Interrupted) return kInterruptedRestartable;
     }
@@ -56,7 +54,7 @@ struct Channel : Counted {
   SysResult<size_t> write(ByteView data, bool non_blocking) {
     size_t done = 0;
     while (done < data.size()) {
-      if (readers == 0) {
+      if (reading_end == nullptr) {
         if (done > 0) return done;
         raise_signal(kSigPipe);
         return Errno::Pipe;
@@ -87,14 +85,8 @@ class End final : public File {
   // One of the channels is null.
   End(Ref<Channel> in, Ref<Channel> out, uint32_t flags)
       : File(flags), in_(std::move(in)), out_(std::move(out)) {
-    if (in_) {
-      ++in_->readers;
-      in_->reading_end = this;
-    }
-    if (out_) {
-      ++out_->writers;
-      out_->writing_end = this;
-    }
+    if (in_) in_->reading_end = this;
+    if (out_) out_->writing_end = this;
   }
   ~End() override { static_cast<void>(closed()); }
 
@@ -122,10 +114,10 @@ class End final : public File {
     uint16_t events = 0;
     if (in_) {
       if (in_->used > 0) events |= kPollIn;
-      if (in_->writers == 0) events |= kPollHangup;
+      if (in_->writing_end == nullptr) events |= kPollHangup;
     }
     if (out_) {
-      if (out_->readers == 0) events |= kPollError;
+      if (out_->reading_end == nullptr) events |= kPollError;
       if (out_->has_room()) events |= kPollOut;
     }
     return events;
@@ -143,7 +135,6 @@ class End final : public File {
  private:
   static void leave(Ref<Channel>& channel, bool reader) {
     if (!channel) return;
-    --(reader ? channel->readers : channel->writers);
     (reader ? channel->reading_end : channel->writing_end) = nullptr;
     channel->changed();
     if (File* other = reader ? channel->writing_end : channel->reading_end) other->edge(0);
@@ -152,10 +143,10 @@ class End final : public File {
   Ref<Channel> in_, out_;
 };
 
-class EventCounter final : public File {
+class EventCounter final : public WaitFile {
  public:
   EventCounter(uint64_t value, bool semaphore, uint32_t flags)
-      : File(flags | kOpenReadWrite), value_(value), semaphore_(semaphore) {}
+      : WaitFile(flags | kOpenReadWrite), value_(value), semaphore_(semaphore) {}
 
   SysResult<size_t> read(MutableByteView out) override {
     if (out.size() < sizeof(value_)) return Errno::Invalid;
@@ -184,13 +175,6 @@ class EventCounter final : public File {
     edge(kPollIn);
     return sizeof(more);
   }
-  SysResult<Stat> stat() override {
-    Stat stat;
-    stat.device = 5;
-    stat.mode = 0600;
-    return stat;
-  }
-  SysResult<uint64_t> seek(int64_t, int) override { return uint64_t{0}; }
   uint16_t ready() override {
     return static_cast<uint16_t>((value_ > 0 ? kPollIn : 0) | (value_ < UINT64_MAX - 1 ? kPollOut : 0));
   }

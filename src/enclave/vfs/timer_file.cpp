@@ -67,11 +67,4 @@ SysResult<size_t> TimerFile::read(MutableByteView out) {
   return sizeof(count);
 }
 
-SysResult<Stat> TimerFile::stat() {
-  Stat stat;
-  stat.device = 5;
-  stat.mode = 0600;
-  return stat;
-}
-
 }  // namespace cloister::enclave

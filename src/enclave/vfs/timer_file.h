@@ -10,20 +10,18 @@ struct TimerSetting {  // struct itimerspec
   TimeSpec interval, value;
 };
 
-class TimerFile final : public File {
+class TimerFile final : public WaitFile {
  public:
-  TimerFile(bool realtime, uint32_t flags) : File(flags | kOpenReadWrite), realtime_(realtime) {}
+  TimerFile(bool realtime, uint32_t flags) : WaitFile(flags | kOpenReadWrite), realtime_(realtime) {}
   // Returns the old setting.
   TimerSetting set(const TimerSetting& setting, bool absolute);
   TimerSetting get();
 
   SysResult<size_t> read(MutableByteView out) override;
-  SysResult<Stat> stat() override;
   uint16_t ready() override { return expirations() > 0 ? kPollIn : uint16_t{0}; }
   void poll_queues(std::vector<WaitQueue*>& queues) override { queues.push_back(&changed_); }
   uint64_t next_change() override;
   void time_passed() override;
-  SysResult<uint64_t> seek(int64_t, int) override { return uint64_t{0}; }
   TimerFile* timer() override { return this; }
 
  private:

@@ -378,7 +378,6 @@ SysResult<void> UnixSocket::shut_down(bool reading, bool writing) {
 }
 
 SysResult<int64_t> UnixSocket::ioctl(uint64_t request, uint64_t argument) {
-  constexpr uint64_t kBytesWaiting = 0x541b;  // FIONREAD
   if (request != kBytesWaiting) return Errno::NotTty;
   const size_t size = is_stream() ? queued_ : queue_.empty() ? 0 : queue_.front().data.size();
   TRY(store_user(argument, static_cast<int32_t>(size)));
