@@ -80,6 +80,12 @@ Process* find_process(int32_t pid) {
   return root == nullptr ? nullptr : find_below(*root, pid);
 }
 
+bool only_thread(const Process& process) {
+  int count = 0;
+  for_each_thread(process, [&](Thread&) { return ++count < 2; });
+  return count < 2;
+}
+
 SysResult<int64_t> fork_process(Thread& thread, const UserFrame& frame, uint64_t fs_base,
                                 const std::function<void(Thread&)>& prepare) {
   Process& parent = *thread.process;

@@ -18,6 +18,8 @@ void for_each_process(Process& root, Visit visit) {
   for (size_t i = 0; i < root.children.size(); ++i) for_each_process(*root.children[i], visit);
 }
 
+bool only_thread(const Process& process);  // that there is, at most
+
 // A child that runs `frame` in a copy of the caller's memory (fork). Errors: Again (no thread left),
 // NoMemory, NoSys (the caller itself borrows its memory). `prepare` gets the child's thread before it runs.
 SysResult<int64_t> fork_process(Thread& thread, const UserFrame& frame, uint64_t fs_base,

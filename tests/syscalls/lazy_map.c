@@ -87,6 +87,50 @@ static void moving(void) {
   munmap(n, 3 * kSize);
 }
 
+// A mapping that was lazy before there were threads, made larger while they look.
+enum { kStep = 128 << 10, kLarge = 16 << 20 };
+static char* volatile large;
+static volatile int reached[kLarge / kStep];
+static void* looker(void* argument) {
+  long bad = 0;
+  for (int i = 1; i < kLarge / kStep; ++i) {
+    while (!__atomic_load_n(&reached[i], __ATOMIC_ACQUIRE)) {
+    }
+    for (int again = 0; again < 3000 && bad == 0; ++again)
+      bad = large[(long)i * kStep + kStep / 2 + (long)argument * 4096] != 'A';
+  }
+  return (void*)bad;
+}
+static void moving_with_threads(void) {
+  static char block[1 << 20];
+  memset(block, 'A', sizeof(block));
+  int file = open("large", O_RDWR | O_CREAT, 0600);
+  for (int i = 0; i < kLarge; i += (int)sizeof(block)) write(file, block, sizeof(block));
+  for (int way = 0; way < 2; ++way) {
+    char* m = mmap(NULL, kStep, PROT_READ, MAP_PRIVATE, file, 0);
+    pthread_t t[2];
+    memset((void*)reached, 0, sizeof(reached));
+    for (long i = 0; i < 2; ++i) pthread_create(&t[i], NULL, looker, (void*)i);
+    // Behind it there is no room the second time.
+    if (way == 1) mmap(m + kStep, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    large = mremap(m, kStep, kLarge, MREMAP_MAYMOVE);
+    long wrong = 0;
+    for (int i = 0; i < kLarge / kStep; ++i) {
+      __atomic_store_n(&reached[i], 1, __ATOMIC_RELEASE);
+      wrong += large[(long)i * kStep] != 'A';
+    }
+    for (int i = 0; i < 2; ++i) {
+      void* bad;
+      pthread_join(t[i], &bad);
+      wrong += (long)bad;
+    }
+    FACT(wrong);
+    munmap(large, kLarge);
+  }
+  close(file);
+  unlink("large");
+}
+
 static void forked(void) {
   char* m = map(PROT_READ | PROT_WRITE);
   m[0] = 'p';
@@ -122,6 +166,7 @@ int main(void) {
   by_threads();
   protection();
   moving();
+  moving_with_threads();
   forked();
   // The mapping outlives the descriptor and the name.
   char* m = map(PROT_READ);

@@ -471,14 +471,18 @@ void bring_from_file(uint64_t begin, uint64_t end) {
 SysResult<void> memory_settle(int32_t owner) {
   std::vector<uint64_t> begins;
   for (const auto& [begin, area] : g_space->areas) {
-    if (area.owner == owner && area.source && !area.committed) begins.push_back(begin);
+    if (area.owner == owner && area.source && area.lazy) begins.push_back(begin);
   }
   for (const uint64_t begin : begins) {
     Area& area = find_area(begin)->second;
     const uint64_t end = area.end;
-    TRY(commit(begin, end, area));
-    bring_from_file(begin, end);
+    if (!area.committed) {
+      TRY(commit(begin, end, area));
+      bring_from_file(begin, end);
+    }
+    find_area(begin)->second.lazy = false;
   }
+  if (!begins.empty()) merge_areas(begins.front(), begins.back());
   return {};
 }
 

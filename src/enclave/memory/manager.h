@@ -65,8 +65,9 @@ void memory_forget_files();
 void memory_set_break_start(int32_t owner, uint64_t address);
 uint64_t memory_break(int32_t owner, uint64_t address);
 
-// Everything that files are still to bring comes now. Pages appear before their content does, so no second
-// thread may be there that could see them without it. Errors: NoMemory.
+// Everything that files are still to bring comes now, and what mremap makes of these mappings comes at once.
+// Pages appear before their content does, so no second thread may be there that could see them without it.
+// Errors: NoMemory.
 SysResult<void> memory_settle(int32_t owner);
 
 // A fault of the program, or of a kernel copy of its memory. True: the page is there now, try again.

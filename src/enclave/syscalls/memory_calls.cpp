@@ -13,6 +13,7 @@
 #include "enclave/memory/texts.h"
 #include "enclave/memory/turns.h"
 #include "enclave/process.h"
+#include "enclave/processes.h"
 #include "enclave/syscalls/syscalls.h"
 #include "enclave/vfs/vfs.h"
 
@@ -28,12 +29,6 @@ constexpr uint64_t round_up(uint64_t size) { return (size + kPage - 1) & ~(kPage
 
 bool own(const SyscallArgs& args, uint64_t size) {
   return memory_belongs(args.thread.process->memory->id, args.a[0], round_up(size));
-}
-
-bool only_thread(const Process& process) {
-  int count = 0;
-  for_each_thread(process, [&](Thread&) { return ++count < 2; });
-  return count < 2;
 }
 
 // What was patched there is gone, unless a relative still runs the code.

@@ -257,7 +257,7 @@ SysResult<int64_t> clone_any(SyscallArgs& args, const CloneArgs& wanted) {
   };
   if (borrows) return borrow_memory(args.thread, frame, fs, prepare);
   if (!is_thread) return fork_process(args.thread, frame, fs, prepare);
-  TRY(memory_settle(args.thread.process->memory->id));
+  if (only_thread(*args.thread.process)) TRY(memory_settle(args.thread.process->memory->id));
   Thread* thread = TRY(start_thread(*args.thread.process, frame, fs));
   prepare(*thread);
   return thread->tid;
