@@ -1,5 +1,6 @@
 #include "facts.h"
 
+#include <dlfcn.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -7,6 +8,62 @@
 // vfork, posix_spawn, execve, wait4, waitid, SIGCHLD, pipes between processes, kill, process groups. The
 // child is this program again, told by CHILD what to do.
 extern char** environ;
+
+enum { kPart = 32 << 10 };
+
+// This program's file as text that the kernel may have kept from the program before.
+static int text_is_the_file(void) {
+  const int fd = open("/proc/self/exe", O_RDONLY);
+  char byte = 0;
+  pread(fd, &byte, 1, 0);
+  char* whole = mmap(NULL, 4 * kPart, PROT_READ, MAP_PRIVATE, fd, 0);
+  char* text = mmap(whole, 2 * kPart, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, 0);
+  return text == whole && text[0] == byte && text[1] == 'E' ? 21 : 22;
+}
+// Leaves a changed copy of its file beside text of it, both protected alike, to the next program.
+static int change_text(void) {
+  const int fd = open("/proc/self/exe", O_RDONLY);
+  char* room = mmap(NULL, 512 * kPart, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  mmap(room, kPart, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0);
+  room[0] = 0x5a, room[1] = 0x5a;
+  mmap(room + kPart, kPart, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, kPart);
+  mprotect(room, kPart, PROT_READ | PROT_EXEC);
+  munmap(room + 2 * kPart, 510 * kPart);
+  setenv("CHILD", "text", 1);
+  execl("/proc/self/exe", "cases", "children", NULL);
+  return 23;
+}
+static int say_text(void) {
+  FILE* maps = fopen("/proc/self/maps", "r");
+  char line[512];
+  while (fgets(line, sizeof line, maps) != NULL) {
+    if (strstr(line, "libc.so") != NULL && strstr(line, "r-xp") != NULL) fputs(line, stdout);
+  }
+  return 0;
+}
+
+// The C library's text without its last page, left behind and then mapped again and run.
+static int part_of_text(int again) {
+  FILE* maps = fopen("/proc/self/maps", "r");
+  char line[512], path[256] = "";
+  unsigned long begin = 0, end = 0, offset = 0;
+  while (fgets(line, sizeof line, maps) != NULL) {
+    if (strstr(line, "libc.so") != NULL && strstr(line, "r-xp") != NULL)
+      sscanf(line, "%lx-%lx %*s %lx %*s %*s %255s", &begin, &end, &offset, path);
+  }
+  const int fd = open(path, O_RDONLY), protection = PROT_READ | PROT_EXEC;
+  if (!again) {
+    for (int i = 0; i < 2; ++i) {  // one for the loader of the next program, one for that itself
+      char* text = mmap(NULL, end - begin, protection, MAP_PRIVATE, fd, offset);
+      munmap(text + (end - begin) - 4096, 4096);
+    }
+    return 24;
+  }
+  char* whole = mmap(NULL, offset + (end - begin), PROT_READ, MAP_PRIVATE, fd, 0);
+  char* text = mmap(whole + offset, end - begin - 4096, protection, MAP_PRIVATE | MAP_FIXED, fd, offset);
+  int (*call)(void) = (int (*)(void))(text + ((unsigned long)dlsym(RTLD_DEFAULT, "getppid") - begin));
+  return call() == getppid() ? 25 : 26;
+}
 
 static int child(const char* what) {
   char b[100];
@@ -26,6 +83,11 @@ static int child(const char* what) {
     sbrk(100000);
     return m[2999999];
   }
+  if (strcmp(what, "change") == 0) return change_text();
+  if (strcmp(what, "text") == 0) return text_is_the_file();
+  if (strcmp(what, "part") == 0) return part_of_text(0);
+  if (strcmp(what, "again") == 0) return part_of_text(1);
+  if (strcmp(what, "say") == 0) return say_text();
   if (strcmp(what, "parent") == 0)
     return getppid() == atoi(getenv("PARENT")) && getpid() != getppid() ? 11 : 12;
   return 99;
@@ -70,6 +132,33 @@ static void pipeline(void) {
   int status = -1;
   FACT(waitpid(pid, &status, 0) == pid);
   FACT(status);
+}
+
+// What a program leaves behind is in nobody's way, and is not what the next one gets.
+static void leftovers(void) {
+  int out[2], status = -1;
+  char line[1000] = {0};
+  posix_spawn_file_actions_t a;
+  pipe2(out, O_CLOEXEC);
+  posix_spawn_file_actions_init(&a);
+  posix_spawn_file_actions_adddup2(&a, out[1], 1);
+  FACT(waitpid(spawn("say", &a), &status, 0) > 0);
+  read(out[0], line, sizeof line - 1);
+  char* text = (char*)strtoul(line, NULL, 16);
+  const int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  FACT(text != NULL);
+  FACT(mmap(text - 4096, 4096, protection, flags | MAP_FIXED_NOREPLACE, -1, 0) == text - 4096);
+  FACT(mmap(text - 4096, 8192, protection, flags, -1, 0) == text - 4096);
+  text[-4096] = text[4095] = 1;
+  FACT(mmap(text, 8192, protection, flags, -1, 0) == text);
+  FACT(text[0]);
+  FACT(munmap(text - 4096, 12288));
+  close(out[0]);
+  close(out[1]);
+  for (int i = 0; i < 3; ++i) {
+    FACT(waitpid(spawn((const char*[]){"change", "part", "again"}[i], NULL), &status, 0) > 0);
+    FACT(WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+  }
 }
 
 static void vforks(void) {
@@ -146,6 +235,7 @@ int main(void) {
   for (int i = 0; i < 5; ++i) waitpid(spawn("memory", NULL), &status, 0);
   FACT(WEXITSTATUS(status));
   pipeline();
+  leftovers();
   vforks();
   signals();
   CALL(waitpid(-1, &status, WNOHANG));

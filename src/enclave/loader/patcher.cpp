@@ -318,6 +318,13 @@ void patches_inherited(int32_t from, const std::function<int32_t(uint64_t)>& hei
   });
 }
 
+bool patches_reach_over(uint64_t begin, uint64_t end) {
+  if (g_patches == nullptr) return false;
+  return std::any_of(g_patches->batches.begin(), g_patches->batches.end(), [&](const Batch& batch) {
+    return batch.begin < end && batch.end > begin && (batch.begin < begin || batch.end > end);
+  });
+}
+
 void patches_parked(uint64_t begin, uint64_t end, int32_t owner) {
   if (g_patches == nullptr) return;
   for (Batch& batch : g_patches->batches) {

@@ -35,6 +35,9 @@ uint64_t patches_end(uint64_t begin, uint64_t end);
 // `from` is gone: heir(address of its code) says whose the code is from now on; 0: nobody's.
 void patches_inherited(int32_t from, const std::function<int32_t(uint64_t)>& heir);
 
+// Trampolines of code in [begin, end) belong to code outside of it, too: they go with that.
+bool patches_reach_over(uint64_t begin, uint64_t end);
+
 // The code in [begin, end) is this owner's from now on (memory/texts.h).
 void patches_parked(uint64_t begin, uint64_t end, int32_t owner);
 

@@ -123,14 +123,6 @@ uint64_t find_present_gap(uint64_t ceiling, uint64_t size) {
   return ceiling >= kMmapBottom + size ? ceiling - size : 0;
 }
 
-// Reserved text stays: what is mapped over it may be the one that takes it over, or drops it when it comes.
-void evict_parked(uint64_t begin, uint64_t end) {
-  const auto it = g_space->areas.lower_bound(begin);
-  const bool inside = it != g_space->areas.end() && it->first < end && it->second.owner == kParked;
-  const auto at = find_area(begin);
-  if (inside || (at != g_space->areas.end() && at->second.owner == kParked)) texts_evict(begin, end);
-}
-
 // Makes room where only absent relatives are in the way.
 bool claim(int32_t owner, uint64_t begin, uint64_t end) {
   texts_evict(begin, end);
@@ -218,7 +210,7 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
   if (fixed || no_replace) {
     if (address % kPage != 0) return Errno::Invalid;
     if (!range_ok(address, size)) return Errno::NoMemory;
-    evict_parked(address, address + size);
+    texts_drop_parked(address, address + size);
     if (!all_of(info.owner, address, address + size) ||
         !absent_can_make_room(info.owner, address, address + size)) {
       return no_replace ? Errno::Exists : Errno::NoMemory;
@@ -248,6 +240,7 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
   area.file_offset = info.file_offset;
   area.shared = info.shared;
   area.source = info.source;
+  area.pristine = info.pristine;
   if (!area.lazy && (info.source || info.protection != 0)) TRY(commit(address, address + size, area));
   if (info.source && !area.lazy) {
     if (auto filled = fill_from_file(*info.source, info.file_offset, address, size); !filled.ok()) {

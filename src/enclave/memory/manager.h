@@ -31,8 +31,9 @@ struct AreaInfo {
   int32_t owner = 0;      // Memory::id: whose end or execve releases it
   std::string_view name;  // for /proc/self/maps
   uint64_t file_offset = 0;
-  Ref<File> source;     // the mapping starts with this file's bytes from file_offset
-  bool shared = false;  // MAP_SHARED: what is written goes back to `source`, and forked processes share it
+  Ref<File> source;       // the mapping starts with this file's bytes from file_offset
+  bool pristine = false;  // text that only the kernel writes, before anybody runs it
+  bool shared = false;    // MAP_SHARED: what is written goes back to `source`, and forked processes share it
 };
 
 void memory_init(const sgx::BootInfo& boot, uint64_t heap_limit);

@@ -67,7 +67,7 @@ void texts_park(int32_t owner) {
   for (auto& [begin, area] : g_space->areas) {
     if (area.owner != owner) continue;
     const uint64_t inode = parkable(area);
-    if (inode == 0 || area.end - begin > kMostParked) continue;
+    if (inode == 0 || area.end - begin > kMostParked || patches_reach_over(begin, area.end)) continue;
     area.owner = kParked;
     patches_parked(begin, area.end, kParked);
     g_texts.push_back({begin, area.end, inode, area.file_offset, area.protection, false});
@@ -129,6 +129,10 @@ bool texts_adopt(uint64_t address, uint64_t size, const AreaInfo& info) {
 
 void texts_evict(uint64_t begin, uint64_t end) {
   release_if([&](const Text& text) { return overlaps(text, begin, end); });
+}
+
+void texts_drop_parked(uint64_t begin, uint64_t end) {
+  release_if([&](const Text& text) { return !text.reserved && overlaps(text, begin, end); });
 }
 
 void texts_drop_reserved(uint64_t begin, uint64_t end) {

@@ -26,6 +26,9 @@ uint64_t texts_place(Inode& inode, uint64_t offset, uint64_t size);
 bool texts_adopt(uint64_t address, uint64_t size, const AreaInfo& info);
 // Parked and reserved texts in the range are released.
 void texts_evict(uint64_t begin, uint64_t end);
+// Only parked ones. Reserved text stays where something is mapped over it: that may be the one that takes it
+// over, or drops it when it comes.
+void texts_drop_parked(uint64_t begin, uint64_t end);
 // Only reserved ones.
 void texts_drop_reserved(uint64_t begin, uint64_t end);
 

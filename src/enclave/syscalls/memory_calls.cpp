@@ -58,15 +58,13 @@ SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, boo
   info.lazy = !info.shared && !execute && size > kSmall && !args.thread.process->borrowing &&
               only_thread(*args.thread.process);
   if (!info.lazy) info.protection = kProtRead | kProtWrite;
+  info.pristine = execute && (protection & kProtWrite) == 0;
   const bool anywhere = info.lazy && alone && args.a[0] == 0 && !fixed && !no_replace;
   const uint64_t parked = anywhere ? texts_place(*file->inode(), offset, size) : 0;
   const uint64_t address = TRY(memory_map(parked != 0 ? parked : args.a[0], size, info, fixed, no_replace));
   if (fixed) forget_patches(address, size);
   // What is shared may be written back, so it stays as it is, and its system calls trap.
-  if (execute) {
-    patch_code(file->inode(), address, offset, size);
-    find_area(address)->second.pristine = (protection & kProtWrite) == 0;
-  }
+  if (execute) patch_code(file->inode(), address, offset, size);
   if (protection != info.protection) TRY(memory_protect(address, size, protection));
   return static_cast<int64_t>(address);
 }
