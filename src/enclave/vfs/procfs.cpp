@@ -16,7 +16,16 @@ namespace {
 
 std::string number(uint64_t value) { return std::to_string(value); }
 Process& self() { return *current().process; }
-uint64_t g_next_number = 1;
+// Inode numbers come from names, so that every look at a file finds the same one.
+uint64_t number_of(std::string_view folder, std::string_view name) {
+  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const std::string_view part : {folder, std::string_view("/"), name}) {
+    for (const char c : part) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  }
+  return hash >> 16;
+}
+// In the folder of the calling process, whose files are not those of another one.
+uint64_t own_number(std::string_view name) { return number_of(std::to_string(self().pid), name); }
 
 Stat basic(uint64_t id, uint64_t inode, uint32_t mode) {
   Stat stat;
@@ -29,7 +38,7 @@ Stat basic(uint64_t id, uint64_t inode, uint32_t mode) {
 
 class TextInode final : public Inode {
  public:
-  TextInode(uint64_t id, std::string (*make)()) : id_(id), make_(make) {}
+  TextInode(uint64_t id, uint64_t number, std::string (*make)()) : id_(id), number_(number), make_(make) {}
   SysResult<Stat> stat() override { return basic(id_, number_, kTypeFile | 0444); }
   SysResult<size_t> read(uint64_t offset, MutableByteView out) override {
     if (offset == 0 || text_.empty()) text_ = make_();
@@ -41,15 +50,15 @@ class TextInode final : public Inode {
   uint64_t file_system() const override { return id_; }
 
  private:
-  uint64_t id_, number_ = g_next_number++;
+  uint64_t id_, number_;
   std::string (*make_)();
   std::string text_;
 };
 
 class LinkInode final : public Inode {
  public:
-  LinkInode(uint64_t id, std::string target, Ref<File> file = nullptr)
-      : id_(id), target_(std::move(target)), file_(std::move(file)) {}
+  LinkInode(uint64_t id, uint64_t number, std::string target, Ref<File> file = nullptr)
+      : id_(id), number_(number), target_(std::move(target)), file_(std::move(file)) {}
   SysResult<Stat> stat() override {
     Stat stat = basic(id_, number_, kTypeLink | 0777);
     stat.size = target_.size();
@@ -65,7 +74,7 @@ class LinkInode final : public Inode {
   uint64_t file_system() const override { return id_; }
 
  private:
-  uint64_t id_, number_ = g_next_number++;
+  uint64_t id_, number_;
   std::string target_;
   Ref<File> file_;
 };
@@ -75,7 +84,8 @@ class Folder final : public Inode {
  public:
   using Lookup = SysResult<Ref<Inode>> (*)(uint64_t id, std::string_view name);
   using List = std::vector<FolderEntry> (*)();
-  Folder(uint64_t id, Lookup look_up, List make_list) : id_(id), lookup_(look_up), list_(make_list) {}
+  Folder(uint64_t id, uint64_t number, Lookup look_up, List make_list)
+      : id_(id), number_(number), lookup_(look_up), list_(make_list) {}
   SysResult<Stat> stat() override {
     Stat stat = basic(id_, number_, kTypeFolder | 0555);
     stat.links = 2;
@@ -86,7 +96,7 @@ class Folder final : public Inode {
   uint64_t file_system() const override { return id_; }
 
  private:
-  uint64_t id_, number_ = g_next_number++;
+  uint64_t id_, number_;
   Lookup lookup_;
   List list_;
 };
@@ -151,6 +161,7 @@ std::string cpu_stat_text() {
   return text + "ctxt 0\nbtime 0\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n";
 }
 
+uint64_t fd_number(const std::string& fd) { return own_number("fd/" + fd); }
 SysResult<Ref<Inode>> lookup_fd(uint64_t id, std::string_view name) {
   int32_t fd = -1;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), fd);
@@ -159,12 +170,14 @@ SysResult<Ref<Inode>> lookup_fd(uint64_t id, std::string_view name) {
   if (!file.ok()) return Errno::NoEntry;
   std::string text = file.value()->path();
   if (text.empty()) text = "anon_inode:[" + number(static_cast<uint64_t>(fd)) + "]";
-  return Ref<Inode>(make_ref<LinkInode>(id, std::move(text), file.value()));
+  return Ref<Inode>(make_ref<LinkInode>(id, fd_number(std::to_string(fd)), std::move(text), file.value()));
 }
 std::vector<FolderEntry> list_fds() {
   std::vector<FolderEntry> list;
-  for (int32_t fd : self().files.open_list())
-    list.push_back({std::to_string(fd), 1000u + static_cast<uint64_t>(fd), kTypeLink});
+  for (int32_t fd : self().files.open_list()) {
+    const std::string name = std::to_string(fd);
+    list.push_back({name, fd_number(name), kTypeLink});
+  }
   return list;
 }
 
@@ -220,15 +233,14 @@ constexpr Text kSysCore[] = {{"somaxconn", [] { return std::string("4096\n"); }}
 template <const auto& rows>
 SysResult<Ref<Inode>> lookup_rows(uint64_t id, std::string_view name) {
   for (const Text& row : rows) {
-    if (name == row.name) return Ref<Inode>(make_ref<TextInode>(id, row.make));
+    if (name == row.name) return Ref<Inode>(make_ref<TextInode>(id, number_of("sys", name), row.make));
   }
   return Errno::NoEntry;
 }
 template <const auto& rows>
 std::vector<FolderEntry> list_rows() {
   std::vector<FolderEntry> list;
-  uint64_t inode = 200;
-  for (const Text& row : rows) list.push_back({row.name, inode++, kTypeFile});
+  for (const Text& row : rows) list.push_back({row.name, number_of("sys", row.name), kTypeFile});
   return list;
 }
 
@@ -240,15 +252,15 @@ struct SubFolder {
 template <const auto& rows>
 SysResult<Ref<Inode>> lookup_folder(uint64_t id, std::string_view name) {
   for (const SubFolder& row : rows) {
-    if (name == row.name) return Ref<Inode>(make_ref<Folder>(id, row.lookup, row.list));
+    if (name == row.name)
+      return Ref<Inode>(make_ref<Folder>(id, number_of("sys", name), row.lookup, row.list));
   }
   return Errno::NoEntry;
 }
 template <const auto& rows>
 std::vector<FolderEntry> list_folder() {
   std::vector<FolderEntry> list;
-  uint64_t inode = 300;
-  for (const SubFolder& row : rows) list.push_back({row.name, inode++, kTypeFolder});
+  for (const SubFolder& row : rows) list.push_back({row.name, number_of("sys", row.name), kTypeFolder});
   return list;
 }
 constexpr SubFolder kSysNet[] = {{"core", lookup_rows<kSysCore>, list_rows<kSysCore>}};
@@ -259,66 +271,68 @@ constexpr SubFolder kSys[] = {{"kernel", lookup_rows<kSysKernel>, list_rows<kSys
 // /proc/self/task: every thread shows the texts of the process.
 SysResult<Ref<Inode>> lookup_self(uint64_t id, std::string_view name);
 std::vector<FolderEntry> list_self();
+uint64_t task_number(const std::string& tid) { return own_number("task/" + tid); }
 SysResult<Ref<Inode>> lookup_task(uint64_t id, std::string_view name) {
   int32_t tid = -1;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), tid);
   const Thread* thread =
       error == std::errc() && end == name.data() + name.size() ? find_thread(tid) : nullptr;
   if (thread == nullptr || thread->process != &self()) return Errno::NoEntry;
-  return Ref<Inode>(make_ref<Folder>(id, lookup_self, list_self));
+  return Ref<Inode>(make_ref<Folder>(id, task_number(std::to_string(tid)), lookup_self, list_self));
 }
 std::vector<FolderEntry> list_tasks() {
   std::vector<FolderEntry> list;
   for_each_thread(self(), [&](Thread& thread) {
-    list.push_back({std::to_string(thread.tid), 1000u + static_cast<uint64_t>(thread.tid), kTypeFolder});
+    const std::string name = std::to_string(thread.tid);
+    list.push_back({name, task_number(name), kTypeFolder});
     return true;
   });
   return list;
 }
 
 SysResult<Ref<Inode>> lookup_self(uint64_t id, std::string_view name) {
+  const uint64_t number = own_number(name);
   for (const Text& row : kSelf) {
-    if (name == row.name) return Ref<Inode>(make_ref<TextInode>(id, row.make));
+    if (name == row.name) return Ref<Inode>(make_ref<TextInode>(id, number, row.make));
   }
-  if (name == "task") return Ref<Inode>(make_ref<Folder>(id, lookup_task, list_tasks));
-  if (name == "fd") return Ref<Inode>(make_ref<Folder>(id, lookup_fd, list_fds));
-  if (name == "exe") return Ref<Inode>(make_ref<LinkInode>(id, self().executable));
-  if (name == "cwd") return Ref<Inode>(make_ref<LinkInode>(id, self().cwd));
-  if (name == "root") return Ref<Inode>(make_ref<LinkInode>(id, "/"));
+  if (name == "task") return Ref<Inode>(make_ref<Folder>(id, number, lookup_task, list_tasks));
+  if (name == "fd") return Ref<Inode>(make_ref<Folder>(id, number, lookup_fd, list_fds));
+  if (name == "exe") return Ref<Inode>(make_ref<LinkInode>(id, number, self().executable));
+  if (name == "cwd") return Ref<Inode>(make_ref<LinkInode>(id, number, self().cwd));
+  if (name == "root") return Ref<Inode>(make_ref<LinkInode>(id, number, "/"));
   return Errno::NoEntry;
 }
 std::vector<FolderEntry> list_self() {
   std::vector<FolderEntry> list;
-  uint64_t inode = 100;
-  for (const Text& row : kSelf) list.push_back({row.name, inode++, kTypeFile});
-  list.push_back({"fd", inode++, kTypeFolder});
-  list.push_back({"task", inode++, kTypeFolder});
-  for (const char* name : {"exe", "cwd", "root"}) list.push_back({name, inode++, kTypeLink});
+  for (const Text& row : kSelf) list.push_back({row.name, own_number(row.name), kTypeFile});
+  for (const char* name : {"fd", "task"}) list.push_back({name, own_number(name), kTypeFolder});
+  for (const char* name : {"exe", "cwd", "root"}) list.push_back({name, own_number(name), kTypeLink});
   return list;
 }
 
 SysResult<Ref<Inode>> lookup_top(uint64_t id, std::string_view name) {
+  const uint64_t number = number_of("", name);
   for (const Text& row : kTop) {
-    if (name == row.name) return Ref<Inode>(make_ref<TextInode>(id, row.make));
+    if (name == row.name) return Ref<Inode>(make_ref<TextInode>(id, number, row.make));
   }
-  if (name == "sys") return Ref<Inode>(make_ref<Folder>(id, lookup_folder<kSys>, list_folder<kSys>));
+  if (name == "sys") return Ref<Inode>(make_ref<Folder>(id, number, lookup_folder<kSys>, list_folder<kSys>));
   const std::string pid = std::to_string(self().pid);
-  if (name == "self" || name == "thread-self") return Ref<Inode>(make_ref<LinkInode>(id, pid));
-  if (name == pid) return Ref<Inode>(make_ref<Folder>(id, lookup_self, list_self));
+  if (name == "self" || name == "thread-self") return Ref<Inode>(make_ref<LinkInode>(id, number, pid));
+  if (name == pid) return Ref<Inode>(make_ref<Folder>(id, number, lookup_self, list_self));
   return Errno::NoEntry;
 }
 std::vector<FolderEntry> list_top() {
   std::vector<FolderEntry> list;
-  uint64_t inode = 10;
-  for (const Text& row : kTop) list.push_back({row.name, inode++, kTypeFile});
-  list.push_back({"self", inode++, kTypeLink});
-  list.push_back({"sys", inode++, kTypeFolder});
-  list.push_back({std::to_string(self().pid), inode, kTypeFolder});
+  for (const Text& row : kTop) list.push_back({row.name, number_of("", row.name), kTypeFile});
+  list.push_back({"self", number_of("", "self"), kTypeLink});
+  list.push_back({"sys", number_of("", "sys"), kTypeFolder});
+  const std::string pid = std::to_string(self().pid);
+  list.push_back({pid, number_of("", pid), kTypeFolder});
   return list;
 }
 
 }  // namespace
 
-Ref<Inode> make_procfs(uint64_t id) { return make_ref<Folder>(id, lookup_top, list_top); }
+Ref<Inode> make_procfs(uint64_t id) { return make_ref<Folder>(id, number_of("", ""), lookup_top, list_top); }
 
 }  // namespace cloister::enclave
