@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include "facts.h"
 // inotify: every event that Linux gives, in its order and with its bits, cookies as equal or not.
@@ -201,6 +202,73 @@ static void folders(void) {
   close(in);
 }
 
+// Many parts are one use; what a file is called is known even if nobody watched when it changed.
+static void uses(void) {
+  char a[4], b[4];
+  struct iovec parts[3] = {{a, 3}, {b, 3}, {a, 1}};
+  int fd = open("vectors", O_CREAT | O_RDWR, 0644), old = open("old", O_CREAT | O_WRONLY, 0644);
+  int twin = open("vectors", O_WRONLY), lost = open("lost", O_CREAT | O_WRONLY, 0644);
+  write(fd, "0123456789", 10);
+  unlink("lost");
+  rename("old", "named anew");
+  mkdir("deep", 0755);
+  rename("vectors", "deep/vectors");
+  in = inotify_init1(IN_NONBLOCK);
+  CALL(inotify_add_watch(in, "deep", IN_ALL_EVENTS));
+  DO(preadv(fd, parts, 3, 0));
+  DO(pwritev(fd, parts, 3, 0));
+  lseek(fd, 0, SEEK_SET);
+  DO(readv(fd, parts, 2));
+  DO(writev(fd, parts, 2));
+  DO(readv(fd, parts, 2));
+  DO(close(twin));
+  parts[1].iov_base = (void*)8;
+  DO(pwritev(fd, parts, 2, 0));
+  CALL(inotify_add_watch(in, ".", IN_ALL_EVENTS));
+  DO(write(old, "x", 1));
+  DO(write(lost, "x", 1));
+  DO(rename("deep/vectors", "vectors"));
+  DO(close(fd));
+  CALL(inotify_add_watch(in, ".", IN_ALL_EVENTS | IN_EXCL_UNLINK));
+  DO(close(lost));
+  DO(close(old));
+  close(in);
+  unlink("vectors");
+  unlink("named anew");
+  rmdir("deep");
+}
+
+// The kernel's own files are the same ones whenever they are looked up.
+static void kernels_own(void) {
+  struct stat first, second;
+  in = inotify_init1(IN_NONBLOCK);
+  CALL(inotify_add_watch(in, "/proc/self/stat", IN_OPEN | IN_CLOSE));
+  CALL(inotify_add_watch(in, "/proc/self/maps", IN_OPEN));
+  CALL(inotify_add_watch(in, "/proc/stat", IN_OPEN));
+  CALL(inotify_add_watch(in, "/proc/sys/kernel/osrelease", IN_ACCESS));
+  CALL(inotify_add_watch(in, "/dev/null", IN_OPEN));
+  int fd;
+  DO(fd = open("/proc/self/stat", O_RDONLY));
+  DO(close(fd));
+  DO(close(open("/proc/self/maps", O_RDONLY)));
+  DO(close(open("/proc/stat", O_RDONLY)));
+  DO(close(open("/proc/sys/vm/overcommit_memory", O_RDONLY)));
+  DO(close(open("/dev/null", O_RDONLY)));
+  const char* names[] = {"/proc",           "/proc/stat",      "/proc/self/",
+                         "/proc/self/stat", "/proc/self/fd/0", "/proc/sys"};
+  ino_t seen[6];
+  for (int i = 0; i < 6; ++i) {
+    lstat(names[i], &first);
+    lstat(names[i], &second);
+    seen[i] = first.st_ino;
+    FACT(first.st_ino == second.st_ino);
+    for (int j = 0; j < i; ++j) {
+      if (seen[j] == seen[i]) printf("%s is %s\n", names[j], names[i]);
+    }
+  }
+  close(in);
+}
+
 static void* later(void* unused) {
   usleep(30000);
   put_file("late", "");
@@ -265,6 +333,8 @@ int main(void) {
   errors();
   files();
   folders();
+  uses();
+  kernels_own();
   waiting();
   return 0;
 }

@@ -62,7 +62,6 @@ SysResult<uint64_t> transfer(File& file, Direction direction, uint64_t offset, u
     // A pipe, socket or console gives what it has; only files are read on to the end of the buffer.
     if (direction == Direction::Read && file.inode() == nullptr) break;
   } while (done < size);
-  used(file, direction, done);
   return done;
 }
 
@@ -79,8 +78,9 @@ SysResult<int64_t> simple(SyscallArgs& args, Direction direction, bool positione
   const Ref<File> file = TRY(file_for(args.thread, args.i32(0), direction));
   if (positioned && args.i64(3) < 0) return Errno::Invalid;
   const uint64_t offset = positioned ? args.a[3] : kCurrentPosition;
-  return static_cast<int64_t>(
-      TRY(transfer(*file, direction, offset, args.a[1], std::min(args.a[2], kMaxTransfer))));
+  const uint64_t done = TRY(transfer(*file, direction, offset, args.a[1], std::min(args.a[2], kMaxTransfer)));
+  used(*file, direction, done);
+  return static_cast<int64_t>(done);
 }
 
 enum : uint32_t { kHighPriority = 1, kDataSync = 2, kSync = 4, kAppend = 16 };  // RWF_…
@@ -110,6 +110,10 @@ SysResult<int64_t> vectored(SyscallArgs& args, Direction direction, bool positio
     if (count.value() < vector.size) break;
     if (direction == Direction::Read && file->inode() == nullptr) break;
   }
+  if (direction == Direction::Read)
+    file->notify_used(kNotifyAccess);  // even of nothing, as Linux
+  else
+    used(*file, direction, done);
   if ((flags & (kDataSync | kSync)) != 0 && direction == Direction::Write && file->inode() != nullptr)
     TRY(file->inode()->sync());
   return static_cast<int64_t>(done);

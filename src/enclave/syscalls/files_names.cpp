@@ -64,12 +64,13 @@ SysResult<int64_t> rename_at(SyscallArgs& args, int32_t from_folder, uint64_t fr
   if (to.name == "." || mount_at(to.path)) return Errno::Busy;
   if (mount_read_only(to.path)) return Errno::ReadOnly;
   if (from.parent->file_system() != to.parent->file_system()) return Errno::CrossDevice;
-  const bool folder = (TRY(from.inode->stat()).mode & kTypeMask) == kTypeFolder;
+  const Stat moved = TRY(from.inode->stat());
+  const bool folder = (moved.mode & kTypeMask) == kTypeFolder;
   // The new name is a folder on the way to the old one.
   if (from.path.size() > to.path.size() && from.path.starts_with(to.path) && from.path[to.path.size()] == '/')
     return Errno::NotEmpty;
   if (to.must_be_folder && !folder) return Errno::NotDirectory;
-  const bool same = to.inode && TRY(to.inode->stat()).inode == TRY(from.inode->stat()).inode;
+  const bool same = to.inode && TRY(to.inode->stat()).inode == moved.inode;
   TRY(from.parent->rename(from.name, *to.parent, to.name, flags));
   if (!same) notify_moved(from, to, folder);
   return 0;

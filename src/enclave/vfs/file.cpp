@@ -66,12 +66,50 @@ SysResult<Stat> WaitFile::stat() {
   return stat;
 }
 
-InodeFile* InodeFile::g_first = nullptr;
+InodeFile* InodeFile::g_open[kLists];
+
+InodeFile*& InodeFile::list_of(std::string_view name) {
+  return g_open[std::hash<std::string_view>()(name) % kLists];
+}
+
+void InodeFile::enter_list() {
+  InodeFile*& first = list_of(name_);
+  next_ = std::exchange(first, this);
+  previous_ = nullptr;
+  if (next_ != nullptr) next_->previous_ = this;
+}
+
+void InodeFile::leave_list() {
+  (previous_ != nullptr ? previous_->next_ : list_of(name_)) = next_;
+  if (next_ != nullptr) next_->previous_ = previous_;
+}
+
+void InodeFile::set_place(Ref<Inode> parent, std::string name) {
+  leave_list();
+  parent_ = std::move(parent);
+  name_ = std::move(name);
+  enter_list();
+}
+
+std::vector<InodeFile*> InodeFile::all_open() {
+  std::vector<InodeFile*> files;
+  for (InodeFile* file : g_open) {
+    for (; file != nullptr; file = file->next_) files.push_back(file);
+  }
+  return files;
+}
+
+std::vector<InodeFile*> InodeFile::all_named(std::string_view name) {
+  std::vector<InodeFile*> files;
+  for (InodeFile* file = list_of(name); file != nullptr; file = file->next_) {
+    if (file->name_ == name) files.push_back(file);
+  }
+  return files;
+}
 
 InodeFile::InodeFile(Ref<Inode> inode, std::string path, uint32_t flags)
-    : File(flags), next_(g_first), inode_(std::move(inode)), path_(std::move(path)) {
-  if (g_first != nullptr) g_first->previous_ = this;
-  g_first = this;
+    : File(flags), inode_(std::move(inode)), path_(std::move(path)) {
+  enter_list();
   if (writable()) {
     writer_ = true;
     inode_->writer_opened();
@@ -85,8 +123,7 @@ void InodeFile::notify_used(uint32_t mask) {
 InodeFile::~InodeFile() {
   notify_used(writable() ? kNotifyCloseWrite : kNotifyCloseNoWrite);
   notify_closed(*this);
-  (previous_ != nullptr ? previous_->next_ : g_first) = next_;
-  if (next_ != nullptr) next_->previous_ = previous_;
+  leave_list();
   if (writer_) static_cast<void>(inode_->writer_closed());  // close() has reported what there was to report
 }
 

@@ -270,25 +270,22 @@ class InodeFile : public File {
   SysResult<size_t> read_folder(MutableByteView out);
 
   // The folder and name that it is known by, for inotify. Files of the kernel's own have none.
-  void set_place(Ref<Inode> parent, std::string name) {
-    parent_ = std::move(parent);
-    name_ = std::move(name);
-  }
+  void set_place(Ref<Inode> parent, std::string name);
   void set_unlinked() { unlinked_ = true; }
   const std::string& name() const { return name_; }
   Inode* parent() const { return parent_.get(); }
   void notify_used(uint32_t mask) override;
-  // The first open file for which `test` is true.
-  template <class Test>
-  static InodeFile* find_open(Test test) {
-    for (InodeFile* file = g_first; file != nullptr; file = file->next_) {
-      if (test(*file)) return file;
-    }
-    return nullptr;
-  }
+  // Every open file, and those known by this name.
+  static std::vector<InodeFile*> all_open();
+  static std::vector<InodeFile*> all_named(std::string_view name);
 
  private:
-  static InodeFile* g_first;
+  static constexpr size_t kLists = 1024;
+  static InodeFile* g_open[kLists];  // lists, by name
+  static InodeFile*& list_of(std::string_view name);
+  void enter_list();
+  void leave_list();
+
   InodeFile* next_ = nullptr;
   InodeFile* previous_ = nullptr;
   Ref<Inode> parent_;

@@ -1,6 +1,5 @@
 #include "enclave/vfs/inotify.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "enclave/arch/user_copy.h"
@@ -57,9 +56,9 @@ void tell(const Key& key, uint32_t mask, std::string_view name = {}, uint32_t co
 void end_if_gone(Inode& inode, const InodeFile* except = nullptr) {
   const Facts facts = facts_of(inode);
   if (!facts.gone || !g_watches.contains(facts.key)) return;
-  const InodeFile* open = InodeFile::find_open(
-      [&](InodeFile& file) { return &file != except && facts_of(*file.inode()).key == facts.key; });
-  if (open != nullptr) return;
+  for (InodeFile* file : InodeFile::all_open()) {
+    if (file != except && facts_of(*file->inode()).key == facts.key) return;
+  }
   tell(facts.key, kNotifyDeleteSelf);
   const auto found = g_watches.find(facts.key);
   if (found == g_watches.end()) return;
@@ -72,12 +71,12 @@ uint32_t folder_bit(bool is_folder) { return is_folder ? kNotifyFolder : 0; }
 // What renames and removals mean for files that were opened by this name.
 template <class Change>
 void for_opened_by(const Place& place, Change change) {
+  const std::vector<InodeFile*> files = InodeFile::all_named(place.name);
+  if (files.empty()) return;
   const Key folder = facts_of(*place.parent).key;
-  InodeFile::find_open([&](InodeFile& file) {
-    if (file.name() == place.name && file.parent() != nullptr && facts_of(*file.parent()).key == folder)
-      change(file);
-    return false;
-  });
+  for (InodeFile* file : files) {
+    if (file->parent() != nullptr && facts_of(*file->parent()).key == folder) change(*file);
+  }
 }
 
 }  // namespace
@@ -105,13 +104,14 @@ SysResult<int32_t> Inotify::add(Inode& inode, uint32_t mask) {
   constexpr uint32_t kKept = kEvents | kNotifyExceptUnlinked | kNotifyOnce;
   const Stat stat = TRY(inode.stat());
   const Key key{stat.device, stat.inode};
-  const auto old =
-      std::find_if(marks_.begin(), marks_.end(), [&](const auto& entry) { return entry.second.key == key; });
-  if (old != marks_.end()) {
-    if ((mask & kNotifyMaskCreate) != 0) return Errno::Exists;
-    const uint32_t before = (mask & kNotifyMaskAdd) != 0 ? old->second.mask : 0;
-    old->second.mask = before | (mask & kKept);
-    return old->first;
+  if (const auto found = g_watches.find(key); found != g_watches.end()) {
+    for (const Watcher& watcher : found->second) {
+      if (watcher.instance != this) continue;
+      if ((mask & kNotifyMaskCreate) != 0) return Errno::Exists;
+      uint32_t& old = marks_[watcher.number].mask;
+      old = ((mask & kNotifyMaskAdd) != 0 ? old : 0) | (mask & kKept);
+      return watcher.number;
+    }
   }
   if (g_watch_count >= kMostWatches) return Errno::NoSpace;
   marks_[++last_] = {key, mask & kKept};

@@ -1,6 +1,7 @@
 // inotify: who wants to know what happens to files and folders of this enclave, on whatever file system. The
 // calls that change or use files say so here (notify_…); as long as nobody watches, that costs one
-// comparison. Watches belong to inodes by their numbers, so hard links and second lookups are the same file.
+// comparison, and at renames and removals a look for open files of that name. Watches belong to inodes by
+// their numbers, so hard links and second lookups are the same file.
 //
 // An open file knows the folder and name it was opened by, which renames keep up to date: what happens
 // through it is told to the watches of the folder, too. Kernel lock held everywhere.
