@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include "facts.h"
 // Scheduling, affinity, memory locks, capabilities: as far as a program can see them.
 static void locks(void) {
@@ -28,6 +29,20 @@ int main(void) {
   CALL(sched_setscheduler(0, SCHED_OTHER, &p));
   CALL(sched_setscheduler(0, SCHED_BATCH, &p));
   CALL(sched_getscheduler(0));
+  CALL(sched_setscheduler(0, SCHED_OTHER, &p));
+  CALL(sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &p));
+  CALL(sched_getscheduler(0));
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) _exit(sched_getscheduler(0) == SCHED_OTHER ? 3 : 4);
+  int status = 0;
+  waitpid(child, &status, 0);
+  FACT(WEXITSTATUS(status));
+  CALL(sched_setscheduler(0, SCHED_BATCH, &p));
+  child = fork();
+  if (child == 0) _exit(sched_getscheduler(0) == SCHED_BATCH ? 3 : 4);
+  waitpid(child, &status, 0);
+  FACT(WEXITSTATUS(status));
   CALL(sched_setscheduler(0, SCHED_OTHER, &p));
   CALL(sched_setscheduler(0, 77, &p));
   CALL(sched_setscheduler(0, SCHED_OTHER, NULL));

@@ -197,12 +197,14 @@ SysResult<int64_t> sys_sched_setscheduler(SyscallArgs& args) {
   if (args.i32(0) < 0 || args.a[2] == 0) return Errno::Invalid;
   Thread* thread = TRY(thread_of(args, args.i32(0)));
   const auto priority = TRY(load_user<int32_t>(args.a[2]));
+  const int32_t reset = args.i32(1) & SCHED_RESET_ON_FORK;
   const int32_t policy = args.i32(1) & ~SCHED_RESET_ON_FORK;
   if (policy == SCHED_FIFO || policy == SCHED_RR)
     return priority < 1 || priority > 99 ? Errno::Invalid : Errno::Perm;
   if (policy != SCHED_OTHER && policy != SCHED_BATCH && policy != SCHED_IDLE) return Errno::Invalid;
   if (priority != 0) return Errno::Invalid;
-  thread->policy = policy;
+  if (reset == 0 && (thread->policy & SCHED_RESET_ON_FORK) != 0 && !privileged(args)) return Errno::Perm;
+  thread->policy = policy | reset;
   return 0;
 }
 SysResult<int64_t> sys_sched_getparam(SyscallArgs& args) {

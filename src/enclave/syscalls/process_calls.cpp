@@ -1,4 +1,5 @@
 // Identity, threads, limits and the end of a process.
+#include <sched.h>
 #include <sys/utsname.h>
 
 #include <algorithm>
@@ -251,6 +252,10 @@ SysResult<int64_t> clone_any(SyscallArgs& args, const CloneArgs& wanted) {
   // The new thread cannot run before this call waits or ends: it needs the kernel lock for its first entry.
   const auto prepare = [&](Thread& thread) {
     thread.name = args.thread.name;
+    if ((thread.policy & SCHED_RESET_ON_FORK) != 0) {
+      thread.policy &= ~SCHED_RESET_ON_FORK;
+      if (!is_thread) thread.process->priority = std::max(thread.process->priority, 0);
+    }
     if ((wanted.flags & kParentSetTid) != 0) (void)store_user(wanted.parent_tid, thread.tid);
     if ((wanted.flags & kChildSetTid) != 0) thread.set_child_tid = wanted.child_tid;
     if ((wanted.flags & kChildClearTid) != 0) thread.clear_child_tid = wanted.child_tid;
