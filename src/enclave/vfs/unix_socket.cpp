@@ -89,7 +89,7 @@ void UnixSocket::changed(uint16_t bits) {
 
 // Whoever sends to us has room again.
 void UnixSocket::tell_senders() {
-  if (queued_ > kCapacity / 2) return;
+  if (!roomy()) return;
   if (connection_oriented()) {
     if (peer_ != nullptr) peer_->edge(kPollOut);
   } else {
@@ -163,20 +163,27 @@ SysResult<void> UnixSocket::listen(int32_t backlog) {
   return {};
 }
 
+// Datagrams: another peer or none, which may have the room that the last one had not.
+void UnixSocket::send_to(UnixSocket* target) {
+  const bool had_room = peer_ == nullptr || peer_->roomy();
+  if (peer_ != nullptr) std::erase(peer_->senders_, this);
+  peer_ = target;
+  if (target != nullptr) target->senders_.push_back(this);
+  changed_.wake_all();  // pollers wait for the peer, too
+  if (!had_room && (target == nullptr || target->roomy())) edge(kPollOut);
+}
+
 SysResult<void> UnixSocket::connect(Process& process, ByteView address) {
   uint16_t family = 0;
   if (address.size() >= sizeof(family)) std::memcpy(&family, address.data(), sizeof(family));
   if (!connection_oriented() && family == 0) {
-    if (peer_ != nullptr) std::erase(peer_->senders_, this);
-    peer_ = nullptr;
+    send_to(nullptr);
     return {};
   }
   UnixSocket* target = TRY(find_named(process, address));
   if (target->type() != type()) return Errno::Prototype;
   if (!connection_oriented()) {
-    if (peer_ != nullptr) std::erase(peer_->senders_, this);
-    peer_ = target;
-    target->senders_.push_back(this);
+    send_to(target);
     return {};
   }
   if (was_connected_) return Errno::IsConnected;
@@ -300,7 +307,7 @@ SysResult<size_t> UnixSocket::send(ByteView data, uint32_t flags, ByteView addre
 // Moves (or copies) bytes of the queue; a stream goes on over message borders, but not past files.
 size_t UnixSocket::take(MutableByteView out, bool peek, Incoming& incoming) {
   size_t done = 0;
-  bool removed = false;
+  bool more_room = !peek && !roomy();
   for (size_t i = 0; i < queue_.size();) {
     Message& message = queue_[i];
     if (done > 0 && !message.files.empty()) break;
@@ -326,12 +333,12 @@ size_t UnixSocket::take(MutableByteView out, bool peek, Incoming& incoming) {
       ++i;
     } else if (used_up) {
       queue_.pop_front();
-      removed = true;
+      more_room = true;
     }
     if (!is_stream() || had_files || !used_up || done == out.size()) break;
   }
   if (!peek) changed_.wake_all();
-  if (removed) tell_senders();
+  if (more_room) tell_senders();
   return done;
 }
 
@@ -393,7 +400,7 @@ uint16_t UnixSocket::ready() {
     events |= kPollHangup;
   if (connection_oriented() && !was_connected_ && !listening_)
     return static_cast<uint16_t>(kPollOut | kPollHangup);
-  const bool room = peer_ == nullptr || peer_->queued_ <= kCapacity / 2;
+  const bool room = peer_ == nullptr || peer_->roomy();
   if (!listening_ && room) events |= kPollOut;
   return events;
 }

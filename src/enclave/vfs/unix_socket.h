@@ -47,6 +47,9 @@ class UnixSocket final : public Socket {
   bool has_room(size_t size) const {
     return queue_.size() < kMostMessages && (queued_ == 0 || queued_ + size <= kCapacity);
   }
+  // What makes a sender writable.
+  bool roomy() const { return queue_.size() < kMostMessages && queued_ <= kCapacity / 2; }
+  void send_to(UnixSocket* target);
   void changed(uint16_t bits);
   void tell_senders();
   void enqueue(ByteView data, ByteView from, SentFiles files);
