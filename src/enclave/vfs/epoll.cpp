@@ -149,9 +149,13 @@ SysResult<void> Epoll::join_host_set(Item& item, uint32_t handle) {
   if (!has_set_) {
     set_ = TRY(host::poll_set_open());
     has_set_ = true;
+    if (const auto told = tell_of_host_set(); !told.ok()) {
+      has_set_ = false;
+      host::poll_set_close(set_);
+      return told.error();
+    }
     pollers_.wake_all();
     waiters_.wake_all();
-    TRY(tell_of_host_set());
   }
   const uint64_t key = ++last_host_key_;
   const bool inner = item.file().epoll() != nullptr;

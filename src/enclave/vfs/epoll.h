@@ -51,6 +51,7 @@ class Epoll final : public WaitFile {
     void file_gone() override { owner.remove(*this); }
     void file_retimed() override { owner.retime(*this); }
     SysResult<void> host_set_opened() override;
+    void host_set_closes() override { owner.leave_host_set(*this); }
     bool exclusive() const override { return (event.events & kEpollExclusive) != 0; }
     int levels_above() const override { return owner.levels_of_watchers(); }
     File& file() const { return *key.second; }

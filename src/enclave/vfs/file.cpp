@@ -44,8 +44,12 @@ void File::edge(uint16_t bits) {
 }
 
 SysResult<void> File::tell_of_host_set() {
-  for (FileWatcher* watcher : watchers_) TRY(watcher->host_set_opened());
-  return {};
+  SysResult<void> told;
+  for (auto it = watchers_.begin(); told.ok() && it != watchers_.end(); ++it) told = (*it)->host_set_opened();
+  if (!told.ok()) {
+    for (FileWatcher* watcher : watchers_) watcher->host_set_closes();
+  }
+  return told;
 }
 
 int File::levels_of_watchers() const {

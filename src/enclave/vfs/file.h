@@ -161,6 +161,7 @@ class FileWatcher {
   virtual void file_gone() = 0;
   virtual void file_retimed() = 0;                // next_change() is another one
   virtual SysResult<void> host_set_opened() = 0;  // host_set() is true from now on
+  virtual void host_set_closes() = 0;             // and soon no more
   virtual int levels_above() const = 0;           // watchers of the watcher
 };
 
@@ -233,7 +234,7 @@ class File : public Counted {
   void retimed() {
     for (FileWatcher* watcher : watchers_) watcher->file_retimed();
   }
-  SysResult<void> tell_of_host_set();
+  SysResult<void> tell_of_host_set();  // of all watchers or, with an error, of none
   uint32_t flags_;
 
  private:
