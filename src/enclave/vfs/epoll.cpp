@@ -349,9 +349,13 @@ SysResult<size_t> Epoll::wait(EpollEvent* out, size_t room, uint64_t deadline) {
   }
 }
 
-uint16_t Epoll::ready() {
+uint16_t Epoll::ready_inside() {
   time_passed();
-  if (listing_ready()) return kPollIn;
+  return listing_ready() ? kPollIn : uint16_t{0};
+}
+
+uint16_t Epoll::ready() {
+  if (ready_inside() != 0) return kPollIn;
   if (!has_set_) return 0;
   host::PollItem item{host::poll_set_handle(set_), kPollIn, 0};
   const auto count = host::socket_poll(&item, 1, 0);

@@ -37,6 +37,7 @@ class Epoll final : public WaitFile {
   Epoll* epoll() override { return this; }
   bool can_poll() override { return true; }
   uint16_t ready() override;
+  uint16_t ready_inside() override;
   void poll_queues(std::vector<WaitQueue*>& queues) override { queues.push_back(&pollers_); }
   bool host_set(uint32_t& handle) override;
   uint64_t next_change() override { return timed_.empty() ? kNoDeadline : timed_.begin()->first; }

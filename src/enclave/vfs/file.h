@@ -188,6 +188,8 @@ class File : public Counted {
   virtual SysResult<void> shut_down(bool /*reading*/, bool /*writing*/) { return Errno::NotSocket; }
   // kPoll… bits that hold now.
   virtual uint16_t ready() { return kPollIn | kPollOut; }
+  // The same without what host_set() is about.
+  virtual uint16_t ready_inside() { return ready(); }
   // Where a poller waits for ready() to change; none: it never does.
   virtual void poll_queues(std::vector<WaitQueue*>&) {}
   // When ready() may change by time alone (monotonic clock).

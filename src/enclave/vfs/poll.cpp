@@ -18,14 +18,14 @@ constexpr uint16_t kAlways = kPollError | kPollHangup | kPollInvalid;
 struct HostItems {
   std::vector<host::PollItem> items;
   std::vector<size_t> owners;
-  std::vector<bool> inner;  // a part of the owner (epoll): says only that the owner has to be asked again
+  std::vector<bool> inner;  // a part of the owner (epoll), which has another inside the enclave
 
   explicit HostItems(const std::vector<Watch>& watches) {
     for (size_t i = 0; i < watches.size(); ++i) {
       uint32_t handle = 0;
       if (!watches[i].file) continue;
       const bool whole = watches[i].file->host_handle(handle);
-      if (!whole && !watches[i].file->host_set(handle)) continue;
+      if (!whole && ((watches[i].events & kPollIn) == 0 || !watches[i].file->host_set(handle))) continue;
       items.push_back({handle, whole ? watches[i].events : kPollIn, 0});
       owners.push_back(i);
       inner.push_back(!whole);
@@ -35,7 +35,7 @@ struct HostItems {
 
 // With `sleep` it blocks in the host until something is ready, `left` has passed, or another thread of the
 // enclave wakes this one.
-SysResult<void> ask_host(HostItems& host, std::vector<Watch>& watches, uint64_t left, bool sleep) {
+SysResult<void> ask_host(HostItems& host, uint64_t left, bool sleep) {
   Thread& self = current();
   SysResult<uint32_t> count = uint32_t{0};
   const auto size = static_cast<uint32_t>(host.items.size());
@@ -49,19 +49,25 @@ SysResult<void> ask_host(HostItems& host, std::vector<Watch>& watches, uint64_t 
     count = host::socket_poll(host.items.data(), size, 0);
   }
   if (!count.ok() && count.error() == Errno::Interrupted) return {};
-  if (!count.ok()) return count.error();
-  for (size_t i = 0; i < host.items.size(); ++i) {
-    if (!host.inner[i]) watches[host.owners[i]].ready = host.items[i].revents;
-  }
-  return {};
+  return count.ok() ? SysResult<void>() : count.error();
 }
 
-// Asks the files that the enclave knows all about.
+// Asks the files for what the enclave knows.
 void look(std::vector<Watch>& watches) {
   for (Watch& watch : watches) {
     uint32_t handle = 0;
-    if (watch.file && !watch.file->host_handle(handle))
-      watch.ready = static_cast<uint16_t>(watch.file->ready() & (watch.events | kAlways));
+    if (!watch.file || watch.file->host_handle(handle)) continue;
+    watch.file->time_passed();  // or the time would come again and again
+    watch.ready = static_cast<uint16_t>(watch.file->ready_inside() & (watch.events | kAlways));
+  }
+}
+
+// After a look: what the host has said, too.
+void take_answers(const HostItems& host, std::vector<Watch>& watches) {
+  for (size_t i = 0; i < host.items.size(); ++i) {
+    Watch& watch = watches[host.owners[i]];
+    watch.ready =
+        host.inner[i] ? watch.ready | (host.items[i].revents & watch.events) : host.items[i].revents;
   }
 }
 
@@ -116,12 +122,13 @@ SysResult<uint32_t> wait_ready(std::vector<Watch>& watches, uint64_t deadline_ns
       if (host.items.empty()) {
         wait_any(queues.list.data(), static_cast<uint32_t>(queues.list.size()), until);
       } else {
-        TRY(ask_host(host, watches, left, true));
+        TRY(ask_host(host, left, true));
       }
     } else if (!host.items.empty()) {
-      TRY(ask_host(host, watches, 0, false));
+      TRY(ask_host(host, 0, false));
     }
     look(watches);
+    take_answers(host, watches);
     if (const uint32_t ready = count_ready(watches); ready != 0) return ready;
     if (sleep) continue;
     if (pending_interrupt()) return Errno::Interrupted;
