@@ -13,8 +13,9 @@ uint64_t TimerFile::expirations() const {
 }
 
 uint64_t TimerFile::next_change() {
-  // One that has expired changes only by being read.
-  return expirations() > 0 ? kNoDeadline : next_;
+  // One that has expired, and whose watchers know it, changes only by being read. The others are to be told
+  // even if the time has passed already.
+  return told_ && expirations() > 0 ? kNoDeadline : next_;
 }
 
 void TimerFile::time_passed() {
