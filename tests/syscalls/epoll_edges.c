@@ -1,10 +1,13 @@
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 #include "facts.h"
 // epoll's edges: every arrival is one, read or not, for whatever file; what re-arms; who is woken.
 static struct epoll_event out[8];
@@ -177,6 +180,52 @@ static void counters(void) {
   close(ep);
 }
 
+static void set_timer(int t, int flags, struct timespec first, long interval_ns) {
+  struct itimerspec s = {{0, interval_ns}, first};
+  if (timerfd_settime(t, flags, &s, NULL) != 0) abort();
+}
+
+// Timers that are due by the time anybody looks.
+static void due_at_once(void) {
+  uint64_t n;
+  printf("-- due at once\n");
+  ep = epoll_create1(0);
+  int outer = epoll_create1(0), t = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+  add(ep, t, EPOLLIN, 1);
+  add(outer, ep, EPOLLIN, 2);
+  set_timer(t, 0, (struct timespec){0, 1}, 0);
+  show("one nanosecond", ep, 1000);
+  read(t, &n, 8);
+  show("read", ep, 0);
+  set_timer(t, TFD_TIMER_ABSTIME, (struct timespec){0, 1}, 0);
+  show("outer, long ago", outer, 1000);
+  show("long ago", ep, 1000);
+  read(t, &n, 8);
+  set_timer(t, 0, (struct timespec){0, 1000}, 1000);
+  int rounds = 0;
+  while (rounds < 500 && epoll_wait(ep, out, 1, 500) == 1 && read(t, &n, 8) == 8) ++rounds;
+  FACT(rounds);
+  change(ep, t, EPOLLIN | EPOLLET);
+  set_timer(t, 0, (struct timespec){0, 20000}, 20000);
+  for (rounds = 0; rounds < 500 && epoll_wait(ep, out, 1, 500) == 1; ++rounds) read(t, &n, 8);
+  FACT(rounds);
+  set_timer(t, TFD_TIMER_ABSTIME, (struct timespec){0, 1}, 0);
+  show("one edge", ep, 1000);
+  show("unread, no other", ep, 20);
+  struct pollfd p = {t, POLLOUT, 0};  // nothing that a timer ever is
+  CALL(poll(&p, 1, 20));
+  p.events = POLLIN;
+  CALL(poll(&p, 1, 20));
+  int r = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK);
+  add(ep, r, EPOLLIN, 3);
+  set_timer(r, TFD_TIMER_ABSTIME, (struct timespec){1, 0}, 0);
+  show("of the wall clock", ep, 1000);
+  close(r);
+  close(t);
+  close(outer);
+  close(ep);
+}
+
 static void nested(const char* name, int watched, int in) {
   char byte[64];
   printf("-- nested, %s\n", name);
@@ -284,6 +333,119 @@ static void exclusive(void) {
   close(p[1]);
 }
 
+// Room that comes without a whole message being read, or by another peer.
+static void partial_room(void) {
+  static char bytes[1 << 16];
+  int s[2];
+  printf("-- partial room\n");
+  socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s);
+  ep = epoll_create1(0);
+  long left = -10;
+  for (long n; (n = write(s[0], bytes, sizeof(bytes))) > 0;) left += n;
+  add(ep, s[0], EPOLLOUT, 1);
+  show("full", ep, 20);
+  for (long n; left > 0 && (n = read(s[1], bytes, left < 60000 ? left : 60000)) > 0;) left -= n;
+  show("all but ten bytes", ep, 1000);
+  close(s[0]);
+  close(s[1]);
+  struct sockaddr_un full = {AF_UNIX, "\0full"}, empty = {AF_UNIX, "\0empty"}, none = {AF_UNSPEC, ""};
+  int a = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+  s[0] = socket(AF_UNIX, SOCK_DGRAM, 0);
+  s[1] = socket(AF_UNIX, SOCK_DGRAM, 0);
+  bind(s[0], (struct sockaddr*)&full, 7);
+  bind(s[1], (struct sockaddr*)&empty, 8);
+  connect(a, (struct sockaddr*)&full, 7);
+  add(ep, a, EPOLLOUT, 2);
+  while (send(a, "", 0, 0) == 0) {
+  }
+  FACT(errno == EAGAIN);
+  show("full of empty ones", ep, 20);
+  struct pollfd p = {a, POLLOUT, 0};
+  CALL(poll(&p, 1, 0));
+  CALL(connect(a, (struct sockaddr*)&empty, 8));
+  show("another peer", ep, 1000);
+  CALL(connect(a, (struct sockaddr*)&full, 7));
+  show("the full one", ep, 20);
+  recv(s[0], bytes, 1, 0);
+  show("one is read", ep, 1000);
+  while (send(a, "", 0, 0) == 0) {
+  }
+  show("full again", ep, 20);
+  CALL(connect(a, (struct sockaddr*)&none, sizeof(none.sun_family)));
+  show("no peer", ep, 1000);
+  close(a);
+  close(s[0]);
+  close(s[1]);
+  close(ep);
+}
+
+// An event that cannot be stored is not lost.
+static void bad_buffers(const char* name, int watched, int in, uint32_t ways) {
+  printf("-- bad buffers, %s %x\n", name, ways);
+  ep = epoll_create1(0);
+  add(ep, watched, EPOLLIN | ways, 1);
+  CALL(epoll_wait(ep, (void*)-4096L, 1, 20));
+  CALL(epoll_wait(ep, (void*)8, 1, 0));
+  write(in, "x", 1);
+  CALL(epoll_wait(ep, (void*)8, 1, 1000));
+  CALL(epoll_wait(ep, NULL, 8, 1000));
+  show("kept", ep, 1000);
+  if (ways != 0) show("once", ep, 20);
+  uint64_t one = 1;
+  int e = eventfd(1, 0);
+  add(ep, e, EPOLLIN | ways, 2);
+  change(ep, watched, EPOLLIN | ways);
+  char* page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  mprotect(page + 4096, 4096, PROT_READ);
+  usleep(10000);
+  struct epoll_event* last = (void*)(page + 4096 - sizeof(*last));
+  int sum = 0;
+  for (int i = 0; i < 2; ++i) {  // room for one, whatever is said
+    CALL(epoll_wait(ep, last, 8, 1000));
+    if (ways != 0) sum += (int)last->data.u64;
+  }
+  FACT(sum);
+  if (ways != 0) show("both are told", ep, 20);
+  munmap(page, 8192);
+  read(e, &one, 8);
+  close(e);
+  close(watched);
+  close(in);
+  close(ep);
+}
+
+// poll and select see what is ready below an epoll, on either side.
+static void polled(const char* name, int watched, int in) {
+  char byte[8];
+  printf("-- polled, %s\n", name);
+  int inner = epoll_create1(0), e = eventfd(0, 0);
+  uint64_t one = 1;
+  ep = epoll_create1(0);
+  add(inner, watched, EPOLLIN, 1);
+  add(ep, inner, EPOLLIN, 1);
+  add(ep, e, EPOLLIN, 2);
+  struct pollfd p[2] = {{ep, POLLIN, 0}, {inner, POLLIN | POLLOUT, 0}};
+  CALL(poll(p, 2, 0));
+  CALL(poll(p, 2, 20));
+  write(in, "x", 1);
+  usleep(20000);
+  CALL(poll(p, 2, 1000));
+  FACT(p[0].revents | p[1].revents << 8);
+  p[0].events = POLLOUT;
+  CALL(poll(p, 1, 20));
+  p[0].events = POLLIN;
+  read(watched, byte, sizeof(byte));
+  CALL(poll(p, 2, 0));
+  write(e, &one, 8);
+  CALL(poll(p, 2, 1000));
+  FACT(p[0].revents | p[1].revents << 8);
+  close(e);
+  close(inner);
+  close(ep);
+  close(watched);
+  close(in);
+}
+
 static void refusals(void) {
   struct timespec bad = {0, 1000000000}, zero = {0, 0};
   printf("-- refusals\n");
@@ -295,6 +457,11 @@ static void refusals(void) {
   CALL(add(ep, urandom, EPOLLIN, 1));
   CALL(add(ep, file, EPOLLIN, 1));
   CALL(add(null, file, EPOLLIN, 1));
+  int folder = open("/tmp", O_PATH);
+  CALL(add(ep, folder, EPOLLIN, 1));
+  CALL(add(folder, ep, EPOLLIN, 1));
+  CALL(epoll_wait(folder, out, 1, 0));
+  close(folder);
   CALL(epoll_ctl(ep, EPOLL_CTL_ADD, random, NULL));
   CALL(epoll_ctl(ep, EPOLL_CTL_MOD, random, NULL));
   CALL(epoll_ctl(ep, EPOLL_CTL_DEL, random, NULL));
@@ -393,6 +560,19 @@ int main(void) {
   tcp_pair(s);
   several("tcp", s[0], s[1]);
   exclusive();
+  due_at_once();
+  partial_room();
+  for (int way = 0; way < 3; ++way) {
+    const uint32_t ways[] = {0, EPOLLET, EPOLLONESHOT};
+    pipe(s);
+    bad_buffers("pipe", s[0], s[1], ways[way]);
+    tcp_pair(s);
+    bad_buffers("tcp", s[0], s[1], ways[way]);
+  }
+  pipe(s);
+  polled("pipe", s[0], s[1]);
+  tcp_pair(s);
+  polled("tcp", s[0], s[1]);
   refusals();
   interrupted();
   many();

@@ -20,13 +20,22 @@ constexpr int32_t kRealtime = 0, kMonotonic = 1, kBootTime = 7;
 SysResult<int64_t> wait_for_events(SyscallArgs& args, uint64_t deadline) {
   constexpr int32_t kMost = INT32_MAX / static_cast<int32_t>(sizeof(EpollEvent));
   constexpr size_t kAtOnce = 1024;
+  constexpr uint64_t kUserEnd = uint64_t{1} << 47;  // beyond is refused at once
   const Ref<File> file = TRY(args.thread.process->files.get(args.i32(0)));
+  if ((file->flags() & kOpenPath) != 0) return Errno::BadFile;
   if (args.i32(2) <= 0 || args.i32(2) > kMost) return Errno::Invalid;
+  const auto room = static_cast<size_t>(args.i32(2));
+  if (args.a[1] > kUserEnd - room * sizeof(EpollEvent)) return Errno::Fault;
   if (file->epoll() == nullptr) return Errno::Invalid;
-  std::vector<EpollEvent> events(std::min<size_t>(static_cast<size_t>(args.i32(2)), kAtOnce));
-  const size_t count = TRY(file->epoll()->wait(events.data(), events.size(), deadline));
-  TRY(copy_to_user(args.a[1], events.data(), count * sizeof(EpollEvent)));
-  return static_cast<int64_t>(count);
+  EpollReports reports(std::min(room, kAtOnce));
+  TRY(file->epoll()->wait(reports, deadline));
+  const std::vector<EpollEvent>& events = reports.events;
+  if (copy_to_user(args.a[1], events.data(), events.size() * sizeof(EpollEvent)).ok())
+    return static_cast<int64_t>(events.size());
+  size_t done = 0;
+  while (done < events.size() && store_user(args.a[1] + done * sizeof(EpollEvent), events[done]).ok()) ++done;
+  file->epoll()->take_back(reports, done);
+  return done > 0 ? SysResult<int64_t>(static_cast<int64_t>(done)) : Errno::Fault;
 }
 
 uint64_t deadline_of_ms(int32_t ms) {
@@ -134,6 +143,7 @@ SysResult<int64_t> sys_epoll_ctl(SyscallArgs& args) {
   if (args.i32(1) != Epoll::kDelete) event = TRY(load_user<EpollEvent>(args.a[3]));
   const Ref<File> epoll = TRY(args.thread.process->files.get(args.i32(0)));
   const Ref<File> file = TRY(args.thread.process->files.get(args.i32(2)));
+  if (((epoll->flags() | file->flags()) & kOpenPath) != 0) return Errno::BadFile;
   if (!file->can_poll()) return Errno::Perm;
   if (epoll->epoll() == nullptr) return Errno::Invalid;
   TRY(epoll->epoll()->control(args.i32(1), args.i32(2), file, event));

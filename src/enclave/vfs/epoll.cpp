@@ -248,32 +248,46 @@ bool Epoll::listing_ready() {
   return false;
 }
 
-size_t Epoll::report(Item& item, uint32_t bits, EpollEvent& out) {
-  if (bits == 0 || !item.armed) return 0;
+bool Epoll::report(Item& item, uint32_t bits, EpollReports& out) {
+  if (bits == 0 || !item.armed) return false;
   if ((item.event.events & kEpollOneShot) != 0) item.armed = false;
-  out = {bits, item.event.data};
-  return 1;
+  out.events.push_back({bits, item.event.data});
+  out.keys.push_back(item.key);
+  return true;
 }
 
-size_t Epoll::harvest(EpollEvent* out, size_t room) {
-  size_t count = 0;
+void Epoll::take_back(const EpollReports& reports, size_t first) {
+  for (size_t i = first; i < reports.keys.size(); ++i) {
+    const auto found = items_.find(reports.keys[i]);
+    if (found == items_.end()) continue;
+    Item& item = found->second;
+    item.armed = true;
+    uint32_t handle = 0;
+    if (item.host_key != 0 && item.file().host_handle(handle)) {  // the host looks again
+      static_cast<void>(host::poll_set_control(set_, host::SetOperation::Modify, handle, item.host_key,
+                                               to_host(item.event.events, false)));
+    } else if (!item.listed) {
+      ready_.append(item);
+    }
+  }
+  waiters_.wake(1);
+}
+
+void Epoll::harvest(EpollReports& out) {
   List batch = std::exchange(ready_, {});
-  while (count < room && batch.first() != nullptr) {
+  while (out.left() > 0 && batch.first() != nullptr) {
     Item& item = *batch.first();
     batch.take_out(item);
-    const size_t added = report(item, to_epoll(item.file().ready(), item.event.events), out[count]);
-    count += added;
-    if (added != 0 && item.armed && (item.event.events & kEpollEdge) == 0 && !item.listed)
-      ready_.append(item);
+    const bool told = report(item, to_epoll(item.file().ready(), item.event.events), out);
+    if (told && item.armed && (item.event.events & kEpollEdge) == 0 && !item.listed) ready_.append(item);
   }
   ready_.put_in_front(batch);
-  return count;
 }
 
 // Events of the host's set. With Sleep it waits for them, for `left` or until this thread is woken.
-SysResult<size_t> Epoll::harvest_host(EpollEvent* out, size_t room, uint64_t left, Host way) {
+SysResult<void> Epoll::harvest_host(EpollReports& out, uint64_t left, Host way) {
   Thread& self = current();
-  std::vector<host::SetEvent> events(std::min<size_t>(room, boundary::kMaxSetRecords));
+  std::vector<host::SetEvent> events(std::min<size_t>(out.left(), boundary::kMaxSetRecords));
   const auto most = static_cast<uint32_t>(events.size());
   SysResult<uint32_t> got = uint32_t{0};
   if (way == Host::Sleep) {
@@ -286,13 +300,12 @@ SysResult<size_t> Epoll::harvest_host(EpollEvent* out, size_t room, uint64_t lef
     got = host::poll_set_wait(set_, events.data(), most, 0);
   }
   if (!got.ok() && got.error() != Errno::Interrupted) return got.error();
-  size_t count = 0;
   for (uint32_t i = 0; got.ok() && i < got.value(); ++i) {
     const auto found = hosted_.find(events[i].key);
     if (found == hosted_.end()) continue;  // gone meanwhile
     Item& item = *found->second;
     if (Epoll* inner = item.file().epoll(); inner == nullptr) {
-      count += report(item, events[i].events & ((item.event.events & kEventBits) | kAlways), out[count]);
+      report(item, events[i].events & ((item.event.events & kEventBits) | kAlways), out);
     } else if (item.armed) {
       static_cast<void>(item.file_edge(kPollIn));
     } else {  // or it would be told again and again
@@ -300,51 +313,49 @@ SysResult<size_t> Epoll::harvest_host(EpollEvent* out, size_t room, uint64_t lef
                                                host::poll_set_handle(inner->set_), item.host_key, 0));
     }
   }
-  return count;
+  return {};
 }
 
 // What is ready now. `ask`: the host, too.
-SysResult<size_t> Epoll::gather(EpollEvent* out, size_t room, bool ask) {
+SysResult<void> Epoll::gather(EpollReports& out, bool ask) {
   time_passed();
-  if (!has_set_) return harvest(out, room);
   // In turns, so that neither side starves the other.
-  size_t count = 0;
   host_first_ = !host_first_;
-  if (host_first_ && (ask || ready_.first() != nullptr)) count = TRY(harvest_host(out, room, 0, Host::Ask));
-  count += harvest(out + count, room - count);
-  if (!host_first_ && (ask || count > 0) && count < room) {
-    const auto more = harvest_host(out + count, room - count, 0, Host::Ask);
-    if (more.ok()) return count + more.value();
-  }
-  return count;
+  if (has_set_ && host_first_ && (ask || ready_.first() != nullptr)) TRY(harvest_host(out, 0, Host::Ask));
+  harvest(out);
+  if (!has_set_ || host_first_ || out.left() == 0 || (!ask && out.events.empty())) return {};
+  auto more = harvest_host(out, 0, Host::Ask);
+  if (!more.ok() && out.events.empty()) return more;
+  return {};
 }
 
-SysResult<size_t> Epoll::sleep(EpollEvent* out, size_t room, uint64_t until) {
+SysResult<void> Epoll::sleep(EpollReports& out, uint64_t until) {
   WaitNode node;
   waiters_.enter(node);
   WaitNode* const nodes[] = {&node};
-  SysResult<size_t> count = size_t{0};
+  SysResult<void> slept;
   if (has_set_) {
     const uint64_t now = until == kNoDeadline ? 0 : monotonic_ns();
     const uint64_t left = until == kNoDeadline ? kNoDeadline : until - std::min(until, now);
-    count = harvest_host(out, room, left, Host::Sleep);
+    slept = harvest_host(out, left, Host::Sleep);
   } else {
     wait_any(nodes, 1, until);
   }
   WaitQueue::leave(node);
-  return count;
+  return slept;
 }
 
-SysResult<size_t> Epoll::wait(EpollEvent* out, size_t room, uint64_t deadline) {
+SysResult<void> Epoll::wait(EpollReports& out, uint64_t deadline) {
   for (;;) {
     const bool interrupted = pending_interrupt();  // first: what it passes on may make a signalfd ready
     const bool over = deadline == 0 || (deadline != kNoDeadline && monotonic_ns() >= deadline);
-    size_t count = TRY(gather(out, room, over || interrupted));
-    if (count == 0 && !over && !interrupted && ready_.first() == nullptr)
-      count = TRY(sleep(out, room, std::min(deadline, next_change())));
+    TRY(gather(out, over || interrupted));
+    if (out.events.empty() && !over && !interrupted && ready_.first() == nullptr)
+      TRY(sleep(out, std::min(deadline, next_change())));
+    const bool any = !out.events.empty();
     // Whoever was woken for what is left over by this one.
-    if (ready_.first() != nullptr && (count > 0 || over || interrupted)) waiters_.wake(1);
-    if (count > 0 || over) return count;
+    if (ready_.first() != nullptr && (any || over || interrupted)) waiters_.wake(1);
+    if (any || over) return {};
     if (interrupted) return Errno::Interrupted;
   }
 }

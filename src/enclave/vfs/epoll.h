@@ -24,6 +24,16 @@ struct EpollEvent {  // struct epoll_event
   uint64_t data;
 } __attribute__((packed));
 
+// What one wait gives, and whose each event is.
+struct EpollReports {
+  explicit EpollReports(size_t most) : room(most) { events.reserve(most); }
+  size_t left() const { return room - events.size(); }
+
+  size_t room;
+  std::vector<EpollEvent> events;
+  std::vector<std::pair<int32_t, File*>> keys;
+};
+
 class Epoll final : public WaitFile {
  public:
   Epoll() : WaitFile(kOpenReadWrite) {}
@@ -31,8 +41,10 @@ class Epoll final : public WaitFile {
 
   enum Operation : int32_t { kAdd = 1, kDelete = 2, kModify = 3 };
   SysResult<void> control(int32_t operation, int32_t fd, const Ref<File>& file, const EpollEvent& event);
-  // Waits for events until `deadline` (monotonic clock) and fills at most `room`.
-  SysResult<size_t> wait(EpollEvent* out, size_t room, uint64_t deadline);
+  // Waits until there are events to report, or `deadline` (monotonic clock).
+  SysResult<void> wait(EpollReports& out, uint64_t deadline);
+  // Those from `first` on have reached nobody: they are ready again.
+  void take_back(const EpollReports& reports, size_t first);
 
   Epoll* epoll() override { return this; }
   bool can_poll() override { return true; }
@@ -90,11 +102,11 @@ class Epoll final : public WaitFile {
   bool listing_ready();
   int levels_below() const;
   bool contains(const Epoll& other) const;
-  size_t report(Item& item, uint32_t bits, EpollEvent& out);
-  size_t harvest(EpollEvent* out, size_t room);
-  SysResult<size_t> harvest_host(EpollEvent* out, size_t room, uint64_t left, Host way);
-  SysResult<size_t> gather(EpollEvent* out, size_t room, bool ask);
-  SysResult<size_t> sleep(EpollEvent* out, size_t room, uint64_t until);
+  static bool report(Item& item, uint32_t bits, EpollReports& out);
+  void harvest(EpollReports& out);
+  SysResult<void> harvest_host(EpollReports& out, uint64_t left, Host way);
+  SysResult<void> gather(EpollReports& out, bool ask);
+  SysResult<void> sleep(EpollReports& out, uint64_t until);
 
   std::map<Key, Item> items_;
   List ready_;
