@@ -104,6 +104,7 @@ SysResult<Thread*> start_thread(Process& process, const UserFrame& frame, uint64
     thread.signal_mask = current().signal_mask;
     thread.policy = current().policy;
     prepare_block(block, index);
+    block.work = 1;  // a signal that the host has noted before the first entry shows itself by nothing else
     block.thread = &thread;
     block.initial_fs = fs_base;
     vector_save_user();
