@@ -144,7 +144,7 @@ exception_entry:
   mov SSA_EXITINFO(%r8), %r11d
   test %r11d, %r11d
   js 2f
-  // Nothing happened inside: the host has news.
+1: // Nothing happened inside: the host has news.
   movq $1, %gs:BLOCK_WORK
   cmp %r9, %r10
   jb 3f
@@ -162,7 +162,50 @@ exception_entry:
   mov %rdx, SSA_RSP(%r8)
   jmp 9f
 
-2: // An exception.
+2: // An exception. But the CPU records every page fault (EXINFO), also those that the operating system resolves: pages
+   // that it adds, maps or brings back. The kernel has no others outside of the program's memory, and none at EACCEPT.
+   // So nothing has happened, until the very same has come too often for that: equal place, address and registers.
+  cmp $VECTOR_PAGE_FAULT, %r11b
+  jne 14f
+  mov -SSA_EXINFO_BELOW(%r8), %rax
+  lea page_leaf_enclu(%rip), %rdx
+  cmp %rdx, %r10
+  je 12f
+  mov %rax, %rdx
+  cmp %r9, %r10
+  jae 11f
+  and $-4096, %rdx                // of the kernel's pages, a program touches its thread's block: jmp *%gs:16
+  cmp %gs:BLOCK_SELF, %rdx
+  jne 14f
+11:
+  cmp %r9, %rdx
+  jb 14f
+12:
+  xor %ecx, %ecx
+13:
+  rol $7, %rax
+  add (%r8,%rcx), %rax
+  add $8, %ecx
+  cmp $SSA_RFLAGS, %ecx
+  jb 13b
+  rol $7, %rax
+  add %r10, %rax
+  xor %ecx, %ecx
+  cmp %gs:BLOCK_FAULT_KEY, %rax
+  mov %rax, %gs:BLOCK_FAULT_KEY
+  cmove %gs:BLOCK_FAULT_COUNT, %rcx
+  inc %rcx
+  mov %rcx, %gs:BLOCK_FAULT_COUNT
+  cmp $FAULT_TRIES, %rcx
+  ja 15f
+  movl $0, SSA_EXITINFO(%r8)
+  jmp 1b
+15: // It is real.
+  cmp %r9, %r10
+  jb 3f
+  incq %gs:BLOCK_LOST_COUNT
+  jmp 4f
+14:
   cmp %r9, %r10
   jae 4f
 3: // In the program: keep its registers, then enter the kernel at stage 2.
@@ -179,6 +222,7 @@ exception_entry:
 9: // Done with this exit: when the host enters again before it resumes, nothing new has happened.
   movl $0, SSA_EXITINFO(%r8)
   mov $2, %edi                    // LeaveReason::Resume
+10:
   xor %ecx, %ecx
   xor %edx, %edx
   xor %esi, %esi
@@ -189,6 +233,8 @@ exception_entry:
   jmp exit_gate
 
 4: // In the kernel: a fault in a copy of user memory, or our bug. The record goes below the interrupted frame.
+  cmpq $LOST_TRIES, %gs:BLOCK_LOST_COUNT
+  ja 8f
   mov SSA_RSP(%r8), %rdi
   cmp %gs:BLOCK_STACK_LOW, %rdi
   jb 6f
@@ -206,6 +252,7 @@ exception_entry:
   movq $2, SSA_RFLAGS(%r8)
   jmp 9b
 6: // Not even on its stack: nothing can be saved. Start the panic on a fresh stack.
+  incq %gs:BLOCK_LOST_COUNT
   mov SSA_RIP(%r8), %rdx
   mov %rdx, SSA_RDI(%r8)
   mov %gs:BLOCK_STACK_TOP, %rdx
@@ -214,6 +261,9 @@ exception_entry:
   mov %rdx, SSA_RIP(%r8)
   movq $2, SSA_RFLAGS(%r8)
   jmp 9b
+8: // It faults on the way to saying that it has faulted. The host ends the process when no resumption is wanted here.
+  mov $4, %edi                    // LeaveReason::Refused
+  jmp 10b
 
 // Copies GPRSGX (r8) and EXINFO to an ExceptionRecord (rdi), goes on at rdx. Uses rax, rcx, rsi. The exception is
 // taken out of the SSA: should the host enter once more before it resumes, that is an event, not the same again.

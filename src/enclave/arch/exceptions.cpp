@@ -148,7 +148,7 @@ void kernel_user_exception(UserFrame* frame, const ExceptionRecord* record) {
 }
 
 void kernel_fault(ExceptionRecord* record) {
-  // Whoever answers a fault with another commit would fault here for ever.
+  // It has come too often (entry.S). Whoever answers it with another commit would fault here for ever.
   if (record->rip == reinterpret_cast<uint64_t>(page_leaf_enclu))
     end_enclave(3, "the host says that a page is there, and it is not");
   if (record->valid() && record->vector() == kUndefined && record->rip >= boot_info().kernel_address &&

@@ -24,6 +24,9 @@
 #define BLOCK_USER_RIP 136
 #define BLOCK_EXCEPTION 256
 #define BLOCK_INITIAL_FS 144
+#define BLOCK_FAULT_KEY 168
+#define BLOCK_FAULT_COUNT 176
+#define BLOCK_LOST_COUNT 184
 
 // ThreadBlock::state
 #define STATE_IDLE 0
@@ -83,11 +86,17 @@
 #define SSA_RFLAGS 128
 #define SSA_RIP 136
 #define SSA_EXITINFO 160
+#define VECTOR_PAGE_FAULT 14
 #define SSA_EXINFO_BELOW 16
 
 // User programs live below this address, the kernel above (layout.h asserts it).
 #define USER_END 0xE00000000
 #define ELRANGE_END 0x1000000000
+
+// A page fault that may be nothing is tried again this often; it is real when the same comes once more.
+#define FAULT_TRIES 1000
+// So many faults that leave no way on may be met on the way to saying so.
+#define LOST_TRIES 8
 
 // Room for an XSAVE area on the kernel stack during a fault of the kernel.
 #define KERNEL_FAULT_VECTORS 12288

@@ -49,8 +49,11 @@ struct ThreadBlock {
   uint64_t user_rip;
   uint64_t initial_fs;
   uint64_t vector_depth;
-  uint64_t held_locks;  // lock_order.cpp
-  uint8_t unused[BLOCK_EXCEPTION - 168];
+  uint64_t held_locks;   // lock_order.cpp
+  uint64_t fault_key;    // of the last page fault that may have been nothing: its place and registers
+  uint64_t fault_count;  // how often it has come in a row
+  uint64_t lost_count;   // faults of the kernel that leave no way on
+  uint8_t unused[BLOCK_EXCEPTION - 192];
   ExceptionRecord exception;  // of the program; the kernel's own faults get theirs on the stack
 };
 
@@ -74,6 +77,9 @@ CLOISTER_OFFSET(ssa_registers, BLOCK_SSA_REGISTERS);
 CLOISTER_OFFSET(user_sp, BLOCK_USER_SP);
 CLOISTER_OFFSET(user_rip, BLOCK_USER_RIP);
 CLOISTER_OFFSET(initial_fs, BLOCK_INITIAL_FS);
+CLOISTER_OFFSET(fault_key, BLOCK_FAULT_KEY);
+CLOISTER_OFFSET(fault_count, BLOCK_FAULT_COUNT);
+CLOISTER_OFFSET(lost_count, BLOCK_LOST_COUNT);
 CLOISTER_OFFSET(exception, BLOCK_EXCEPTION);
 #undef CLOISTER_OFFSET
 static_assert(offsetof(ExceptionRecord, rip) == SSA_RIP &&

@@ -58,6 +58,13 @@ uint8_t* ssa_frame(const SimThread& thread, uint64_t number) {
   return reinterpret_cast<uint8_t*>(thread.ssa + number * thread.ssa_frame_size);
 }
 
+bool holds_exception(const SimThread& thread, uint64_t frame) {
+  sgx::SsaRegisters registers;
+  std::memcpy(&registers, ssa_frame(thread, frame) + thread.ssa_frame_size - sgx::kGprSize,
+              sizeof(registers));
+  return (registers.exit_info & kExitInfoValid) != 0;
+}
+
 struct ExitInfo {
   uint32_t info = 0;
   uint64_t address = 0;
@@ -241,6 +248,8 @@ using cloister::host::SimThread;
 void sim_after_aex(SimThread* thread) {
   using namespace cloister;
   if (thread->cssa > 1) {
+    if (host::holds_exception(*thread, thread->cssa - 1))
+      host::fatal("the enclave faulted in its exception entry");
     // Stage 1 was interrupted. Let it finish; the outer call below looks again.
     thread->notice = 0;
     thread->reserved = 1;
