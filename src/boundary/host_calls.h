@@ -61,6 +61,10 @@ struct SetRecord {  // PollSetWait, in the arena
   uint64_t events;  // of epoll
 };
 
+// MemorySettle's `kind`: pages whose end the enclave has accepted go, or pages without permissions are
+// closed.
+inline constexpr uint64_t kSettleRemove = 0, kSettleClose = 1;
+
 // values[0] of ConsoleInfo: bit 0 is a terminal, bits 16-31 rows, bits 32-47 columns.
 
 // The only signals that the host forwards.

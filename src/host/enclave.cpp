@@ -12,6 +12,27 @@ constexpr uint64_t kXfrmKept = 0xe7;  // x87, SSE, AVX, AVX-512: what an SSA fra
 
 }  // namespace
 
+Result<void> Enclave::adopt_threads(const sgx::ImagePlan& plan) {
+  for (const sgx::ImagePage& page : plan.pages) {
+    if (!is_tcs(page.secinfo_flags)) continue;
+    sgx::Tcs tcs;
+    std::memcpy(&tcs, page.content, sizeof(tcs));
+    tcs_.push_back(tcs);
+    tcs_address_.push_back(page.offset);
+  }
+  if (tcs_.empty()) return Error(Code::Malformed, "the image has no thread");
+  return {};
+}
+
+void Enclave::adopt_identity(const sgx::LoadedImage& image) {
+  const sgx::Measurement signer = sgx::mrsigner_of(image.sigstruct);
+  secs_.attributes.flags |= sgx::kFlagInit;
+  std::memcpy(secs_.mrenclave, image.plan.mrenclave.data(), image.plan.mrenclave.size());
+  std::memcpy(secs_.mrsigner, signer.data(), signer.size());
+  secs_.isv_prod_id = image.sigstruct.isv_prod_id;
+  secs_.isv_svn = image.sigstruct.isv_svn;
+}
+
 Result<sgx::Secs> secs_of(const sgx::LoadedImage& image, uint64_t xfrm) {
   const sgx::SigStruct& signature = image.sigstruct;
   const sgx::Measurement& measured = image.plan.mrenclave;
@@ -41,6 +62,17 @@ bool run_time_range(uint64_t address, uint64_t size) {
     return address >= begin && address < end && size <= end - address;
   };
   return inside(sgx::kUserBegin, sgx::kUserEnd) || inside(sgx::kHeapBegin, sgx::kHeapEnd);
+}
+
+std::vector<PageRun> page_runs(const sgx::ImagePlan& plan) {
+  std::vector<PageRun> runs;
+  for (const sgx::ImagePage& page : plan.pages) {
+    const bool next = !runs.empty() && page.offset == runs.back().address + runs.back().size &&
+                      page.secinfo_flags == runs.back().secinfo_flags;
+    if (!next) runs.push_back({page.offset, 0, page.secinfo_flags});
+    runs.back().size += sgx::kPageSize;
+  }
+  return runs;
 }
 
 int system_protection(uint64_t permissions) {

@@ -49,13 +49,15 @@ class Enclave {
  protected:
   Enclave() = default;
 
+  // Of the image's page list. Malformed: it has none.
+  Result<void> adopt_threads(const sgx::ImagePlan& plan);
+  // What SECS holds of the image once EINIT has succeeded.
+  void adopt_identity(const sgx::LoadedImage& image);
+
   sgx::Secs secs_{};
   std::vector<sgx::Tcs> tcs_;  // what the CPU keeps; the pages themselves cannot be read inside
   std::vector<uint64_t> tcs_address_;
 };
-
-// MemorySettle's `kind`.
-inline constexpr uint64_t kSettleRemove = 0, kSettleClose = 1;
 
 // Shared by the back-ends.
 
@@ -68,8 +70,13 @@ uint64_t machine_xfrm();
 // one.
 bool run_time_range(uint64_t address, uint64_t size);
 int system_protection(uint64_t permissions);  // PROT_… of the lowest three bits
-inline bool is_tcs(const sgx::ImagePage& page) {
-  return (page.secinfo_flags & sgx::kPageTypeMask) == sgx::kPageTypeTcs;
+// The pages of an image, neighbours of one kind together.
+struct PageRun {
+  uint64_t address, size, secinfo_flags;
+};
+std::vector<PageRun> page_runs(const sgx::ImagePlan& plan);
+inline bool is_tcs(uint64_t secinfo_flags) {
+  return (secinfo_flags & sgx::kPageTypeMask) == sgx::kPageTypeTcs;
 }
 
 }  // namespace cloister::host

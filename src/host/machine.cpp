@@ -54,7 +54,19 @@ Finding node(const fs::path& root, const std::string& name, const std::string& p
   return {name, Verdict::Yes, path, ""};
 }
 
-void add_sgx(std::vector<Finding>& list, const Cpuid& cpuid, const fs::path& root, uint64_t& epc_bytes) {
+// Whether the kernel adds memory at run time is nowhere to read: it is asked.
+Finding edmm(const Finding& device, const fs::path& root, const OpenSgx& open) {
+  constexpr const char* kName = "edmm";
+  if (device.verdict != Verdict::Yes) return {kName, Verdict::Unknown, "the device cannot be asked", ""};
+  const auto opened = open(root / "dev/sgx_enclave");
+  if (!opened.ok()) return {kName, Verdict::Unknown, opened.error().message(), ""};
+  const auto has = check_edmm(**opened);
+  if (!has.ok()) return {kName, Verdict::No, has.error().message(), has.error().hint()};
+  return {kName, Verdict::Yes, "the kernel adds memory to running enclaves", ""};
+}
+
+void add_sgx(std::vector<Finding>& list, const Cpuid& cpuid, const fs::path& root, uint64_t& epc_bytes,
+             const OpenSgx& open) {
   const auto features = cpuid(7, 0);
   const auto leaf = cpuid(0x12, 0);
   const bool sgx = bit(features[1], 2), sgx1 = sgx && bit(leaf[0], 0), sgx2 = sgx && bit(leaf[0], 1);
@@ -66,14 +78,14 @@ void add_sgx(std::vector<Finding>& list, const Cpuid& cpuid, const fs::path& roo
                   sgx && !sgx1 ? "enable SGX in the firmware's settings" : ""});
   if (!sgx1) return;
   list.push_back({"sgx2", verdict(sgx2),
-                  sgx2 ? "memory can be added at run time (EDMM; Linux 6.0 or newer)" : "no EDMM",
+                  sgx2 ? "the CPU can add memory at run time" : "the CPU cannot add memory at run time",
                   sgx2 ? "" : "enclaves of Cloister need it"});
   const bool flexible = bit(features[2], 30);
   list.push_back({"flc", verdict(flexible),
                   flexible ? "flexible launch control" : "no flexible launch control",
                   flexible ? "" : "Linux needs it: enable it in the firmware's settings"});
-  list.push_back(
-      node(root, "sgx_enclave", "/dev/sgx_enclave", "use Linux 5.11 or newer with CONFIG_X86_SGX"));
+  list.push_back(node(root, "sgx_enclave", "/dev/sgx_enclave", "use Linux 6.0 or newer with CONFIG_X86_SGX"));
+  list.push_back(edmm(list.back(), root, open));
   list.push_back(
       node(root, "sgx_provision", "/dev/sgx_provision", "quotes made in process need it; AESM does not"));
   list.push_back(
@@ -149,9 +161,10 @@ Cpuid real_cpuid() {
   };
 }
 
-std::vector<Finding> hardware_findings(const Cpuid& cpuid, const fs::path& root, uint64_t& epc_bytes) {
+std::vector<Finding> hardware_findings(const Cpuid& cpuid, const fs::path& root, uint64_t& epc_bytes,
+                                       const OpenSgx& open) {
   std::vector<Finding> list;
-  add_sgx(list, cpuid, root, epc_bytes);
+  add_sgx(list, cpuid, root, epc_bytes, open);
   add_machines(list, cpuid, root);
   return list;
 }
@@ -162,7 +175,7 @@ bool can_run_hardware(const std::vector<Finding>& hardware) {
       return finding.name == name && finding.verdict == Verdict::Yes;
     });
   };
-  return has("sgx") && has("sgx2") && has("flc") && has("sgx_enclave");
+  return has("sgx") && has("sgx2") && has("flc") && has("sgx_enclave") && has("edmm");
 }
 
 std::vector<Finding> software_findings() {

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "host/hw/device.h"
+
 namespace cloister::host {
 
 enum class Verdict : uint8_t { Yes, No, Unknown };
@@ -32,11 +34,15 @@ struct Machine {
 using Cpuid = std::function<std::array<uint32_t, 4>(uint32_t leaf, uint32_t subleaf)>;
 Cpuid real_cpuid();
 
-// Looks for device nodes and sockets below `root`. Sources: SDM vol. 3D chapter 36.7 (CPUID leaf 12H), vol.
-// 2A CPUID leaf 7; Linux Documentation/arch/x86/sgx.rst, tdx.rst; AMD APM vol. 3 appendix E (Fn8000_001F).
+using OpenSgx = std::function<Result<std::unique_ptr<SgxDevice>>(const std::string& path)>;
+
+// Looks for device nodes and sockets below `root`, and asks the SGX device, which `open` opens. Sources: SDM
+// vol. 3D chapter 36.7 (CPUID leaf 12H), vol. 2A CPUID leaf 7; Linux Documentation/arch/x86/sgx.rst, tdx.rst;
+// AMD APM vol. 3 appendix E (Fn8000_001F).
 std::vector<Finding> hardware_findings(const Cpuid& cpuid, const std::filesystem::path& root,
-                                       uint64_t& epc_bytes);
-// What the hardware back-end needs of them: SGX1, SGX2, flexible launch control, the device.
+                                       uint64_t& epc_bytes, const OpenSgx& open = open_sgx_device);
+// What the hardware back-end needs of them: SGX1, SGX2, flexible launch control, the device, a kernel with
+// EDMM.
 bool can_run_hardware(const std::vector<Finding>& hardware);
 // Tries what the software SGX needs, in this process.
 std::vector<Finding> software_findings();

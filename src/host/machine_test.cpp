@@ -1,8 +1,11 @@
 #include "host/machine.h"
 
+#include <asm/sgx.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <map>
 
@@ -26,6 +29,25 @@ const Finding* find(const std::vector<Finding>& list, const std::string& name) {
   return nullptr;
 }
 
+// A device that is asked one thing.
+class AskedDevice final : public SgxDevice {
+ public:
+  explicit AskedDevice(int answer) : answer_(answer) {}
+  int request(unsigned long number, void* argument) override {
+    EXPECT_EQ(number, SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS);
+    const sgx_enclave_restrict_permissions nothing{};
+    EXPECT_EQ(std::memcmp(argument, &nothing, sizeof(nothing)), 0);
+    errno = answer_;
+    return -1;
+  }
+  int map(uint64_t, uint64_t) override { return ADD_FAILURE(), -1; }
+  int protect(uint64_t, uint64_t, int) override { return ADD_FAILURE(), -1; }
+  int unmap(uint64_t, uint64_t) override { return ADD_FAILURE(), -1; }
+
+ private:
+  const int answer_;
+};
+
 class MachineTest : public testing::Test {
  protected:
   MachineTest() {
@@ -38,10 +60,16 @@ class MachineTest : public testing::Test {
     std::ofstream(root_ / path) << "";
   }
   std::vector<Finding> findings(Leaves leaves) {
-    return hardware_findings(of(std::move(leaves)), root_, epc_);
+    return hardware_findings(of(std::move(leaves)), root_, epc_,
+                             [this](const std::string&) -> Result<std::unique_ptr<SgxDevice>> {
+                               ++opened_;
+                               return std::make_unique<AskedDevice>(answer_);
+                             });
   }
   fs::path root_;
   uint64_t epc_ = 1;
+  int answer_ = EINVAL;  // of a kernel with EDMM that is asked for nothing
+  size_t opened_ = 0;
 };
 
 constexpr std::array<uint32_t, 4> kIntel = {0x21, 0x756e6547, 0x6c65746e, 0x49656e69};
@@ -62,11 +90,15 @@ TEST_F(MachineTest, DescribesAnSgx2Server) {
   EXPECT_EQ(find(list, "flc")->verdict, Verdict::Yes);
   EXPECT_EQ(find(list, "sgx_enclave")->verdict, Verdict::No);
   EXPECT_FALSE(find(list, "sgx_enclave")->advice.empty());
+  EXPECT_EQ(find(list, "edmm")->verdict, Verdict::Unknown);
+  EXPECT_EQ(opened_, 0U);
   EXPECT_FALSE(can_run_hardware(list));
   put("dev/sgx_enclave");
   put("var/run/aesmd/aesm.socket");
   list = findings(leaves);
   EXPECT_EQ(find(list, "sgx_enclave")->verdict, Verdict::Yes);
+  EXPECT_EQ(find(list, "edmm")->verdict, Verdict::Yes);
+  EXPECT_EQ(opened_, 1U);
   EXPECT_EQ(find(list, "aesm")->verdict, Verdict::Yes);
   EXPECT_EQ(find(list, "sgx_provision")->verdict, Verdict::No);
   EXPECT_TRUE(can_run_hardware(list));
@@ -77,6 +109,19 @@ TEST_F(MachineTest, DescribesAnSgx2Server) {
     EXPECT_FALSE(can_run_hardware(findings(less)));
   }
   EXPECT_FALSE(can_run_hardware({}));
+  // Linux before 6.0 does not know the request; a CPU without SGX2 is named by newer ones.
+  for (const int number : {ENOTTY, ENODEV}) {
+    answer_ = number;
+    list = findings(leaves);
+    EXPECT_EQ(find(list, "sgx2")->verdict, Verdict::Yes);
+    EXPECT_EQ(find(list, "edmm")->verdict, Verdict::No);
+    EXPECT_FALSE(find(list, "edmm")->advice.empty());
+    EXPECT_FALSE(can_run_hardware(list));
+  }
+  // What is no SGX device at all: the file that stands for it here.
+  uint64_t ignored = 0;
+  list = hardware_findings(of(leaves), root_, ignored);
+  EXPECT_EQ(find(list, "edmm")->verdict, Verdict::No);
 }
 
 TEST_F(MachineTest, SaysWhenTheFirmwareKeepsSgxOff) {

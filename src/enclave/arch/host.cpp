@@ -111,9 +111,6 @@ uint64_t page_permissions(uint32_t protection) {
   return (protection & (sgx::kPageRead | sgx::kPageWrite | sgx::kPageExecute)) | sgx::kPageRead;
 }
 
-// What MemorySettle is to do.
-constexpr uint64_t kRemove = 0, kClose = 1;
-
 }  // namespace
 
 SysResult<void> memory_commit(uint64_t address, uint64_t size, uint32_t protection) {
@@ -132,13 +129,13 @@ SysResult<void> memory_protect(uint64_t address, uint64_t size, uint32_t protect
     page_leaf(address, address + size, flags, sgx::kEmodpe);
   accept(address, size, flags | sgx::kPageRestricted);
   if (protection != 0) return {};
-  return done(host_call(HostCall::MemorySettle, address, size, kClose));
+  return done(host_call(HostCall::MemorySettle, address, size, boundary::kSettleClose));
 }
 
 SysResult<void> memory_release(uint64_t address, uint64_t size) {
   TRY(done(host_call(HostCall::MemoryRelease, address, size)));
   accept(address, size, sgx::kPageTypeTrim | sgx::kPageModified);
-  return done(host_call(HostCall::MemorySettle, address, size, kRemove));
+  return done(host_call(HostCall::MemorySettle, address, size, boundary::kSettleRemove));
 }
 
 SysResult<uint32_t> storage_bind(std::string_view mount_path) {

@@ -415,7 +415,6 @@ TEST(HostReplies, AShortWriteIsAnError) {
   EXPECT_TRUE(host::storage_write(1, 0, data).ok());
 }
 
-// The last unit of a text or a buffer is filled up with zeros, not with what lies behind it.
 TEST(HostReplies, PagesThatAreNotAsAskedEndTheEnclave) {
   constexpr uint64_t kMismatch = 19;  // SGX_PAGE_ATTRIBUTES_MISMATCH
   World w;
@@ -444,6 +443,7 @@ TEST(HostReplies, PagesThatAreNotAsAskedEndTheEnclave) {
   EXPECT_FALSE(ends(release));
 }
 
+// The last unit of a text or a buffer is filled up with zeros, not with what lies behind it.
 TEST(HostRequests, CarryNothingBehindTheirEnd) {
   HostileHost host;
   Bytes secret(64, 0x77);

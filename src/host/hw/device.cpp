@@ -1,5 +1,6 @@
 #include "host/hw/device.h"
 
+#include <asm/sgx.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -43,10 +44,23 @@ class RealDevice final : public SgxDevice {
 
 }  // namespace
 
-Result<std::unique_ptr<SgxDevice>> open_sgx_device(const char* path) {
-  Descriptor device(::open(path, O_RDWR | O_CLOEXEC));
+Result<void> check_edmm(SgxDevice& device) {
+  sgx_enclave_restrict_permissions nothing{};
+  if (device.request(SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS, &nothing) == 0 || errno == EINVAL) return {};
+  const bool processor = errno == ENODEV;
+  return Error(Code::Unsupported,
+               std::string("this machine cannot add memory to a running enclave (EDMM): ") +
+                   (processor         ? "the CPU has no SGX2"
+                    : errno == ENOTTY ? "the kernel does not know it"
+                                      : std::strerror(errno)),
+               processor ? "no option of cloister build replaces it: use a CPU with SGX2 (cloister doctor)"
+                         : "use Linux 6.0 or newer (cloister doctor)");
+}
+
+Result<std::unique_ptr<SgxDevice>> open_sgx_device(const std::string& path) {
+  Descriptor device(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (device.valid()) return std::unique_ptr<SgxDevice>(std::make_unique<RealDevice>(std::move(device)));
-  return Error(Code::Unsupported, std::string("cannot open ") + path + ": " + std::strerror(errno),
+  return Error(Code::Unsupported, "cannot open " + path + ": " + std::strerror(errno),
                "cloister doctor says what this machine lacks for SGX");
 }
 

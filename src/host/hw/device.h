@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "base/result.h"
 
@@ -25,8 +26,14 @@ class SgxDevice {
   virtual int unmap(uint64_t address, uint64_t size) = 0;
 };
 
+// The program's memory and the kernel's heap come at run time, so there is no running without EDMM. Asked by
+// a request for nothing, which changes nothing, of a device whose enclave has not been created either:
+// kernels that know the request look at the CPU first and at the enclave next. Unsupported: the CPU has no
+// SGX2 (ENODEV), or the kernel does not know the request (ENOTTY).
+Result<void> check_edmm(SgxDevice& device);
+
 // Each open is one enclave. Unsupported: no such device, or this user may not open it; the message says which
 // and names `cloister doctor`.
-Result<std::unique_ptr<SgxDevice>> open_sgx_device(const char* path = "/dev/sgx_enclave");
+Result<std::unique_ptr<SgxDevice>> open_sgx_device(const std::string& path = "/dev/sgx_enclave");
 
 }  // namespace cloister::host

@@ -31,11 +31,14 @@ std::string hex(uint64_t value) {
   return text;
 }
 
-Error failed(const std::string& what, int number) {
+// Memory can be lost only where it was there before.
+enum class Stage : uint8_t { Creating, Filled };
+
+Error failed(const std::string& what, int number, Stage stage = Stage::Filled) {
   const std::string message = "SGX: " + what + ": " + std::strerror(number);
   if (number == ENOMEM)
     return Error(Code::Unavailable, message, "the machine has no protected memory left: stop other enclaves");
-  if (number == EIO)
+  if (number == EIO && stage == Stage::Filled)
     return Error(Code::Unavailable, message, "protected memory is lost when the machine sleeps: start again");
   return Error(Code::Unavailable, message, "cloister doctor says what this machine lacks for SGX");
 }
@@ -69,14 +72,20 @@ bool change_all(SgxDevice& device, unsigned long number, Request request, uint64
 
 }  // namespace
 
+uint64_t allowed_xfrm(const Cpuid& cpuid) {
+  const auto leaf = cpuid(0x12, 1);
+  const uint64_t allowed = leaf[2] | uint64_t{leaf[3]} << 32;
+  return allowed != 0 ? allowed : UINT64_MAX;
+}
+
 Result<std::unique_ptr<HwEnclave>> HwEnclave::load(const sgx::LoadedImage& image,
                                                    std::unique_ptr<SgxDevice> device, const SgxEntry& entry) {
+  TRY(check_edmm(*device));
   std::unique_ptr<HwEnclave> enclave(new HwEnclave(std::move(device), entry));
   TRY(enclave->create(image));
   TRY(enclave->add_pages(image.plan));
   TRY(enclave->init(image));
   TRY(enclave->map_pages(image.plan));
-  TRY(enclave->check_edmm());
   return enclave;
 }
 
@@ -86,7 +95,7 @@ HwEnclave::~HwEnclave() {
 
 // ECREATE. The addresses first: without them there is no enclave.
 Result<void> HwEnclave::create(const sgx::LoadedImage& image) {
-  secs_ = TRY(secs_of(image, machine_xfrm()));
+  secs_ = TRY(secs_of(image, machine_xfrm() & allowed_xfrm(real_cpuid())));
   if (device_->map(sgx::kUserBegin, kRangeSize) != 0) {
     return Error(Code::Unsupported,
                  std::string("the lowest 64 GiB of the address space are not free for the enclave: ") +
@@ -99,7 +108,7 @@ Result<void> HwEnclave::create(const sgx::LoadedImage& image) {
   sgx_enclave_create request{};
   request.src = reinterpret_cast<uint64_t>(page->bytes);
   if (device_->request(SGX_IOC_ENCLAVE_CREATE, &request) != 0)
-    return failed("the enclave cannot be created (ECREATE)", errno);
+    return failed("the enclave cannot be created (ECREATE)", errno, Stage::Creating);
   return {};
 }
 
@@ -115,15 +124,7 @@ Result<void> HwEnclave::add_pages(const sgx::ImagePlan& plan) {
     TRY(add_run(&pages[i], end - i));
     i = end;
   }
-  for (const sgx::ImagePage& page : pages) {
-    if (!is_tcs(page)) continue;
-    sgx::Tcs tcs;
-    std::memcpy(&tcs, page.content, sizeof(tcs));
-    tcs_.push_back(tcs);
-    tcs_address_.push_back(page.offset);
-  }
-  if (tcs_.empty()) return Error(Code::Malformed, "the image has no thread");
-  return {};
+  return adopt_threads(plan);
 }
 
 Result<void> HwEnclave::add_run(const sgx::ImagePage* pages, size_t count) {
@@ -144,14 +145,15 @@ Result<void> HwEnclave::add_run(const sgx::ImagePage* pages, size_t count) {
     request.flags = pages[0].measured ? SGX_PAGE_MEASURE : 0;
     const int status = device_->request(SGX_IOC_ENCLAVE_ADD_PAGES, &request);
     const int reason = errno;
-    const std::string where = "page " + hex(pages[0].offset + done) + " cannot be added (EADD)";
-    if (request.count > size - done || request.count % sgx::kPageSize != 0) return failed(where, EPROTO);
+    const auto refused = [&](int number) {
+      return failed("page " + hex(pages[0].offset + done) + " cannot be added (EADD)", number);
+    };
+    if (request.count > size - done || request.count % sgx::kPageSize != 0) return refused(EPROTO);
     done += request.count;
     if (done == size) break;
     if (request.count != 0) tries = 0;
-    if (status != 0 && !again(reason))
-      return failed("page " + hex(pages[0].offset + done) + " cannot be added (EADD)", reason);
-    if (++tries > kTries) return failed(where, status != 0 ? reason : EPROTO);
+    if (status != 0 && !again(reason)) return refused(reason);
+    if (++tries > kTries) return refused(status != 0 ? reason : EPROTO);
   }
   return {};
 }
@@ -169,43 +171,19 @@ Result<void> HwEnclave::init(const sgx::LoadedImage& image) {
                    "build the image again; flexible launch control must be on (cloister doctor)");
     return failed("the enclave cannot be initialised (EINIT)", errno);
   }
-  secs_.attributes.flags |= sgx::kFlagInit;
-  std::memcpy(secs_.mrenclave, image.plan.mrenclave.data(), image.plan.mrenclave.size());
-  const sgx::Measurement signer = sgx::mrsigner_of(image.sigstruct);
-  std::memcpy(secs_.mrsigner, signer.data(), signer.size());
-  secs_.isv_prod_id = image.sigstruct.isv_prod_id;
-  secs_.isv_svn = image.sigstruct.isv_svn;
+  adopt_identity(image);
   return {};
 }
 
 // The page tables get the permissions that the pages have. A TCS is the CPU's own to read and write.
 Result<void> HwEnclave::map_pages(const sgx::ImagePlan& plan) {
-  const auto& pages = plan.pages;
-  for (size_t i = 0; i < pages.size();) {
-    size_t end = i + 1;
-    while (end < pages.size() && pages[end].offset == pages[end - 1].offset + sgx::kPageSize &&
-           pages[end].secinfo_flags == pages[i].secinfo_flags)
-      ++end;
+  for (const PageRun& run : page_runs(plan)) {
     const int protection =
-        is_tcs(pages[i]) ? PROT_READ | PROT_WRITE : system_protection(pages[i].secinfo_flags);
-    if (device_->protect(pages[i].offset, (end - i) * sgx::kPageSize, protection) != 0)
-      return failed("page " + hex(pages[i].offset) + " cannot be mapped", errno);
-    i = end;
+        is_tcs(run.secinfo_flags) ? PROT_READ | PROT_WRITE : system_protection(run.secinfo_flags);
+    if (device_->protect(run.address, run.size, protection) != 0)
+      return failed("page " + hex(run.address) + " cannot be mapped", errno);
   }
   return {};
-}
-
-// The program's memory and the kernel's heap come at run time, so there is no running without EDMM. A request
-// that asks for nothing tells: the kernel looks at the CPU before it looks at the request.
-Result<void> HwEnclave::check_edmm() {
-  sgx_enclave_restrict_permissions nothing{};
-  if (device_->request(SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS, &nothing) == 0 || errno == EINVAL) return {};
-  const bool processor = errno == ENODEV;
-  return Error(Code::Unsupported,
-               std::string("this machine cannot add memory to a running enclave (EDMM): ") +
-                   (processor ? "the CPU has no SGX2" : std::strerror(errno)),
-               processor ? "no option of cloister build replaces it: use a CPU with SGX2 (cloister doctor)"
-                         : "use Linux 6.0 or newer (cloister doctor)");
 }
 
 bool HwEnclave::commit(uint64_t address, uint64_t size) {
@@ -240,8 +218,8 @@ bool HwEnclave::remove_pages(uint64_t address, uint64_t size) {
 bool HwEnclave::settle(uint64_t address, uint64_t size, uint64_t kind) {
   errno = EINVAL;
   if (!run_time_range(address, size)) return false;
-  if (kind == kSettleClose) return device_->protect(address, size, PROT_NONE) == 0;
-  return kind == kSettleRemove && remove_pages(address, size) &&
+  if (kind == boundary::kSettleClose) return device_->protect(address, size, PROT_NONE) == 0;
+  return kind == boundary::kSettleRemove && remove_pages(address, size) &&
          device_->protect(address, size, PROT_NONE) == 0;
 }
 

@@ -11,8 +11,13 @@
 #include "host/enclave.h"
 #include "host/hw/device.h"
 #include "host/hw/vdso.h"
+#include "host/machine.h"
 
 namespace cloister::host {
+
+// What the CPU lets XFRM hold (SDM vol. 3D, CPUID.(12H,1).ECX:EDX): ECREATE faults with more. Everything
+// where it does not say.
+uint64_t allowed_xfrm(const Cpuid& cpuid);
 
 class HwEnclave final : public Enclave {
  public:
@@ -44,7 +49,6 @@ class HwEnclave final : public Enclave {
   Result<void> add_run(const sgx::ImagePage* pages, size_t count);
   Result<void> init(const sgx::LoadedImage& image);
   Result<void> map_pages(const sgx::ImagePlan& plan);
-  Result<void> check_edmm();
   bool remove_pages(uint64_t address, uint64_t size);
 
   std::unique_ptr<SgxDevice> device_;

@@ -290,7 +290,7 @@ TEST(HwEnclave, TheDeviceMeasuresWhatSigstructNames) {
     ASSERT_TRUE(enclave.ok()) << enclave.error().message();
     EXPECT_EQ(record.mrenclave, image.plan.mrenclave);
     expect_whole(record, image.plan);
-    EXPECT_EQ(record.order, "cair");
+    EXPECT_EQ(record.order, "rcai");
     EXPECT_EQ(record.secs->base, 0U);
     EXPECT_EQ(record.secs->attributes.flags, sgx::kFlagMode64);
     EXPECT_EQ((*enclave)->thread_count(), 2U);
@@ -360,6 +360,31 @@ TEST(HwEnclave, EveryFailureSaysWhatFailedAndLeavesNothing) {
   }
 }
 
+// What CPU and operating system enable, the enclave may still not have.
+TEST(HwEnclave, XfrmIsWhatTheCpuAllowsEnclaves) {
+  const auto cpu = [](uint32_t ecx, uint32_t edx) {
+    return allowed_xfrm([=](uint32_t leaf, uint32_t subleaf) -> std::array<uint32_t, 4> {
+      if (leaf == 0x12 && subleaf == 1) return {0x36, 0, ecx, edx};
+      return {1, 1, 1, 1};
+    });
+  };
+  EXPECT_EQ(cpu(0x7, 0), 0x7U);
+  EXPECT_EQ(cpu(0xe7, 2), 0x2000000e7U);
+  EXPECT_EQ(cpu(0, 0), UINT64_MAX);
+}
+
+// Nothing is lost by the machine's sleep that was not there.
+TEST(HwEnclave, SleepIsNoReasonBeforeThereArePages) {
+  const sgx::LoadedImage image = small_image();
+  for (size_t at = 2; at < 5; ++at) {  // of the calls: EDMM, addresses, ECREATE, EADD…
+    Record record;
+    record.fail_at = at;
+    const Error error = load(image, record).error();
+    EXPECT_EQ(error.message().find("ECREATE") == std::string::npos, at != 2) << error.message();
+    EXPECT_EQ(error.hint().find("sleeps") == std::string::npos, at == 2) << error.hint();
+  }
+}
+
 TEST(HwEnclave, WithoutEdmmItSaysWhatIsNeeded) {
   const sgx::LoadedImage image = small_image();
   Record cpu;
@@ -374,6 +399,7 @@ TEST(HwEnclave, WithoutEdmmItSaysWhatIsNeeded) {
   ASSERT_EQ(old_kernel.error().code(), Code::Unsupported);
   EXPECT_NE(old_kernel.error().hint().find("Linux 6.0"), std::string::npos);
   EXPECT_EQ(cpu.mapped + kernel.mapped, 0);
+  EXPECT_EQ(cpu.order + kernel.order, "rr") << "before anything else";
 }
 
 // The life of run-time pages, with what the enclave does in between (src/enclave/arch/host.cpp).
@@ -403,12 +429,12 @@ TEST(HwEnclave, PagesComeChangeAndGo) {
     ASSERT_TRUE(accept_all(0x225));
     ASSERT_TRUE(enclave.protect(kAt, kSize, 0));
     ASSERT_TRUE(accept_all(0x221)) << "EACCEPT needs the page readable";
-    ASSERT_TRUE(enclave.settle(kAt, kSize, kSettleClose));
+    ASSERT_TRUE(enclave.settle(kAt, kSize, boundary::kSettleClose));
     EXPECT_EQ(record.protection[kAt], PROT_NONE);
     ASSERT_TRUE(enclave.release(kAt, kSize));
-    EXPECT_FALSE(enclave.settle(kAt, kSize, kSettleRemove)) << "before the enclave has accepted";
+    EXPECT_FALSE(enclave.settle(kAt, kSize, boundary::kSettleRemove)) << "before the enclave has accepted";
     ASSERT_TRUE(accept_all(0x410));
-    ASSERT_TRUE(enclave.settle(kAt, kSize, kSettleRemove));
+    ASSERT_TRUE(enclave.settle(kAt, kSize, boundary::kSettleRemove));
     EXPECT_EQ(device->epcm().entry(kAt + 2 * kPage), 0);
     EXPECT_EQ(record.protection[kAt], PROT_NONE);
     ASSERT_TRUE(enclave.commit(kAt, kSize));
@@ -432,7 +458,7 @@ TEST(HwEnclave, PagesOfTheImageAndOutsideAreNotChanged) {
     EXPECT_FALSE((*enclave)->commit(range.address, range.size));
     EXPECT_FALSE((*enclave)->protect(range.address, range.size, 7));
     EXPECT_FALSE((*enclave)->release(range.address, range.size));
-    EXPECT_FALSE((*enclave)->settle(range.address, range.size, kSettleRemove));
+    EXPECT_FALSE((*enclave)->settle(range.address, range.size, boundary::kSettleRemove));
     EXPECT_EQ(errno, EINVAL);
   }
   EXPECT_FALSE((*enclave)->settle(0x400000, kPage, 2));

@@ -114,42 +114,23 @@ Result<void> SimEnclave::add_pages(const sgx::LoadedImage& image) {
     for (; i < end; ++i) {
       if (!epcm_.add(pages[i].offset, pages[i].secinfo_flags))
         return Error(Code::Malformed, "the image has a page twice, or outside of ELRANGE");
-      if (!is_tcs(pages[i])) continue;
-      sgx::Tcs tcs;
-      std::memcpy(&tcs, pages[i].content, sizeof(tcs));
-      tcs_.push_back(tcs);
-      tcs_address_.push_back(pages[i].offset);
     }
   }
-  if (tcs_.empty()) return Error(Code::Malformed, "the image has no thread");
-  return {};
+  return adopt_threads(image.plan);
 }
 
 // EINIT. load_image has verified the signature and measured the page list from which add_pages copied.
 Result<void> SimEnclave::init(const sgx::LoadedImage& image, bool shortcuts) {
-  const sgx::SigStruct& signature = image.sigstruct;
   secs_ = TRY(secs_of(image, machine_xfrm()));
-  secs_.attributes.flags |= sgx::kFlagInit;
-  const sgx::Measurement signer = sgx::mrsigner_of(signature);
-  std::memcpy(secs_.mrenclave, image.plan.mrenclave.data(), image.plan.mrenclave.size());
-  std::memcpy(secs_.mrsigner, signer.data(), signer.size());
-  secs_.isv_prod_id = signature.isv_prod_id;
-  secs_.isv_svn = signature.isv_svn;
+  adopt_identity(image);
   sim_epcm_entries = epcm_.entries();
   if (sim_slow_bases != 0) redirect_fs(image.plan);
   if (shortcuts) add_shortcuts(image.plan);
-  const auto& pages = image.plan.pages;
-  for (size_t i = 0; i < pages.size();) {
-    size_t end = i + 1;
-    while (end < pages.size() && pages[end].offset == pages[end - 1].offset + sgx::kPageSize &&
-           pages[end].secinfo_flags == pages[i].secinfo_flags)
-      ++end;
+  for (const PageRun& run : page_runs(image.plan)) {
     // A TCS has no permissions: nobody inside reads it.
-    if (mprotect(at(pages[i].offset), (end - i) * sgx::kPageSize,
-                 system_protection(pages[i].secinfo_flags)) != 0)
+    if (mprotect(at(run.address), run.size, system_protection(run.secinfo_flags)) != 0)
       return Error(Code::Unavailable,
                    std::string("cannot protect the enclave's pages: ") + std::strerror(errno));
-    i = end;
   }
   return {};
 }
@@ -174,8 +155,8 @@ bool SimEnclave::release(uint64_t address, uint64_t size) {
 
 bool SimEnclave::settle(uint64_t address, uint64_t size, uint64_t kind) {
   errno = EINVAL;
-  if (kind == kSettleClose) return run_time_range(address, size);  // as protect has left them
-  return kind == kSettleRemove && run_time_range(address, size) && epcm_.remove(address, size) &&
+  if (kind == boundary::kSettleClose) return run_time_range(address, size);  // as protect has left them
+  return kind == boundary::kSettleRemove && run_time_range(address, size) && epcm_.remove(address, size) &&
          mmap(at(address), size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) !=
              MAP_FAILED;
 }

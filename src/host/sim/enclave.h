@@ -1,6 +1,7 @@
 // A loaded enclave in simulation: ELRANGE mapped in this process, pages added and measured as the ECREATE,
-// EADD and EEXTEND instructions would, SIGSTRUCT checked as EINIT would. After init() only MemoryCommit,
-// MemoryProtect and MemoryRelease change what is mapped, and only above no page of the image.
+// EADD and EEXTEND instructions would, SIGSTRUCT checked as EINIT would. After init() only commit, protect,
+// release and settle change what is mapped and what the EPCM says, and no page of the image; the enclave's
+// EACCEPT and EMODPE change the EPCM.
 #pragma once
 
 #include <memory>
