@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <ctime>
 
-#include "attestation/quote.h"
 #include "base/files.h"
 
 namespace cloister::attestation {
@@ -48,8 +47,10 @@ QuoteVerifier::QuoteVerifier(QuoteVerifierOptions options) : options_(std::move(
   }
 }
 
-VerifyOptions QuoteVerifier::verify_options() const {
+VerifyOptions QuoteVerifier::verify_options(Tee tee) const {
   VerifyOptions options;
+  options.expected_tee = tee;
+  options.accept_extended_td = false;
   options.minimum_tcb_evaluation_number = options_.minimum_tcb_evaluation_number;
   return options;
 }
@@ -77,12 +78,11 @@ uint32_t QuoteVerifier::kinds() const {
 // time, that is the cheapest. It can only end in a simulated verdict.
 Result<Verdict> QuoteVerifier::verify_intel(Tee tee, ByteView quote, ByteView bundle,
                                             const ReportData& expected, int64_t now) {
-  const Quote parsed = TRY(parse_quote(quote));
-  if (parsed.tee != tee) return Error(Code::Malformed, "the quote is of another TEE than the request says");
-  if (simulation_anchors_.empty() || bundle.empty()) return verify_with_own(quote, expected, now);
-  Result<Verdict> attached = verify_with_attached(quote, bundle, expected, now);
+  const VerifyOptions options = verify_options(tee);
+  if (simulation_anchors_.empty() || bundle.empty()) return verify_with_own(quote, expected, now, options);
+  Result<Verdict> attached = verify_with_attached(quote, bundle, expected, now, options);
   if (settled(attached)) return attached;
-  Result<Verdict> own = verify_with_own(quote, expected, now);
+  Result<Verdict> own = verify_with_own(quote, expected, now, options);
   return settled(own) ? std::move(own) : std::move(attached);
 }
 
@@ -102,26 +102,27 @@ Result<Verdict> QuoteVerifier::verify_report(ByteView report, ByteView bytes, co
   return verify_snp(evidence, snp_simulation_anchors_, now, expected);
 }
 
-Result<Verdict> QuoteVerifier::verify_with_own(ByteView quote, const ReportData& expected,
-                                               int64_t now) const {
+Result<Verdict> QuoteVerifier::verify_with_own(ByteView quote, const ReportData& expected, int64_t now,
+                                               const VerifyOptions& options) const {
   Result<Verdict> verdict =
       Error(Code::Unavailable, "no collateral for the platform of this quote",
             "Give the service a collateral bundle, or the root of the simulated platform to trust.");
   for (const auto& collateral : options_.collateral) {
-    verdict = verify_quote(quote, *collateral, now, expected, verify_options());
+    verdict = verify_quote(quote, *collateral, now, expected, options);
     if (settled(verdict)) return verdict;
   }
   if (!options_.find_collateral) return verdict;
   const auto found = options_.find_collateral(quote);
-  if (found.ok()) return verify_quote(quote, **found, now, expected, verify_options());
+  if (found.ok()) return verify_quote(quote, **found, now, expected, options);
   if (found.error().code() == Code::NotFound) return verdict;
   return Error(found.error());
 }
 
 Result<Verdict> QuoteVerifier::verify_with_attached(ByteView quote, ByteView bundle,
-                                                    const ReportData& expected, int64_t now) {
+                                                    const ReportData& expected, int64_t now,
+                                                    const VerifyOptions& options) {
   const std::shared_ptr<const TrustedCollateral> collateral = TRY(trusted(bundle));
-  return verify_quote(quote, *collateral, now, expected, verify_options());
+  return verify_quote(quote, *collateral, now, expected, options);
 }
 
 Result<std::shared_ptr<const TrustedCollateral>> QuoteVerifier::trusted(ByteView bundle) {

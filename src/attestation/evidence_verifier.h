@@ -49,8 +49,9 @@ class QuoteVerifier final : public EvidenceVerifier {
   explicit QuoteVerifier(QuoteVerifierOptions options);
 
   // `collateral`: a bundle in JSON (verifier.h), looked at only when a simulation root is trusted.
-  // Unavailable when there is none for this quote; Malformed when it is of another TEE than `kind` says; else
-  // as verify_quote: Denied only for another report data.
+  // Unavailable when there is none for this quote; Malformed when it is of another TEE than `kind` says,
+  // Unsupported when its report is of TD 1.5 extended; else as verify_quote: Denied only for another report
+  // data.
   Result<std::shared_ptr<const Verdict>> verify(EvidenceKind kind, ByteView quote, ByteView collateral,
                                                 const ReportData& expected) override;
   uint32_t kinds() const override;
@@ -65,11 +66,12 @@ class QuoteVerifier final : public EvidenceVerifier {
                                int64_t now);
   Result<Verdict> verify_report(ByteView report, ByteView papers, const ReportData& expected,
                                 int64_t now) const;
-  Result<Verdict> verify_with_own(ByteView quote, const ReportData& expected, int64_t now) const;
+  Result<Verdict> verify_with_own(ByteView quote, const ReportData& expected, int64_t now,
+                                  const VerifyOptions& options) const;
   Result<Verdict> verify_with_attached(ByteView quote, ByteView bundle, const ReportData& expected,
-                                       int64_t now);
+                                       int64_t now, const VerifyOptions& options);
   Result<std::shared_ptr<const TrustedCollateral>> trusted(ByteView bundle);
-  VerifyOptions verify_options() const;
+  VerifyOptions verify_options(Tee tee) const;
 
   const QuoteVerifierOptions options_;
   std::vector<TrustAnchor> simulation_anchors_;

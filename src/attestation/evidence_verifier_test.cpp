@@ -262,6 +262,18 @@ TEST_F(TdxEvidenceTest, TheKindMustBeThatOfTheQuote) {
   EXPECT_EQ(outcome(verifier, EvidenceKind::SgxDcapQuote, quote_, bundle_), std::nullopt);
 }
 
+TEST_F(TdxEvidenceTest, AReportWhoseEndNoRuleJudgesIsRefused) {
+  QuoteVerifier verifier(tdx_options(true));
+  td_.version = 5;
+  td_.body_type = 4;
+  const auto verdict =
+      verifier.verify(EvidenceKind::TdxQuote, intel_.quote(td_), as_bytes(tdx_bundle_), data_);
+  ASSERT_FALSE(verdict.ok());
+  EXPECT_EQ(verdict.error().code(), Code::Unsupported);
+  EXPECT_EQ(verdict.error().message(),
+            "the quote holds a report of TD 1.5 extended (body type 4), of which no rule judges the end");
+}
+
 // Stands for Intel: a root that is trusted and is no simulation.
 TEST_F(TdxEvidenceTest, UnderAHardwareRootOnlyTheOwnersCollateralCounts) {
   QuoteVerifierOptions options = tdx_options(false);

@@ -105,7 +105,7 @@ OrderedJson td_body(const TdReport& td, uint16_t body_type, ByteView signed_part
     out["tee_tcb_svn2"] = to_hex(td.tee_tcb_svn2);
     out["mr_service_td"] = to_hex(td.mr_service_td);
   }
-  if (body_type == 4) add_td_extended(signed_part.last(kTd15Ex), out);
+  if (body_type == kTd15Extended) add_td_extended(signed_part.last(kTd15Ex), out);
   return out;
 }
 

@@ -49,7 +49,7 @@ Result<size_t> body_size(uint16_t type) {
       return kTd10;
     case 3:
       return kTd15;
-    case 4:
+    case kTd15Extended:
       return kTd15Ex;
     default:
       return bad("unknown body type " + std::to_string(type));

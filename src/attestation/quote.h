@@ -8,6 +8,7 @@
 namespace cloister::attestation {
 
 inline constexpr size_t kMaxQuoteSize = 64 << 10;
+inline constexpr uint16_t kTd15Extended = 4;  // Quote::body_type
 
 struct TdReport {  // TDREPORT 1.0; 1.5 adds the last two
   ByteArray<16> tee_tcb_svn;

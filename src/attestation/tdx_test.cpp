@@ -196,11 +196,45 @@ TEST_F(Tdx, TheModulesOwnAgeCountsForARelaunchToo) {
 
 TEST_F(Tdx, CollateralOfAnotherTeeOrTooOldIsRefused) {
   const auto trusted = trust_collateral(pki_.collateral(kNow), {pki_.anchor()}).value();
+  const auto fault = [&](int64_t now, const VerifyOptions& options) {
+    const auto verdict = verify_quote(pki_.quote({}), *trusted, now, std::nullopt, options);
+    return verdict.ok() ? "accepted" : verdict.error().message();
+  };
   VerifyOptions options;
+  options.minimum_tcb_evaluation_number = 17;
+  EXPECT_EQ(fault(kNow, options), "accepted");
   options.minimum_tcb_evaluation_number = 18;
-  EXPECT_FALSE(verify_quote(pki_.quote({}), *trusted, kNow, std::nullopt, options).ok());
-  EXPECT_FALSE(verify_quote(pki_.quote({}), *trusted, kNow + 30 * 86400, std::nullopt).ok());
-  EXPECT_FALSE(trust_collateral(TdxTestPki().collateral(kNow), {pki_.anchor()}).ok());
+  EXPECT_EQ(fault(kNow, options), "collateral is older than the required TCB evaluation number");
+  EXPECT_EQ(fault(kNow + 30 * 86400, {}), "time: TCB info has expired");
+  TestTcb info, qe;
+  info.info_id = "SGX";
+  qe.qe_id = "QE";
+  EXPECT_EQ(refusal({}, info), "TCB info is for another TEE");
+  EXPECT_EQ(refusal({}, qe), "QE identity is for another TEE");
+  const auto foreign = trust_collateral(TdxTestPki().collateral(kNow), {pki_.anchor()});
+  ASSERT_FALSE(foreign.ok());
+  EXPECT_EQ(foreign.error().message(), "TCB info chain: its root is not trusted");
+}
+
+TEST_F(Tdx, WhoDecidesByVerdictsNamesTheTeeAndTakesNoExtendedReport) {
+  const auto trusted = trust_collateral(pki_.collateral(kNow), {pki_.anchor()}).value();
+  const auto code = [&](const TestTd& td, const VerifyOptions& options) {
+    const auto verdict = verify_quote(pki_.quote(td), *trusted, kNow, std::nullopt, options);
+    return verdict.ok() ? std::optional<Code>() : verdict.error().code();
+  };
+  VerifyOptions sgx, tdx, strict;
+  sgx.expected_tee = Tee::Sgx;
+  tdx.expected_tee = Tee::Tdx;
+  strict.accept_extended_td = false;
+  for (const TestTd& td : layouts()) {
+    EXPECT_EQ(code(td, tdx), std::nullopt);
+    EXPECT_EQ(code(td, strict), std::nullopt);
+    EXPECT_EQ(code(td, sgx), Code::Malformed);
+  }
+  TestTd extended = layouts()[2];
+  extended.body_type = 4;
+  EXPECT_EQ(code(extended, {}), std::nullopt);
+  EXPECT_EQ(code(extended, strict), Code::Unsupported);
 }
 
 }  // namespace

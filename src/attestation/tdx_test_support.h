@@ -13,10 +13,10 @@
 
 namespace cloister::attestation {
 
-// What a report says: TD 1.0 in a quote v4 or v5, TD 1.5 in a quote v5.
+// What a report says: TD 1.0 in a quote v4 or v5, TD 1.5 in a quote v5, also extended (the rest is 0xee).
 struct TestTd {
   uint16_t version = 4;
-  uint16_t body_type = 2;      // 2: TD 1.0, 3: TD 1.5
+  uint16_t body_type = 2;      // 2: TD 1.0, 3: TD 1.5, 4: extended
   uint8_t module_version = 1;  // 0: a TDX 1.0 module
   uint8_t module_svn = 3;      // byte 0 of TEE_TCB_SVN
   uint8_t platform_svn = 6;    // bytes 2 to 15
@@ -40,6 +40,7 @@ struct TestTcb {
   std::vector<TestLevel> module = {{3, TcbStatus::UpToDate, {}}};    // of TDX_01, by module_svn
   TcbStatus qe = TcbStatus::UpToDate;
   uint32_t evaluation_number = 17;
+  const char *info_id = "TDX", *qe_id = "TD_QE";  // of which TEE they are
 };
 
 class TdxTestPki {
@@ -121,7 +122,9 @@ class TdxTestPki {
     out.bytes(td.report_data);
     if (td.body_type < 3) return out.take();
     add_svn(out, td.module_svn_now, td.module_version, td.platform_svn_now);
-    return out.bytes(filled(10)).take();
+    out.bytes(filled(10));
+    if (td.body_type == 4) out.bytes(Bytes(237, 0xee));
+    return out.take();
   }
   static sgx::ReportBody qe_report(ByteView key, ByteView authentication) {
     sgx::ReportBody qe{};
@@ -173,14 +176,14 @@ class TdxTestPki {
                 "{\"tcb\":{\"sgxtcbcomponents\":" + components(9, 9) +
                 ",\"pcesvn\":13,\"tdxtcbcomponents\":" + components(level.svn, 0) + "}," + judged(level);
     }
-    return "{\"id\":\"TDX\",\"version\":3," + dates(tcb, from, to) +
+    return "{\"id\":\"" + std::string(tcb.info_id) + "\",\"version\":3," + dates(tcb, from, to) +
            ",\"fmspc\":\"005444580001\",\"pceId\":\"0000\",\"tcbType\":0,\"tdxModule\":{" + seam +
            "},\"tdxModuleIdentities\":[{\"id\":\"TDX_01\"," + seam + "," + isv_levels(tcb.module) +
            "}],\"tcbLevels\":[" + levels + "]}";
   }
   static std::string qe_identity(const TestTcb& tcb, int64_t from, int64_t to) {
     const Bytes signer(32, kQeSigner);
-    return "{\"id\":\"TD_QE\",\"version\":2," + dates(tcb, from, to) +
+    return "{\"id\":\"" + std::string(tcb.qe_id) + "\",\"version\":2," + dates(tcb, from, to) +
            ",\"miscselect\":\"00000000\",\"miscselectMask\":\"FFFFFFFF\","
            "\"attributes\":\"11000000000000000000000000000000\","
            "\"attributesMask\":\"FBFFFFFFFFFFFFFF0000000000000000\",\"mrsigner\":\"" +
