@@ -35,6 +35,12 @@ std::string_view tcb_status_name(TcbStatus status) {
   return "unknown";
 }
 
+std::string td_attributes_text(uint64_t attributes) {
+  uint8_t bytes[8];
+  store_be(bytes, attributes);
+  return to_hex(bytes);
+}
+
 std::optional<TcbStatus> parse_tcb_status(std::string_view name) {
   for (size_t i = 0; i < kNamesInFiles; ++i) {
     if (kNames[i].second == name) return kNames[i].first;

@@ -99,6 +99,9 @@ struct Verdict {
        cached_keys = false;  // true when the certificate does not say
 };
 
+// 16 hex digits, most significant first: as sessions take them.
+std::string td_attributes_text(uint64_t attributes);
+
 // One root of trust: the 65-byte uncompressed P-256 point (0x04, x, y).
 struct TrustAnchor {
   ByteArray<65> root_key{};

@@ -49,6 +49,7 @@ import json
 v = json.load(open("v4.json"))
 assert v["tee"] == "TDX" and v["advisory_ids"] == [] and v["debug"] is False and "mr_service_td" not in v
 assert v["rtmr3"] == "a3" * 48 and v["mr_seam"] == "5e" * 48 and v["mr_signer_seam"] == "00" * 48
+assert v["td_attributes"] == "0000000010000000"  # as a session takes them
 assert v["report_data"].startswith("da00") and v["tcb_date"] == "2024-03-13T00:00:00Z" and v["earliest_expiry"]
 EOF
 newer=(--collateral own/tdx-collateral-newer.json "${at[@]}" --root own/tdx-root.pem)
@@ -92,6 +93,7 @@ for file in "${!shown[@]}"; do
   expect 0 'verified' inspect "own/$file"
 done
 expect 0 'body.mrenclave         aa00' inspect own/quote3-sgx.bin
+expect 0 '"td_attributes": "0000000010000000"' inspect own/quote4-tdx.bin --json
 # What a stranger wrote into a file does not command a terminal, and is still JSON where JSON was asked for.
 sed -E 's/"tcbLevels":/"\\u001b[2J": "\\u001b]0;owned\\u0007 \\u009b31m", "tcbLevels":/' own/tcb-info.json >terminal.json
 grep -q owned terminal.json || fail 'nothing was planted'
