@@ -195,6 +195,38 @@ TEST_F(CasTdxMachines, EachFactorRefusesAloneAndItsDenialsYamlHelps) {
   }
 }
 
+// Each with all it can be refused for; what would allow them all is more than an event holds.
+TEST_F(CasTdxMachines, ManyReasonsCutNoEvent) {
+  td_.version = 5;
+  td_.body_type = 3;
+  td_.registers.fill(0x10);
+  td_.registers[6] = 0;  // MRSIGNERSEAM is Intel's
+  td_.td_attributes = 1u << 28 | 1u << 29 | 1;
+  tcb_.platform = {{7, attestation::TcbStatus::UpToDate, {}},
+                   {6, attestation::TcbStatus::OutOfDateConfigurationNeeded, {"INTEL-SA-00828"}}};
+  std::string registers, lists;
+  for (const std::string_view name : policy::kTdxRegisters) {
+    const std::string begin = (registers.empty() ? "" : ", ") + std::string(name) + ": ";
+    registers += begin + repeated("11", 48);
+    lists += begin + "[";
+    for (int i = 0; i < 20; ++i) lists += (i == 0 ? "" : ", ") + repeated("11", 48);
+    lists += "]";
+  }
+  const std::string attributes = ", td_attributes: \"0000000010000000\"";
+  for (const auto& [name, factors] : std::vector<std::pair<std::string, std::string>>{
+           {"one", registers}, {"named", registers + attributes}, {"lists", lists + attributes}}) {
+    create(name, factors, "simulation-mode");
+    EXPECT_NE(refusal(name + "/app"), "accepted");
+    const std::string read = events(name);
+    for (const std::string_view rule : policy::kTdxRegisters)
+      EXPECT_TRUE(has(read, std::string(rule) + ": ")) << rule << read;
+    EXPECT_TRUE(has(read, "mrservicetd: [" + repeated("10", 48) + "]")) << "what would allow it: " << read;
+    for (const char* rule : {"tcb-status: ", "debug-mode: ", "advisories: ", "hyperthreading: "})
+      EXPECT_TRUE(has(read, rule)) << rule << read;
+    EXPECT_FALSE(has(read, "[cut]")) << read;
+  }
+}
+
 TEST_F(CasTdxMachines, ThePlatformsStatusNeedsItsTolerationsAndAdvisories) {
   const std::string machine = factor("mrtd", "10");
   create("plain", machine, "simulation-mode, hyperthreading");

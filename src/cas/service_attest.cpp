@@ -29,6 +29,26 @@ std::string measured(const attestation::Verdict& verdict) {
   return text;
 }
 
+// Every reason, with the YAML that would allow it as long as all of it fits into one event: half a suggestion
+// is of no use, and an owner who took the first ones reads the others at the next refusal.
+std::string reasons_of(const std::vector<policy::Denial>& denials) {
+  static constexpr size_t kAround = 256;  // who and from where, and how many events were left out before
+  static constexpr std::string_view kLeftOut = " (its YAML is too long for this event)";
+  size_t size = kAround;
+  for (const policy::Denial& denial : denials)
+    size += denial.text().size() + 2 + (denial.suggestion.empty() ? 0 : kLeftOut.size());
+  std::string out;
+  for (const policy::Denial& denial : denials) {
+    out += (out.empty() ? "" : "; ") + denial.text();
+    if (denial.suggestion.empty()) continue;
+    const std::string allowed = " (would be allowed by " + denial.suggestion + ")";
+    const bool fits = size + allowed.size() <= kMaxEventText;
+    if (fits) size += allowed.size();
+    out += fits ? allowed : kLeftOut;
+  }
+  return out;
+}
+
 Result<Key256> volume_key(Transaction& transaction, const std::string& session, const policy::Volume& volume,
                           const VolumeRecord& record) {
   if (volume.key) return *volume.key;
@@ -62,13 +82,11 @@ Result<void> Service::check_attempt(Attempt& attempt) {
   const policy::Session& session = *attempt.current.session;
   const std::vector<policy::Denial> denials = policy::check(session, *attempt.service, attempt.verdict);
   if (!denials.empty()) {
-    std::string reasons, rules;
+    std::string rules;
     for (const policy::Denial& denial : denials) {
-      reasons += (reasons.empty() ? "" : "; ") + denial.text();
-      if (!denial.suggestion.empty()) reasons += " (would be allowed by " + denial.suggestion + ")";
       if (rules.find(denial.rule) == std::string::npos) rules += (rules.empty() ? "" : ", ") + denial.rule;
     }
-    return deny(attempt, reasons, untrusted(rules));
+    return deny(attempt, reasons_of(denials), untrusted(rules));
   }
   const auto lookup = [&](const policy::SecretReference& reference) -> Result<std::string> {
     auto found = attempt.secrets.find(reference.name);

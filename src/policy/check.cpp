@@ -2,6 +2,7 @@
 
 #include "policy/check_snp.h"
 #include "policy/check_tdx.h"
+#include "policy/denials.h"
 
 #include <algorithm>
 #include <initializer_list>
@@ -34,10 +35,6 @@ const StatusRow* row_of(TcbStatus status) {
     if (row.status == status) return &row;
   }
   return nullptr;  // Revoked, and whatever is added later: refused
-}
-
-std::string tolerate_line(std::string_view names) {
-  return "security: {attestation: {tolerate: [" + std::string(names) + "]}}";
 }
 
 bool signer_holds(const SignerFactor& signer, const Verdict& verdict) {
@@ -95,8 +92,8 @@ class Decision {
     if (verdict_.tee != attestation::Tee::Sgx) {
       return deny("tee", "an enclave, or an SEV-SNP or TDX machine", "another kind of TEE", "");
     }
-    std::string measurements, signers;
-    size_t listed = 0;
+    std::string signers;
+    Listed measurements;
     for (const AttestationVariant& variant : service_.attestation) {
       if (variant.of_machine()) continue;
       const bool measured = measurement_listed(variant, verdict_);
@@ -105,9 +102,7 @@ class Decision {
         signers += (signers.empty() ? "" : " or ") + described(*variant.signer);
         continue;
       }
-      for (const ByteArray<32>& mrenclave : variant.mrenclaves) {
-        if (++listed <= 8) measurements += (measurements.empty() ? "" : ", ") + to_hex(mrenclave);
-      }
+      measurements.add(variant.mrenclaves);
     }
     const std::string got = to_hex(verdict_.mrenclave);
     if (!signers.empty()) {
@@ -117,10 +112,8 @@ class Decision {
            "");
       return;
     }
-    if (listed > 8) measurements += " and " + std::to_string(listed - 8) + " more";
-    if (measurements.empty()) measurements = "a virtual machine, no enclave";
-    deny("mrenclave", measurements, got,
-         "services: [{name: " + service_.name + ", mrenclaves: [" + got + "]}]");
+    deny("mrenclave", measurements.text("a virtual machine, no enclave"), got,
+         in_service(service_, "mrenclaves: [" + got + "]"));
   }
 
   void mode() {
@@ -134,7 +127,7 @@ class Decision {
     if (wanted == "hw") {
       deny("simulation-mode", "hardware: the service's environment says SCONE_MODE: hw",
            "a simulated enclave: it protects nothing from the machine's owner",
-           "services: [{name: " + service_.name + ", environment: {SCONE_MODE: sim}}]");
+           in_service(service_, "environment: {SCONE_MODE: sim}"));
     }
     if (!security_.tolerates(Toleration::SimulationMode)) {
       deny("simulation-mode", "hardware", "a simulated enclave: it protects nothing from the machine's owner",
@@ -171,8 +164,10 @@ class Decision {
     bool writable = true;  // in a session
     for (const std::string& advisory : verdict_.advisory_ids) {
       if (ignored(advisory)) continue;
-      missing += (missing.empty() ? "" : ", ") + advisory;
-      writable = writable && is_advisory(advisory);
+      const bool possible = is_advisory(advisory);
+      // Whoever signs for a simulated platform chooses it, and it would stand beside our own words.
+      missing += (missing.empty() ? "" : ", ") + (possible ? advisory : "(of no possible name)");
+      writable = writable && possible;
     }
     if (missing.empty()) return;
     deny("advisories", "no open advisory", missing,
@@ -192,7 +187,7 @@ class Decision {
     if (std::find(list.begin(), list.end(), verdict_.qe_id) != list.end()) return;
     const std::string id = "INTEL_QE_ID:" + to_hex(verdict_.qe_id);
     deny("platforms", std::to_string(list.size()) + " listed machines", id,
-         "services: [{name: " + service_.name + ", platforms: [" + id + "]}]");
+         in_service(service_, "platforms: [" + id + "]"));
   }
 
   const Session& session_;

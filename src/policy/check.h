@@ -38,7 +38,8 @@ struct Denial {
 // variant's `minimum_tcb`, or outdated-tcb is tolerated; a migration agent needs insecure-configuration.
 //
 // Of a TDX machine, in place of measurement (check_tdx.h): each register that a variant names; TD attributes;
-// a machine that may migrate needs insecure-configuration, or the variant's `mrservicetd`.
+// a machine that may migrate needs insecure-configuration, or the variant's `mrservicetd`. When none holds,
+// the reasons are those of the nearest variant.
 std::vector<Denial> check(const Session& session, const Service& service,
                           const attestation::Verdict& verdict);
 

@@ -1,5 +1,7 @@
 #include "policy/check_snp.h"
 
+#include "policy/denials.h"
+
 #include <algorithm>
 
 namespace cloister::policy {
@@ -32,10 +34,6 @@ bool lists(const SnpFactor& factor, const ByteArray<48>& measurement) {
          factor.measurements.end();
 }
 
-std::string in_service(const Service& service, const std::string& variant) {
-  return "services: [{name: " + service.name + ", attestation: [{" + variant + "}]}]";
-}
-
 // The reasons against one variant that has the right measurement.
 std::vector<Denial> against(const SnpFactor& factor, const Service& service, const Security& security,
                             const SnpFacts& facts) {
@@ -46,7 +44,7 @@ std::vector<Denial> against(const SnpFactor& factor, const Service& service, con
   } else if (facts.vmpl > factor.vmpl) {
     out.push_back({"vmpl", "level " + std::to_string(factor.vmpl) + " or more privileged",
                    "level " + std::to_string(facts.vmpl),
-                   in_service(service, measurement + ", vmpl: " + std::to_string(facts.vmpl))});
+                   with_variant(service, measurement + ", vmpl: " + std::to_string(facts.vmpl))});
   }
   const SnpTcb tcb = lowest(facts);
   const bool current = factor.minimum_tcb && at_least(tcb, *factor.minimum_tcb);
@@ -54,7 +52,7 @@ std::vector<Denial> against(const SnpFactor& factor, const Service& service, con
     out.push_back(
         {"tcb-status",
          factor.minimum_tcb ? "at least " + yaml_of(*factor.minimum_tcb) : "a `minimum_tcb` in the session",
-         yaml_of(tcb), in_service(service, measurement + ", minimum_tcb: " + yaml_of(tcb))});
+         yaml_of(tcb), with_variant(service, measurement + ", minimum_tcb: " + yaml_of(tcb))});
   }
   return out;
 }
@@ -65,14 +63,12 @@ std::vector<Denial> check_snp(const Session& session, const Service& service,
                               const attestation::Verdict& verdict) {
   const SnpFacts& facts = *verdict.snp;
   std::vector<Denial> out;
-  std::string listed;
+  Listed listed;
   bool measured = false;
   for (const AttestationVariant& variant : service.attestation) {
     if (!variant.snp) continue;
     if (!lists(*variant.snp, facts.measurement)) {
-      for (const auto& one : variant.snp->measurements) {
-        if (listed.size() < 800) listed += (listed.empty() ? "" : ", ") + to_hex(one);
-      }
+      listed.add(variant.snp->measurements);
       continue;
     }
     std::vector<Denial> reasons = against(*variant.snp, service, session.security, facts);
@@ -82,14 +78,12 @@ std::vector<Denial> check_snp(const Session& session, const Service& service,
   }
   if (!measured) {
     const std::string got = to_hex(facts.measurement);
-    out.push_back({"measurement", listed.empty() ? "no SEV-SNP machine" : listed, got,
-                   in_service(service, "measurement: [" + got + "]")});
+    out.push_back({"measurement", listed.text("no SEV-SNP machine"), got,
+                   with_variant(service, "measurement: [" + got + "]")});
   }
   const bool movable = facts.migration_agent || (facts.policy >> 18 & 1) != 0;
   if (movable && !session.security.tolerates(Toleration::InsecureConfiguration)) {
-    out.push_back({"migration", "a machine that stays where it is",
-                   "another machine may take it over (migration agent)",
-                   "security: {attestation: {tolerate: [insecure-configuration]}}"});
+    out.push_back(may_migrate("migration agent", tolerate_line("insecure-configuration")));
   }
   return out;
 }

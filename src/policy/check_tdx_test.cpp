@@ -104,6 +104,56 @@ TEST(CheckTdx, OneVariantMustHoldCompletely) {
   const std::string two = "{" + kMrtd + ", rtmr1: " + hex_of('f') + ", rtmr2: " + hex_of('f') + "}";
   EXPECT_EQ(rules(two + ", " + left, machine()), "rtmr1");
   EXPECT_EQ(rules(two, machine()), "rtmr1 rtmr2");
+  // Of the right firmware rather than with fewer reasons.
+  const std::string other = "{mrtd: " + hex_of('e') + "}";
+  EXPECT_EQ(rules(two + ", " + other, machine()), "rtmr1 rtmr2");
+  EXPECT_EQ(rules(other + ", " + two, machine()), "rtmr1 rtmr2");
+}
+
+TEST(CheckTdx, AnotherFirmwareSparesAMachineNoRule) {
+  const std::string other = "{mrtd: " + hex_of('e') + "}",
+                    enclave = "{mrenclave: " + std::string(64, '5') + "}";
+  for (const std::string& variant : {other, enclave}) {
+    Verdict v = machine();
+    v.td_attributes = 0;
+    EXPECT_EQ(rules(variant, v), "mrtd td-attributes") << variant;
+    v.td_attributes = 1u << 28 | 1u << 29;
+    EXPECT_EQ(rules(variant, v), "mrtd migration") << variant;
+    EXPECT_EQ(rules(variant, v, "insecure-configuration"), "mrtd") << variant;
+  }
+  EXPECT_EQ(rules("{mrtd: " + hex_of('e') + ", rtmr1: " + hex_of('e') + "}", machine()), "mrtd rtmr1");
+}
+
+TEST(CheckTdx, OnlyTheSuggestionAboutAttributesTakesThoseOfTheMachine) {
+  Verdict v = machine();
+  v.td_attributes = 1ull << 40;
+  const std::string owners = ", td_attributes: \"0000000010000000\"",
+                    machines = ", td_attributes: \"0000010000000000\"";
+  const std::string other = "{mrtd: " + hex_of('e'), right = "{mrtd: [" + hex_of('1') + "]";
+  auto found = denials(other + owners + "}", v);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(suggested(found[0]), right + owners + "}");
+  EXPECT_EQ(found[1].rule, "td-attributes");
+  EXPECT_EQ(suggested(found[1]), right + machines + "}");
+  EXPECT_EQ(rules(suggested(found[1]), v), "");
+  found = denials(other + "}", v);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(suggested(found[0]), right + "}");
+  EXPECT_EQ(suggested(found[1]), right + machines + "}");
+}
+
+TEST(CheckTdx, OneSuggestionStandsForAllRegisters) {
+  std::string variant;
+  for (const std::string_view name : kTdxRegisters)
+    variant += (variant.empty() ? "" : ", ") + std::string(name) + ": " + hex_of('f');
+  const auto found = denials("{" + variant + "}", machine());
+  ASSERT_EQ(found.size(), kTdxRegisters.size());
+  for (size_t i = 0; i + 1 < found.size(); ++i) {
+    EXPECT_EQ(found[i].rule, kTdxRegisters[i]);
+    EXPECT_EQ(found[i].suggestion, "") << found[i].rule;
+    EXPECT_EQ(found[i].expected, std::string(16, 'f') + "...") << found[i].rule;
+  }
+  EXPECT_EQ(rules(suggested(found.back()), machine()), "");
 }
 
 TEST(CheckTdx, AnUnknownFirmwareIsNamedWithWhatItBooted) {
@@ -127,6 +177,12 @@ TEST(CheckTdx, LongListsAreShortenedForTheReader) {
   const auto found = denials("{mrtd: [" + list + "]}", machine());
   ASSERT_EQ(found.size(), 1u);
   EXPECT_TRUE(found[0].expected.ends_with(" and 3 more"));
+  // The more registers, the less of each.
+  const auto three =
+      denials("{mrtd: [" + list + "], rtmr0: [" + list + "], rtmr1: [" + list + "]}", machine());
+  ASSERT_EQ(three.size(), 3u);
+  for (const Denial& denial : three)
+    EXPECT_EQ(denial.expected, hex_of('e') + ", " + hex_of('e') + " and 9 more");
 }
 
 TEST(CheckTdx, WhatAReportOfTd10DoesNotSayIsNoMatch) {
@@ -138,6 +194,11 @@ TEST(CheckTdx, WhatAReportOfTd10DoesNotSayIsNoMatch) {
   EXPECT_EQ(found[0].actual, "a report of TD 1.0, which does not say");
   EXPECT_EQ(found[0].suggestion, "");
   EXPECT_EQ(rules("{" + kMrtd + "}", old), "");
+  // No suggestion leaves that factor out.
+  old.td_attributes = 0;
+  const auto all = denials("{mrtd: " + hex_of('e') + ", mrservicetd: " + hex_of('0') + "}", old);
+  ASSERT_EQ(all.size(), 3u);
+  for (const Denial& denial : all) EXPECT_EQ(denial.suggestion, "") << denial.rule;
 }
 
 TEST(CheckTdx, AttributesAreTheNamedOnesOrSoundOnes) {

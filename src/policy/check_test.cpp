@@ -47,6 +47,20 @@ TEST(Check, AllowsTheListedMeasurementOnly) {
             std::string::npos);
 }
 
+TEST(Check, ShortensLongListsForTheReader) {
+  Session session = session_with("");
+  std::vector<AttestationVariant>& variants = session.services[0].attestation;
+  variants[0].mrenclaves.assign(11, ByteArray<32>{});
+  EXPECT_TRUE(check(session, session.services[0], good())[0].expected.ends_with(" and 3 more"));
+  variants[0].mrenclaves.clear();
+  variants[0].snp.emplace().measurements.assign(11, ByteArray<48>{});
+  Verdict machine = good();
+  machine.tee = attestation::Tee::Snp;
+  machine.status = TcbStatus::Unrated;
+  machine.snp.emplace().measurement.fill(1);
+  EXPECT_TRUE(check(session, session.services[0], machine)[0].expected.ends_with(" and 3 more"));
+}
+
 TEST(Check, RefusesDebugUnlessTolerated) {
   Verdict verdict = good();
   verdict.debug = true;
@@ -92,6 +106,7 @@ TEST(Check, SuggestsOnlyAdvisoriesThatASessionTakes) {
   const std::vector<Denial> denials = check(session, session.services[0], verdict);
   ASSERT_EQ(denials.size(), 1u);
   EXPECT_EQ(denials[0].suggestion, "");
+  EXPECT_EQ(denials[0].actual, "INTEL-SA-00161, (of no possible name)");
   for (const char* name : {"INTEL-SA-", "INTEL-SA-1x", "INTEL-SA-00161]", "intel-sa-00161", "SA-00161"}) {
     const std::string text = "name: s\nversion: \"0.3\"\nsecurity: {attestation: {ignore_advisories: [\"" +
                              std::string(name) + "\"]}}\n";

@@ -37,15 +37,28 @@ struct SnpFactor {
 };
 
 // What a TDX machine's report measures or names, 48 bytes each, by the keys of the language.
-inline constexpr std::string_view kTdxRegisters[] = {"mrtd",    "rtmr0",         "rtmr1",        "rtmr2",
-                                                     "rtmr3",   "mrseam",        "mrsignerseam", "mrconfigid",
-                                                     "mrowner", "mrownerconfig", "mrservicetd"};
-inline constexpr size_t kTdxMrtd = 0, kTdxServiceTd = std::size(kTdxRegisters) - 1;
+enum TdxRegister : size_t {
+  kTdxMrtd,
+  kTdxRtmr0,
+  kTdxRtmr1,
+  kTdxRtmr2,
+  kTdxRtmr3,
+  kTdxMrSeam,
+  kTdxMrSignerSeam,
+  kTdxMrConfigId,
+  kTdxMrOwner,
+  kTdxMrOwnerConfig,
+  kTdxMrServiceTd,
+  kTdxRegisterCount,
+};
+inline constexpr std::array<std::string_view, kTdxRegisterCount> kTdxRegisters = {
+    "mrtd",         "rtmr0",      "rtmr1",   "rtmr2",         "rtmr3",      "mrseam",
+    "mrsignerseam", "mrconfigid", "mrowner", "mrownerconfig", "mrservicetd"};
 
 // Of a TDX machine.
 struct TdxFactor {
-  // In the order of kTdxRegisters: any of the values; empty: not a factor. The first, mrtd, is never empty.
-  std::array<std::vector<ByteArray<48>>, std::size(kTdxRegisters)> registers;
+  // By TdxRegister: any of the values; empty: not a factor. That of kTdxMrtd is never empty.
+  std::array<std::vector<ByteArray<48>>, kTdxRegisterCount> registers;
   std::optional<uint64_t> td_attributes;  // exactly these
 };
 

@@ -1,0 +1,52 @@
+// The words that denials of enclaves and machines share. Inside of policy.
+#pragma once
+
+#include "policy/check.h"
+
+namespace cloister::policy {
+
+// "A, B and 3 more", or of each value only its first digits.
+class Listed {
+ public:
+  explicit Listed(size_t shown = kShown, size_t digits = std::string::npos)
+      : shown_(shown), digits_(digits) {}
+  template <size_t N>
+  void add(const std::vector<ByteArray<N>>& values) {
+    for (const ByteArray<N>& value : values) {
+      if (++count_ > shown_) continue;
+      const std::string hex = to_hex(value);
+      text_ += (text_.empty() ? "" : ", ") + hex.substr(0, digits_) + (hex.size() > digits_ ? "..." : "");
+    }
+  }
+  // `none`: where nothing is listed.
+  std::string text(std::string_view none) const {
+    if (count_ == 0) return std::string(none);
+    return count_ > shown_ ? text_ + " and " + std::to_string(count_ - shown_) + " more" : text_;
+  }
+
+  static constexpr size_t kShown = 8;
+
+ private:
+  const size_t shown_, digits_;
+  std::string text_;
+  size_t count_ = 0;
+};
+
+// The YAML of suggestions.
+inline std::string in_service(const Service& service, const std::string& keys) {
+  return "services: [{name: " + service.name + ", " + keys + "}]";
+}
+inline std::string with_variant(const Service& service, const std::string& factors) {
+  return in_service(service, "attestation: [{" + factors + "}]");
+}
+inline std::string tolerate_line(std::string_view names) {
+  return "security: {attestation: {tolerate: [" + std::string(names) + "]}}";
+}
+
+// Of a machine that another one may take over.
+inline Denial may_migrate(const std::string& how, std::string suggestion) {
+  return {"migration", "a machine that stays where it is", "another machine may take it over (" + how + ")",
+          std::move(suggestion)};
+}
+
+}  // namespace cloister::policy
