@@ -250,6 +250,31 @@ TEST(CheckTdx, SessionsAreReadStrictly) {
   EXPECT_TRUE(parse_session(session_text("{" + kMrtd + ", td_attributes: 0000000010000000}")).ok());
 }
 
+// Else somebody believes in a factor that is none: `rtmr1:` with the value forgotten, or a variable that is
+// `~`.
+TEST(CheckTdx, AFactorWithoutAValueIsRefusedInEveryKindOfVariant) {
+  std::vector<std::string> variants;
+  for (const std::string_view name : kTdxRegisters) {
+    if (name != "mrtd") variants.push_back("{" + kMrtd + ", " + std::string(name) + ": ~}");
+  }
+  const std::string enclave = "mrenclave: " + std::string(64, '5'), snp = "measurement: " + hex_of('1'),
+                    signer = "signer: {mrsigner: " + std::string(64, '5') + ", isvprodid: 1, isvsvn_min: 1";
+  for (const std::string& variant :
+       {"{" + kMrtd + ", rtmr1: }", "{" + kMrtd + ", rtmr1: null}", "{" + kMrtd + ", td_attributes: ~}",
+        "{" + kMrtd + ", mrenclave: ~}", "{" + kMrtd + ", measurement: ~}", "{mrtd: ~, " + enclave + "}",
+        "{" + enclave + ", signer: ~}", "{mrenclave: ~, " + signer + "}}", "{" + signer + ", isvsvn_max: ~}}",
+        "{" + snp + ", minimum_tcb: ~}", "{" + snp + ", vmpl: ~}",
+        "{" + snp + ", minimum_tcb: {boot_loader: 1, tee: 1, snp: 1, microcode: 1, fmc: ~}}"})
+    variants.push_back(variant);
+  for (const std::string& variant : variants) {
+    const auto session = parse_session(session_text(variant));
+    ASSERT_FALSE(session.ok()) << variant;
+    EXPECT_NE(session.error().message().find(": a factor without a value would allow any"), std::string::npos)
+        << session.error().message();
+  }
+  EXPECT_TRUE(parse_session(session_text("{" + signer + "}}")).ok());
+}
+
 TEST(CheckTdx, LintNamesAVariantThatMeasuresTheFirmwareOnly) {
   const auto found = [](const std::string& variant) {
     for (const Finding& finding : lint(session_of(variant))) {

@@ -1,5 +1,6 @@
 // services[]: what is started, and which enclaves may be it.
 #include <algorithm>
+#include <array>
 
 #include "policy/parse_parts.h"
 #include "policy/placeholders.h"
@@ -12,6 +13,18 @@ constexpr size_t kMaxVariables = 4096;  // what a started program can be given (
 constexpr std::string_view kRootProtection =
     "the root file system is part of the image and of MRENCLAVE here; a protection file for it is not "
     "supported";
+
+constexpr std::string_view kTdAttributes = "td_attributes";
+constexpr auto kFactors = [] {
+  constexpr std::string_view kOthers[] = {"mrenclave",   "signer", "measurement",
+                                          "minimum_tcb", "vmpl",   kTdAttributes};
+  std::array<std::string_view, std::size(kOthers) + kTdxRegisterCount> out;
+  std::copy(kTdxRegisters.begin(), kTdxRegisters.end(),
+            std::copy_n(kOthers, std::size(kOthers), out.begin()));
+  return out;
+}();
+constexpr std::string_view kNoValue =
+    "a factor without a value would allow any: give one, or leave the key out";
 
 template <size_t N>
 Result<std::vector<ByteArray<N>>> read_measurements(const Place& place) {
@@ -38,6 +51,7 @@ Result<std::optional<uint16_t>> read_u16(const Fields& fields, std::string_view 
 Result<SignerFactor> read_signer(const Place& place) {
   const Fields fields =
       TRY(Fields::of(place, {"mrsigner", "isvprodid", "isvsvn", "isvsvn_min", "isvsvn_max"}));
+  TRY(fields.refuse_null(kNoValue));
   SignerFactor signer;
   const Place mrsigner = TRY(fields.require("mrsigner"));
   signer.mrsigner = TRY(mrsigner.hex<32>());
@@ -56,6 +70,7 @@ Result<SignerFactor> read_signer(const Place& place) {
 
 Result<attestation::SnpTcb> read_snp_tcb(const Place& place) {
   const Fields fields = TRY(Fields::of(place, {"fmc", "boot_loader", "tee", "snp", "microcode"}));
+  TRY(fields.refuse_null(kNoValue));
   attestation::SnpTcb tcb;
   const std::pair<std::string_view, uint8_t*> numbers[] = {
       {"boot_loader", &tcb.boot_loader}, {"tee", &tcb.tee}, {"snp", &tcb.snp}, {"microcode", &tcb.microcode}};
@@ -79,11 +94,11 @@ Result<SnpFactor> read_snp(const Fields& fields) {
 Result<TdxFactor> read_tdx(const Fields& fields) {
   TdxFactor tdx;
   TRY(fields.require(kTdxRegisters[kTdxMrtd]));
-  for (size_t i = 0; i < std::size(kTdxRegisters); ++i) {
+  for (size_t i = 0; i < kTdxRegisterCount; ++i) {
     if (const auto values = fields.find(kTdxRegisters[i]))
       tdx.registers[i] = TRY(read_measurements<48>(*values));
   }
-  if (const auto attributes = fields.find("td_attributes")) {
+  if (const auto attributes = fields.find(kTdAttributes)) {
     const ByteArray<8> number = TRY(attributes->hex<8>());
     tdx.td_attributes = load_be<uint64_t>(number.data());
   }
@@ -91,15 +106,13 @@ Result<TdxFactor> read_tdx(const Fields& fields) {
 }
 
 bool is_tdx(const Fields& fields) {
-  return fields.has("td_attributes") || std::any_of(std::begin(kTdxRegisters), std::end(kTdxRegisters),
-                                                    [&](std::string_view key) { return fields.has(key); });
+  return fields.has(kTdAttributes) || std::any_of(kTdxRegisters.begin(), kTdxRegisters.end(),
+                                                  [&](std::string_view key) { return fields.has(key); });
 }
 
 Result<AttestationVariant> read_variant(const Place& place) {
-  const Fields fields =
-      TRY(Fields::of(place, {"mrenclave", "signer", "measurement", "minimum_tcb", "vmpl", "mrtd", "rtmr0",
-                             "rtmr1", "rtmr2", "rtmr3", "mrseam", "mrsignerseam", "mrconfigid", "mrowner",
-                             "mrownerconfig", "mrservicetd", "td_attributes"}));
+  const Fields fields = TRY(Fields::of(place, kFactors));
+  TRY(fields.refuse_null(kNoValue));
   AttestationVariant variant;
   if (const auto mrenclave = fields.find("mrenclave"))
     variant.mrenclaves = TRY(read_measurements<32>(*mrenclave));

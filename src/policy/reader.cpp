@@ -80,7 +80,7 @@ Result<size_t> Place::sequence_size(size_t limit) const {
   return node_.items.size();
 }
 
-Result<Fields> Fields::of(const Place& place, std::initializer_list<std::string_view> allowed) {
+Result<Fields> Fields::of(const Place& place, std::span<const std::string_view> allowed) {
   const Node& node = place.node();
   if (node.kind != Node::Kind::Mapping) return place.wrong_type("a map");
   for (size_t i = 0; i < node.items.size(); i += 2) {
@@ -128,6 +128,14 @@ Result<void> Fields::refuse(std::initializer_list<std::string_view> keys, std::s
   for (const std::string_view key : keys) {
     const std::optional<Place> found = find(key);
     if (found) return found->unsupported(why);
+  }
+  return {};
+}
+
+Result<void> Fields::refuse_null(std::string_view why) const {
+  const std::vector<Node>& items = place_->node().items;
+  for (size_t i = 0; i < items.size(); i += 2) {
+    if (items[i + 1].is_null()) return Place(items[i + 1], *place_, items[i].text).malformed(why);
   }
   return {};
 }

@@ -6,6 +6,7 @@
 
 #include <initializer_list>
 #include <optional>
+#include <span>
 
 #include "base/bytes.h"
 #include "policy/yaml.h"
@@ -56,7 +57,10 @@ class Place {
 class Fields {
  public:
   // Malformed when it is no mapping or has another key: "unknown field `x`, expected one of `a`, `b`".
-  static Result<Fields> of(const Place& place, std::initializer_list<std::string_view> allowed);
+  static Result<Fields> of(const Place& place, std::span<const std::string_view> allowed);
+  static Result<Fields> of(const Place& place, std::initializer_list<std::string_view> allowed) {
+    return of(place, std::span(allowed.begin(), allowed.size()));
+  }
 
   // Absent and null are the same.
   std::optional<Place> find(std::string_view key) const;
@@ -66,6 +70,8 @@ class Fields {
   Result<std::string> string_or(std::string_view key, std::string_view fallback) const;
   // Unsupported when one of them is there.
   Result<void> refuse(std::initializer_list<std::string_view> keys, std::string_view why) const;
+  // Malformed when some key's value is null: for keys whose absence allows more.
+  Result<void> refuse_null(std::string_view why) const;
   const Place& place() const { return *place_; }
 
  private:
