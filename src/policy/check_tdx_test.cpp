@@ -1,5 +1,6 @@
 // TDX machines: every register alone, what a report does not say, attributes, migration, and the suggestions,
 // which have to help when an owner takes them.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "policy/check.h"
@@ -287,6 +288,28 @@ TEST(CheckTdx, LintNamesAVariantThatMeasuresTheFirmwareOnly) {
   EXPECT_TRUE(found("{" + kMrtd + kernel + "}"));
   EXPECT_FALSE(found("{" + kMrtd + kernel + more + "}"));
   EXPECT_FALSE(found("{mrenclave: " + std::string(64, '5') + "}"));
+}
+
+TEST(CheckTdx, LintNamesAttributesThatWeakenAndWhatTolerationMeans) {
+  const auto text = [](const Session& session, std::string_view rule) {
+    for (const Finding& finding : lint(session)) {
+      if (finding.rule == rule) return finding.text;
+    }
+    return std::string();
+  };
+  const auto attributes = [&](const std::string& value) {
+    return text(session_of("{" + kMrtd + ", td_attributes: \"" + value + "\"}"), "td-attributes");
+  };
+  EXPECT_EQ(attributes("0000000010000000"), "");
+  EXPECT_EQ(attributes("80000000f0000000"), "") << "the migration rule judges MIGRATABLE";
+  EXPECT_THAT(attributes("0000000000000000"), ::testing::HasSubstr("SEPT_VE_DISABLE"));
+  EXPECT_THAT(attributes("0000000010000001"), ::testing::HasSubstr("debugging"));
+  EXPECT_THAT(attributes("0000010010000000"), ::testing::HasSubstr("unknown"));
+  EXPECT_EQ(text(session_of("{" + kMrtd + "}"), "td-attributes"), "");
+  const std::string tolerated =
+      text(session_of("{" + kMrtd + "}", "insecure-configuration"), "insecure-configuration");
+  for (const char* word : {"SEPT_VE_DISABLE", "unknown", "another machine"})
+    EXPECT_THAT(tolerated, ::testing::HasSubstr(word));
 }
 
 }  // namespace

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "policy/check_tdx.h"
+
 namespace cloister::policy {
 namespace {
-
-constexpr size_t kTdxKernel = 2;  // rtmr1 in kTdxRegisters; rtmr2 follows
 
 struct TolerationAdvice {
   Toleration toleration;
@@ -19,7 +19,10 @@ constexpr TolerationAdvice kAdvice[] = {
      "simulated enclaves protect nothing from the machine's owner: leave this out in production"},
     {Toleration::OutdatedTcb,
      "machines without current microcode are accepted: their advisories may let keys be extracted"},
-    {Toleration::InsecureConfiguration, "machines with an insecure firmware configuration are accepted"},
+    {Toleration::InsecureConfiguration,
+     "machines with an insecure firmware configuration are accepted; virtual ones also when another machine "
+     "may take them over, and TDX ones when their host may cause exceptions in them (SEPT_VE_DISABLE off) or "
+     "attributes of unknown meaning are set"},
 };
 
 void add_if(std::vector<Finding>& out, bool condition, std::string_view rule, const Mark& mark,
@@ -32,6 +35,27 @@ bool allows_any(const std::vector<AccessEntry>& list) {
                      [](const AccessEntry& entry) { return entry.kind == AccessEntry::Kind::Any; });
 }
 
+void lint_tdx(const TdxFactor& factor, const Service& service, std::vector<Finding>& out) {
+  add_if(
+      out, factor.registers[kTdxRtmr1].empty() || factor.registers[kTdxRtmr2].empty(), "firmware-only",
+      service.mark,
+      "service `" + service.name +
+          "`: MRTD measures the firmware, and whatever it boots is accepted; list `rtmr1` and `rtmr2` too");
+  if (!factor.td_attributes) return;
+  using namespace td_attributes;
+  const uint64_t wanted = *factor.td_attributes;
+  std::string weak;
+  const auto name = [&](bool condition, std::string_view what) {
+    if (condition) weak.append(weak.empty() ? "" : ", ").append(what);
+  };
+  name((wanted & kDebug) != 0, "of debugging (bits 0 to 7)");
+  name((wanted & kNoExceptionsByHost) == 0,
+       "without SEPT_VE_DISABLE (bit 28), so its host may cause exceptions");
+  name((wanted & ~kKnown) != 0, "of unknown meaning");
+  add_if(out, !weak.empty(), "td-attributes", service.mark,
+         "service `" + service.name + "`: `td_attributes` wants a machine with attributes " + weak);
+}
+
 void lint_services(const Session& session, std::vector<Finding>& out) {
   for (const Service& service : session.services) {
     for (const AttestationVariant& variant : service.attestation) {
@@ -39,14 +63,7 @@ void lint_services(const Session& session, std::vector<Finding>& out) {
              "service `" + service.name +
                  "`: anything that this signer ever signs under the product id is accepted; list `mrenclave` "
                  "too");
-    }
-    for (const AttestationVariant& variant : service.attestation) {
-      const bool boot_open = variant.tdx && (variant.tdx->registers[kTdxKernel].empty() ||
-                                             variant.tdx->registers[kTdxKernel + 1].empty());
-      add_if(out, boot_open, "firmware-only", service.mark,
-             "service `" + service.name +
-                 "`: MRTD measures the firmware, and whatever it boots is accepted; list `rtmr1` and `rtmr2` "
-                 "too");
+      if (variant.tdx) lint_tdx(*variant.tdx, service, out);
     }
     add_if(out, !service.image_name.empty() && session.find_image(service.image_name) == nullptr,
            "image-without-entry", service.mark,

@@ -11,7 +11,7 @@ struct Finding {
   std::string text;  // why it matters and what to do
 };
 
-// In the order of the rules in docs/formats/session.md. Empty: nothing to say.
+// Tolerations, then services and volumes one after the other, then access. Empty: nothing to say.
 std::vector<Finding> lint(const Session& session);
 
 }  // namespace cloister::policy
