@@ -1,5 +1,5 @@
 // One enclave's attempt to be a service of a session, while it is judged. Inside of Service:
-// service_attest.cpp, service_factors.cpp.
+// service_attest.cpp, service_factors.cpp; service_tags.cpp for the names of services.
 #pragma once
 
 #include "attestation/verifier.h"

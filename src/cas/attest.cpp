@@ -56,18 +56,14 @@ class Attestation {
   }
 
   Result<attestation::Verdict> verified(const std::string& body, const attestation::Nonce& nonce) {
-    const Result<Json> json = attestation::parse_json_object(body, kMaxAnswer, kWhat);
-    if (!json.ok()) return refused(address_, json.error().message());
-    const Result<std::string> quote = attestation::json_string(*json, "quote");
-    const Result<std::string> collateral = attestation::json_string(*json, "collateral");
-    if (!quote.ok() || !collateral.ok()) return refused(address_, "its answer has no quote");
-    const Result<Bytes> bytes = crypto::base64_decode(*quote);
-    if (!bytes.ok()) return refused(address_, "its quote is not base64");
-    TRY(read_position(*json));
+    const Json json = TRY(attestation::parse_json_object(body, kMaxAnswer, kWhat));
+    const std::string text = TRY(attestation::json_string(json, "quote"));
+    const std::string collateral = TRY(attestation::json_string(json, "collateral"));
+    const Bytes quote = TRY(crypto::base64_decode(text));
+    TRY(read_position(json));
     attestation::QuoteVerifier verifier(options_.evidence);
-    const auto verdict =
-        verifier.verify(attestation::EvidenceKind::SgxDcapQuote, *bytes, as_bytes(*collateral),
-                        attestation::service_report_data(nonce, key_, position_));
+    const auto verdict = verifier.verify(attestation::EvidenceKind::SgxDcapQuote, quote, as_bytes(collateral),
+                                         attestation::service_report_data(nonce, key_, position_));
     if (verdict.ok()) return attestation::Verdict(**verdict);
     const bool binding = verdict.error().code() == Code::Denied;
     return refused(
@@ -83,12 +79,10 @@ class Attestation {
     }
     position_.sequence = (*journal)["sequence"];
     position_.seen = seen_.sequence;
-    const Result<std::string> head = attestation::json_string(*journal, "head");
-    const Result<std::string> hash = attestation::json_string(*journal, "seen_hash");
-    if (!head.ok() || !hash.ok())
-      return refused(address_, "its answer does not say where its journal stands");
-    position_.head = TRY(array_from_hex<32>(*head));
-    position_.seen_hash = TRY(array_from_hex<32>(*hash));
+    const std::string head = TRY(attestation::json_string(*journal, "head"));
+    const std::string hash = TRY(attestation::json_string(*journal, "seen_hash"));
+    position_.head = TRY(array_from_hex<32>(head));
+    position_.seen_hash = TRY(array_from_hex<32>(hash));
     return {};
   }
 
@@ -125,9 +119,8 @@ class Attestation {
     const http::ClientResponse answer = TRY(get("/v1/version"));
     if (answer.status != 200)
       return refused(address_, "it answers with status " + std::to_string(answer.status));
-    const Result<Json> json = attestation::parse_json_object(answer.body, kMaxAnswer, kWhat);
-    if (!json.ok()) return refused(address_, json.error().message());
-    return attestation::json_string(*json, "version");
+    const Json json = TRY(attestation::parse_json_object(answer.body, kMaxAnswer, kWhat));
+    return attestation::json_string(json, "version");
   }
 
   const std::string address_;
@@ -145,7 +138,7 @@ Result<AttestedCas> attest_cas(const std::string& address, const AttestOptions& 
   // Every later connection insists on the key of this one; the evidence must name it.
   const crypto::Digest key = TRY(presented_key(full));
   Result<AttestedCas> out = Attestation(full, key, options).run();
-  // Whatever does not decode came from there.
+  // Whatever does not decode came from there: whoever decodes above only passes the fault on.
   if (!out.ok() && out.error().code() == Code::Malformed) return refused(full, out.error().message());
   return out;
 }

@@ -154,6 +154,7 @@ TEST_F(AttestTest, AnAnswerThatIsNoneIsARefusal) {
     const auto result = attest_cas(server->address(), wanted('c'));
     ASSERT_FALSE(result.ok()) << status << body.substr(0, 100);
     EXPECT_EQ(result.error().code(), Code::Denied) << result.error().message() << body.substr(0, 100);
+    EXPECT_THAT(result.error().message(), HasSubstr(" is not trustworthy: ")) << body.substr(0, 100);
   }
 }
 
