@@ -176,10 +176,11 @@ constexpr Route kRoutes[] = {
       "is "
       "the newest acknowledged one, null before the first"},
      get_volumes},
-    {{"GET", "/v1/events/{name}", Owner,
-      "`{\"events\": [{\"sequence\", \"time\", \"kind\", \"text\"}]}`: the newest 1000 (of tags 100), newest "
-      "last; kinds "
-      "created, updated, attested, denied, tags, refused, exited, disconnected"},
+    {{"GET", "/v1/events/{name}", Uploader,
+      "`{\"events\": [{\"sequence\", \"time\", \"kind\", \"text\"}]}`: of what concerns this key's versions "
+      "and "
+      "the enclaves that were given one of them the newest 1000 (of tags 100), newest last; kinds created, "
+      "updated, attested, denied, tags, refused, exited, disconnected"},
      get_events},
     {{"GET", "/v1/version", None, "`{\"service\", \"version\"}`"}, get_version},
     {{"GET", "/v1/attest", None,
@@ -216,7 +217,8 @@ http::Response answer(Call call) {
       allowed_verbs += (allowed_verbs.empty() ? "" : ", ") + std::string(route.info.verb);
       continue;
     }
-    const bool needs_key = route.info.authentication == Certificate || route.info.authentication == Owner;
+    const Authentication who = route.info.authentication;
+    const bool needs_key = who == Certificate || who == Owner || who == Uploader;
     if (needs_key && !call.client()) return message(401, "a client certificate is needed");
     call.name = std::move(*name);
     Result<http::Response> response = route.handler(call);
@@ -238,6 +240,8 @@ std::string_view authentication_name(Authentication authentication) {
       return "`read` of the session";
     case Owner:
       return "who uploaded the version in force";
+    case Uploader:
+      return "who uploaded a version of the session";
   }
   return "";
 }

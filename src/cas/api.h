@@ -17,6 +17,7 @@ enum class Authentication : uint8_t {
   Certificate,  // any client certificate: it is who the new session belongs to
   ReadRight,    // the session's `read`; without it the session is not found
   Owner,        // who uploaded the version in force; for everybody else the session is not found
+  Uploader,     // who uploaded any version; for everybody else the session is not found
 };
 
 struct RouteInfo {

@@ -69,6 +69,7 @@ TEST_F(ApiTest, EveryRouteRefusesWhoeverHasNoRight) {
         EXPECT_EQ(stranger.status, 409u) << which;
         break;
       case Authentication::Owner:
+      case Authentication::Uploader:
         EXPECT_EQ(nobody.status, 401u) << which;
         EXPECT_EQ(stranger.status, 404u) << which;
         EXPECT_EQ(owner.status, 200u) << which << owner.body;

@@ -30,6 +30,7 @@ struct Service::Attempt {
   std::shared_ptr<InstanceRecord> instance = std::make_shared<InstanceRecord>();
 
   // For the journal.
+  std::string subject() const { return subject_of(name, current.record.creator); }
   std::string about(const std::string& what) const {
     return shown_service(service_name) + " from " + peer.address + ": " + what;
   }

@@ -38,8 +38,9 @@ class CasTest : public ::testing::Test {
     ADD_FAILURE() << "no volume " << name;
     return {};
   }
-  std::string events(const std::string& session = "s") {
-    const auto list = world_.client(world_.owner).events(session);
+  std::string events(const std::string& session = "s") { return events_of(world_.owner, session); }
+  std::string events_of(const crypto::TlsIdentity& who, const std::string& session = "s") {
+    const auto list = world_.client(who).events(session);
     EXPECT_TRUE(list.ok()) << list.error().message();
     std::string text;
     for (const Client::Event& event : *list) text += event.kind + ": " + event.text + "\n";
@@ -90,6 +91,65 @@ TEST_F(CasTest, ARefusedEnclaveIsExplainedToTheOwnerOnly) {
   EXPECT_THAT(events(),
               HasSubstr("(MRENCLAVE, " + std::string(64, 'b') + ") - Expected " + std::string(64, 'a')));
   EXPECT_FALSE(world_.client(world_.stranger).events("s").ok());
+}
+
+TEST_F(CasTest, WhoReplacesASessionReadsNoEventsOfItsOwnerBefore) {
+  const auto text = [&](const std::string& predecessor, const std::string& environment) {
+    return session_text(
+        "s",
+        (predecessor.empty() ? "" : "predecessor: " + predecessor + "\n") + "access_policy: {update: ANY}\n",
+        "SCONE_MODE: sim, " + environment);
+  };
+  const auto count = [](const std::string& all, const std::string& what) {
+    size_t found = 0;
+    for (size_t at = all.find(what); at != std::string::npos; at = all.find(what, at + 1)) ++found;
+    return found;
+  };
+  const std::string first = create(text("", "A: owners"));
+  Enclave running(world_);
+  ASSERT_TRUE(running.attest().ok());
+  EXPECT_FALSE(Enclave(world_, 'b').attest().ok());
+  EXPECT_FALSE(Enclave(world_, 'b').attest("s/nobody").ok());
+  EXPECT_FALSE(world_.client(world_.stranger).events("s").ok());
+
+  const auto second = world_.client(world_.stranger).create_session(text(first, "A: strangers"));
+  ASSERT_TRUE(second.ok()) << second.error().message();
+  std::string strangers = events_of(world_.stranger), owners = events();
+  EXPECT_EQ(count(strangers, "\n"), 1u) << strangers;
+  EXPECT_EQ(strangers.find("updated: "), 0u) << strangers;
+  EXPECT_EQ(count(owners, "denied: "), 2u) << owners;
+  EXPECT_THAT(owners, HasSubstr("uploaded by key " + to_hex(world_.stranger.certificate.spki_sha256())));
+
+  // What the first owner's enclave does is still his to know, and who is refused now is not.
+  ASSERT_TRUE(running.publish("out", {}, tag_of(1)).ok());
+  EXPECT_FALSE(running.publish("out", tag_of(2), tag_of(3)).ok());
+  ASSERT_TRUE(running.exit(7).ok());
+  EXPECT_FALSE(Enclave(world_, 'c').attest().ok());
+  Enclave crashed(world_);
+  ASSERT_TRUE(crashed.attest().ok());
+  crashed.crash();
+  EXPECT_TRUE(eventually([&] { return count(events_of(world_.stranger), "disconnected: ") == 1; }));
+  strangers = events_of(world_.stranger);
+  owners = events();
+  for (const char* kind : {"tags: ", "refused: ", "exited: "}) {
+    EXPECT_EQ(count(owners, kind), 1u) << kind << owners;
+    EXPECT_EQ(count(strangers, kind), 0u) << kind << strangers;
+  }
+  EXPECT_EQ(count(owners, "denied: "), 2u) << owners;
+  EXPECT_EQ(count(owners, "attested: "), 1u) << owners;
+  EXPECT_EQ(count(owners, "disconnected: "), 0u) << owners;
+  EXPECT_EQ(count(strangers, "denied: "), 1u) << strangers;
+  EXPECT_THAT(strangers, HasSubstr(std::string(64, 'c')));
+  EXPECT_EQ(count(strangers, "attested: "), 1u) << strangers;
+
+  // Also of evidence that is worth nothing reads who owned the session then; and after a start.
+  const std::string third = create(text(*second, "A: owners again"));
+  world_.start(world_.options(false));
+  EXPECT_FALSE(Enclave(world_).attest().ok());
+  EXPECT_EQ(count(events(), "evidence invalid"), 1u) << events();
+  EXPECT_EQ(count(events(), std::string(64, 'c')), 0u) << events();
+  EXPECT_EQ(count(events_of(world_.stranger), "evidence invalid"), 0u);
+  EXPECT_EQ(count(events_of(world_.stranger), "session hash " + third), 1u) << "that it was replaced";
 }
 
 TEST_F(CasTest, SimulationIsRefusedUnlessItsRootIsTrustedHere) {

@@ -5,6 +5,7 @@ namespace {
 
 constexpr uint8_t kFormat = 1;
 constexpr uint8_t kVolumeFormat = 2;
+constexpr uint8_t kInstanceFormat = 2;
 constexpr uint32_t kMaxText = policy::kMaxYamlSize;
 constexpr uint32_t kMaxValue = policy::kMaxYamlBytes;
 constexpr uint32_t kMaxName = 1024;
@@ -27,6 +28,10 @@ Result<ByteReader> begin(ByteView bytes) {
 
 std::string row_key(std::string_view session, std::string_view part) {
   return std::string(session).append(":").append(part);
+}
+
+std::string subject_of(std::string_view session, const crypto::Digest& owner) {
+  return row_key(session, to_hex(owner));
 }
 
 SecretBytes encode(const SessionRecord& record) {
@@ -117,8 +122,8 @@ Result<VolumeRecord> decode_volume(ByteView bytes) {
 }
 
 SecretBytes encode(const InstanceRecord& record) {
-  ByteWriter out = begin();
-  out.bytes(record.key).field(record.session).field(record.service);
+  ByteWriter out = begin(kInstanceFormat);
+  out.bytes(record.key).bytes(record.owner).field(record.session).field(record.service);
   out.le(static_cast<uint32_t>(record.volumes.size()));
   for (const InstanceVolume& volume : record.volumes) {
     out.field(volume.name).le(volume.epoch).le(static_cast<uint8_t>(volume.policy));
@@ -126,10 +131,14 @@ SecretBytes encode(const InstanceRecord& record) {
   return SecretBytes(out.take());
 }
 
+// Format 1 did not say whose.
 Result<InstanceRecord> decode_instance(ByteView bytes) {
-  ByteReader in = TRY(begin(bytes));
+  ByteReader in(bytes, "row");
+  const uint8_t format = TRY(in.le<uint8_t>());
+  if (format != 1 && format != kInstanceFormat) return Error(Code::Malformed, "a row of an unknown format");
   InstanceRecord record;
   record.key = TRY(in.array<32>());
+  if (format != 1) record.owner = TRY(in.array<32>());
   record.session = as_text(TRY(in.field(kMaxName)));
   record.service = as_text(TRY(in.field(kMaxName)));
   const uint32_t count = TRY(in.le<uint32_t>());

@@ -31,6 +31,10 @@ inline constexpr std::string_view kSingletons = "singleton";
 
 std::string row_key(std::string_view session, std::string_view part);
 
+// The journal's subject for what concerns versions of a session that this key uploaded: NAME:key. Whoever
+// replaces another's session reads nothing under the other's subject.
+std::string subject_of(std::string_view session, const crypto::Digest& owner);
+
 // The version in force.
 struct SessionRecord {
   crypto::Digest hash{};
@@ -73,7 +77,8 @@ struct InstanceVolume {
 
 // An enclave that was given a configuration.
 struct InstanceRecord {
-  crypto::Digest key{};  // SHA-256 of the instance key's SPKI
+  crypto::Digest key{};    // SHA-256 of the instance key's SPKI
+  crypto::Digest owner{};  // who uploaded the version that it was given; zero in a row of format 1
   std::string session;
   std::string service;
   std::vector<InstanceVolume> volumes;

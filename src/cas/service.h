@@ -61,6 +61,8 @@ class Service final : public attestation::AttestHandler {
   Result<std::map<std::string, std::string>> public_values(const std::string& name, const ClientKey& client);
   // For the creator of the version in force only; NotFound for everybody else.
   Result<std::vector<VolumeSummary>> volumes(const std::string& name, const ClientKey& client);
+  // What concerns the versions that `client` uploaded, be one of them in force or not: their enclaves, also
+  // those that run on, and who was refused. NotFound when there are none.
   Result<std::vector<JournalEvent>> events(const std::string& name, const ClientKey& client, size_t limit);
 
   // --- enclaves
@@ -114,14 +116,14 @@ class Service final : public attestation::AttestHandler {
                              const InstanceId& instance);
   Result<void> forget_instance(Transaction& transaction, const std::string& session,
                                const InstanceId& instance);
-  void record(std::string_view kind, std::string_view session, const std::string& text);
-  void record_limited(std::string_view kind, const std::string& session, const std::string& text);
+  void record(std::string_view kind, std::string_view subject, const std::string& text);
+  void record_limited(std::string_view kind, const std::string& subject, const std::string& text);
 
   Store& store_;
   const ServiceOptions options_;
   SessionCache cache_;
   Instances instances_{options_.resume_time};
-  TokenBuckets limit_{32, 0.2};  // refusals that are written down, per session
+  TokenBuckets limit_{32, 0.2};  // refusals that are written down, per subject
 };
 
 }  // namespace cloister::cas

@@ -64,7 +64,7 @@ Result<Key256> volume_key(Transaction& transaction, const std::string& session, 
 
 // Writes down why, and returns what the enclave is told.
 Error Service::deny(const Attempt& attempt, const std::string& for_owner, Error for_enclave) {
-  record_limited("denied", attempt.name, attempt.about(for_owner));
+  record_limited("denied", attempt.subject(), attempt.about(for_owner));
   return for_enclave;
 }
 
@@ -182,7 +182,7 @@ Result<void> Service::grant(Transaction& transaction, Attempt& attempt) {
     });
     if (!has_lease) TRY(keep_unleased(transaction, attempt.name, attempt.config.instance_id));
   }
-  transaction.journal("attested", attempt.name, said);
+  transaction.journal("attested", attempt.subject(), said);
   return {};
 }
 
@@ -205,6 +205,7 @@ Result<std::optional<attestation::Release>> Service::try_attest(const attestatio
 
   attempt.config.instance_id = crypto::random_array<16>();
   attempt.instance->key = peer.key;
+  attempt.instance->owner = attempt.current.record.creator;
   attempt.instance->session = attempt.name;
   attempt.instance->service = attempt.service_name;
   bool replaced = false;

@@ -89,7 +89,7 @@ Result<void> Service::spend_password(Transaction& transaction, Attempt& attempt)
   }
   // Every change has its entry; these are few, because guessing ends.
   if (attempt.password_counted)
-    transaction.journal("denied", attempt.name, attempt.about(attempt.password_fault));
+    transaction.journal("denied", attempt.subject(), attempt.about(attempt.password_fault));
   return {};
 }
 

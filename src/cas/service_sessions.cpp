@@ -217,7 +217,10 @@ Result<std::optional<crypto::Digest>> Service::create_session(std::string_view t
     transaction.put(kSessions, session->name, encode(SessionRecord{hash, client, version.uploaded}));
     std::string said = "session hash " + to_hex(hash) + ", uploaded by key " + to_hex(client);
     if (current) said += ", replaces " + to_hex(current->record.hash);
-    transaction.journal(current ? "updated" : "created", session->name, said);
+    transaction.journal(current ? "updated" : "created", subject_of(session->name, client), said);
+    if (current && current->record.creator != client) {
+      transaction.journal("updated", subject_of(session->name, current->record.creator), said);
+    }
     return {};
   }));
   if (exists) return std::optional<crypto::Digest>();
@@ -282,8 +285,14 @@ Result<std::vector<VolumeSummary>> Service::volumes(const std::string& name, con
 
 Result<std::vector<JournalEvent>> Service::events(const std::string& name, const ClientKey& client,
                                                   size_t limit) {
-  const Current current = TRY(owned(name, client));
-  return store_.events(name, limit);
+  if (!client) return not_found(name);
+  std::vector<JournalEvent> events = TRY(store_.events(subject_of(name, *client), limit));
+  if (!events.empty()) return events;
+  // An upload is an event; but a journal's oldest entries may be of a version that did not say whose they
+  // are.
+  const Result<Current> current = owned(name, client);
+  if (!current.ok()) return Error(current.error());
+  return events;
 }
 
 }  // namespace cloister::cas

@@ -14,6 +14,10 @@ Error lease_lost(const std::string& volume) {
   return {Code::Denied, "the lease on volume `" + volume + "` is lost: another instance writes now"};
 }
 
+std::string subject_of(const InstanceRecord& instance) {
+  return cas::subject_of(instance.session, instance.owner);
+}
+
 const InstanceVolume* find_volume(const InstanceRecord& instance, std::string_view name) {
   for (const InstanceVolume& volume : instance.volumes) {
     if (volume.name == name) return &volume;
@@ -86,20 +90,20 @@ Result<void> Service::forget_instance(Transaction& transaction, const std::strin
   return {};
 }
 
-void Service::record(std::string_view kind, std::string_view session, const std::string& text) {
+void Service::record(std::string_view kind, std::string_view subject, const std::string& text) {
   // It tells and does not decide: when the disk fails, whoever waits for something durable is refused anyway.
   static_cast<void>(store_
                         .update([&](Transaction& transaction) -> Result<void> {
-                          transaction.journal(kind, session, text);
+                          transaction.journal(kind, subject, text);
                           return {};
                         })
                         .ok());
 }
 
-void Service::record_limited(std::string_view kind, const std::string& session, const std::string& text) {
-  const std::optional<uint64_t> left_out = limit_.take(session);
+void Service::record_limited(std::string_view kind, const std::string& subject, const std::string& text) {
+  const std::optional<uint64_t> left_out = limit_.take(subject);
   if (!left_out) return;
-  record(kind, session, *left_out == 0 ? text : text + " (" + std::to_string(*left_out) + " more before)");
+  record(kind, subject, *left_out == 0 ? text : text + " (" + std::to_string(*left_out) + " more before)");
 }
 
 Result<void> Service::on_resume(const InstanceId& instance, const attestation::Peer& peer) {
@@ -150,12 +154,12 @@ Result<void> Service::on_tags(const InstanceId& instance, const attestation::Pee
       transaction.put(kVolumes, key, encode(record));
       said += (said.empty() ? "" : ", ") + update.volume + " " + to_hex(update.next);
     }
-    if (!said.empty()) transaction.journal("tags", known->session, said);
+    if (!said.empty()) transaction.journal("tags", subject_of(*known), said);
     return {};
   });
   if (!done.ok() && (done.error().code() == Code::Integrity || done.error().code() == Code::Denied)) {
     record_limited(
-        "refused", known->session,
+        "refused", subject_of(*known),
         "tags of service " + known->service + " from " + peer.address + ": " + done.error().message());
   }
   return done;
@@ -175,7 +179,7 @@ void Service::on_exit(const InstanceId& instance, const attestation::Peer& peer,
       transaction.put(kVolumes, key, encode(record));
     }
     TRY(forget_instance(transaction, known->session, instance));
-    transaction.journal("exited", known->session,
+    transaction.journal("exited", subject_of(*known),
                         "service " + known->service + ", instance " + to_hex(instance) + ", status " +
                             std::to_string(status));
     return {};
@@ -188,7 +192,7 @@ void Service::on_exit(const InstanceId& instance, const attestation::Peer& peer,
 void Service::on_disconnect(const InstanceId& instance, const attestation::Peer& peer) {
   const std::shared_ptr<const InstanceRecord> ended = instances_.disconnect(instance);
   if (ended == nullptr) return;
-  record_limited("disconnected", ended->session,
+  record_limited("disconnected", subject_of(*ended),
                  "service " + ended->service + " from " + peer.address + ", instance " + to_hex(instance) +
                      ": its connection ended without an exit notice; its volumes can be used again");
 }
@@ -202,9 +206,11 @@ void Service::on_refused(const attestation::Peer& peer, std::string_view subject
   const size_t slash = subject.rfind('/');
   if (slash == std::string_view::npos) return;
   const std::string session(subject.substr(0, slash));
-  const Result<std::optional<SecretBytes>> exists = store_.get(kSessions, session);
-  if (!exists.ok() || !exists->has_value()) return;
-  record_limited("denied", session,
+  const Result<std::optional<SecretBytes>> row = store_.get(kSessions, session);
+  if (!row.ok() || !row->has_value()) return;
+  const Result<SessionRecord> in_force = decode_session((*row)->expose());
+  if (!in_force.ok()) return;
+  record_limited("denied", subject_of(session, in_force->creator),
                  shown_service(subject.substr(slash + 1)) + " from " + peer.address + ": " +
                      std::string(attestation::denial_name(code)) + ": " + detail.message());
 }

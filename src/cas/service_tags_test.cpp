@@ -280,6 +280,27 @@ TEST(Records, AVolumeOfTheFirstFormatKeepsItsWriter) {
   EXPECT_EQ(decode_volume(old).error().code(), Code::Malformed);
 }
 
+TEST(Records, AnInstanceOfTheFirstFormatIsNobodys) {
+  InstanceRecord record;
+  record.key = {7};
+  record.owner = {9};
+  record.session = "s";
+  record.volumes = {{"out", 3, boundary::UpdatePolicy::RollbackProtected}};
+  const SecretBytes now = encode(record);
+  EXPECT_EQ(decode_instance(now.expose())->owner, record.owner);
+  Bytes old(now.expose().begin(), now.expose().end());
+  old.erase(old.begin() + 33, old.begin() + 65);
+  old[0] = 1;
+  const InstanceRecord decoded = decode_instance(old).value();
+  EXPECT_EQ(decoded.key, record.key);
+  EXPECT_EQ(decoded.owner, crypto::Digest{});
+  EXPECT_EQ(decoded.session, "s");
+  ASSERT_EQ(decoded.volumes.size(), 1u);
+  EXPECT_EQ(decoded.volumes[0].epoch, 3u);
+  old[0] = 3;
+  EXPECT_EQ(decode_instance(old).error().code(), Code::Malformed);
+}
+
 TEST_F(ServiceTest, UpdatePoliciesDiffer) {
   std::string text = session_text("s");
   text.replace(text.find("{name: out, path: /out}"), 23, "{name: out, path: /out, update_policy: ephemeral}");

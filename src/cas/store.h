@@ -22,7 +22,7 @@ struct JournalEvent {
   uint64_t sequence = 0;
   int64_t time = 0;     // seconds since 1970
   std::string kind;     // "created", "updated", "attested", "denied", "tags", "refused", "exited"
-  std::string subject;  // the session's name
+  std::string subject;  // whose: subject_of() a session and an owner
   std::string text;
 };
 
