@@ -41,3 +41,20 @@ session second-token 'service_access_token: open-sesame'
 python3 "$source_folder/tests/integration/second_client.py" "$cas_enclave" "$cas_key" /dev/fd/8 /dev/fd/9 TDX/tdx-collateral.json second/app
 events=$(cloister session events second --cas "$cas_api")
 [[ $events == *"TDX MRTD $mrtd"* ]] || fail "the owner does not read of it: $events"
+# Each refusal for its own reason, in the order in which the client tries them.
+reasons=$(sed -nE 's/^[^ ]+ (denied|refused): (tags of )?service ([a-z]+) from [0-9.:]+: /\3: /p' <<<"$events" | uniq -c | sed -E 's/^ +//')
+unbound='app: evidence not bound to this connection: report data: the quote was made for something else'
+wanted="1 app: version unsupported: the enclave asks for version 2
+1 app: version unsupported: the enclave asks for version 0
+1 app: nonce invalid: a nonce of another connection was used
+1 app: evidence invalid: the quote is of another TEE than the request says
+1 app: evidence invalid: quote: version 28526
+1 app: nonce invalid: a nonce of another connection was used
+10 $unbound
+1 nobody: the session has no such service
+1 $unbound
+1 app: The FSPF tag is not fresh - suspected replay attack
+1 app: the lease on volume \`out\` is lost: another instance writes now"
+[ "$reasons" = "$wanted" ] || fail "the owner reads other reasons: $(diff <(echo "$wanted") <(echo "$reasons"))"
+tokens=$(cloister session events second-token --cas "$cas_api")
+[[ $tokens == *'service-access-token: another token'* && $tokens == *'service-access-token: no token'* ]] || fail "the owner reads other reasons: $tokens"
