@@ -15,6 +15,8 @@
 namespace cloister::attestation {
 namespace {
 
+const std::string kOtherVersion = "protocol version " + std::to_string(kProtocolVersion) + " only";
+
 // Texts cross a trust border and end in logs: short, and nothing that could forge a line.
 std::string sanitised(std::string_view text) {
   std::string out(text.substr(0, kMaxDenialText));
@@ -237,7 +239,7 @@ class AttestServer::Impl {
     subject = request->subject;
     if (request->version != kProtocolVersion) {
       return Refusal{
-          DenialCode::VersionUnsupported, "protocol version " + std::to_string(kProtocolVersion) + " only",
+          DenialCode::VersionUnsupported, kOtherVersion,
           Error(Code::Unsupported, "the enclave asks for version " + std::to_string(request->version))};
     }
     // Used up whatever follows. Its being this connection's own is also in the report data; checking here
@@ -291,16 +293,17 @@ class AttestServer::Impl {
                                       Deadline deadline) {
     const Result<Resume> message = decode_resume(payload);
     Result<void> allowed;
+    DenialCode code = DenialCode::None;
     if (!message.ok()) {
       allowed = Error(message.error());
+      code = DenialCode::Malformed;
     } else if (message->version != kProtocolVersion) {
-      allowed = Error(Code::Unsupported, "protocol version 1 only");
+      allowed = Error(Code::Unsupported, kOtherVersion);
+      code = DenialCode::VersionUnsupported;
     } else {
       allowed = handler_.on_resume(message->instance_id, peer);
+      if (!allowed.ok()) code = code_for_policy(allowed.error().code());
     }
-    DenialCode code = DenialCode::None;
-    if (!allowed.ok()) code = code_for_policy(allowed.error().code());
-    if (!message.ok()) code = DenialCode::Malformed;
     const bool sent = reply(stream, peer, 0, code, allowed, deadline);
     if (!allowed.ok()) return std::nullopt;
     if (!sent) stream.shutdown_transport();

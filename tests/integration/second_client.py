@@ -256,10 +256,11 @@ def main():
             connection.send(TAGS, tags(sequence, b"out", previous, next_tag, at))
             answer = connection.reply()
             assert answer == (sequence, expected), answer
-        for who, instance, expected in ((other, released["instance"], INSTANCE), (key, bytes(16), INSTANCE),
-                                        (key, released["instance"], DONE)):
+        mine = released["instance"]
+        for who, instance, version, expected in ((other, mine, 1, INSTANCE), (key, bytes(16), 1, INSTANCE),
+                                                 (key, mine, 2, VERSION), (key, mine, 1, DONE)):
             again = Connection(address, who)
-            again.send(RESUME, struct.pack("<H", 1) + instance)
+            again.send(RESUME, struct.pack("<H", version) + instance)
             answer = again.reply()
             assert answer == (0, expected), answer
             if expected != DONE: again.expect_end()
@@ -267,7 +268,7 @@ def main():
         answer = again.reply()
         assert answer == (6, DONE), answer
         ended = Connection(address, key)
-        ended.send(RESUME, struct.pack("<H", 1) + released["instance"])
+        ended.send(RESUME, struct.pack("<H", 1) + mine)
         assert ended.reply() == (0, INSTANCE), "it has said that it ends"
         print("second client: all passed")
 
