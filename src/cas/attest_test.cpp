@@ -158,6 +158,26 @@ TEST_F(AttestTest, AnAnswerThatIsNoneIsARefusal) {
   }
 }
 
+TEST_F(AttestTest, WhatIsNotItsFaultIsNoRefusal) {
+  for (const char* address : {"", "a b", "host:70000"}) {
+    const auto result = attest_cas(address, wanted('c'));
+    ASSERT_FALSE(result.ok()) << address;
+    EXPECT_EQ(result.error().code(), Code::InvalidArgument) << result.error().message();
+  }
+  http::ServerOptions options;
+  options.tls = attestation::testing::make_identity("short");
+  auto server = http::Server::start(options, [](http::Exchange& exchange) {
+                  EXPECT_TRUE(exchange.respond({.status = 503, .body = "{}"}).ok());
+                }).value();
+  const std::string address = server->address();
+  EXPECT_EQ(attest_cas(address, wanted('c')).error().code(), Code::Unavailable) << "it has no quote now";
+  server.reset();
+  const auto gone = attest_cas(address, wanted('c'));
+  ASSERT_FALSE(gone.ok());
+  EXPECT_EQ(gone.error().code(), Code::Unavailable) << gone.error().message();
+  EXPECT_THAT(gone.error().message(), Not(HasSubstr("trustworthy")));
+}
+
 TEST_F(AttestTest, EvidenceForAnotherKeyOrNonceIsRefused) {
   const auto bend = [](attestation::ReportData& data) { data[63] ^= 1; };
   expect_denied(attest(source('c', 0, bend), wanted('c')), "not bound to its key and our nonce");
