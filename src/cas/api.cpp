@@ -179,8 +179,11 @@ constexpr Route kRoutes[] = {
     {{"GET", "/v1/events/{name}", Uploader,
       "`{\"events\": [{\"sequence\", \"time\", \"kind\", \"text\"}]}`: of what concerns this key's versions "
       "and "
-      "the enclaves that were given one of them the newest 1000 (of tags 100), newest last; kinds created, "
-      "updated, attested, denied, tags, refused, exited, disconnected"},
+      "the enclaves that were given one of them the newest 1000 (of `tags` and of `unproven` 100 each), "
+      "newest "
+      "last; kinds created, updated, attested, denied, unproven (evidence that proved nothing), tags, "
+      "refused, "
+      "exited, disconnected"},
      get_events},
     {{"GET", "/v1/version", None, "`{\"service\", \"version\"}`"}, get_version},
     {{"GET", "/v1/attest", None,

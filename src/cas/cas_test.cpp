@@ -159,7 +159,7 @@ TEST_F(CasTest, SimulationIsRefusedUnlessItsRootIsTrustedHere) {
   const Result<void> refused = enclave.attest();
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().message(), "the CAS refuses: the evidence is not accepted");
-  EXPECT_THAT(events(), HasSubstr("denied: service app"));
+  EXPECT_THAT(events(), HasSubstr("unproven: service app"));
 }
 
 TEST_F(CasTest, SimulationIsRefusedWhenTheSessionWantsHardware) {

@@ -123,7 +123,7 @@ class Service final : public attestation::AttestHandler {
   const ServiceOptions options_;
   SessionCache cache_;
   Instances instances_{options_.resume_time};
-  TokenBuckets limit_{32, 0.2};  // refusals that are written down, per subject
+  TokenBuckets limit_{32, 0.2};  // what is written down of one kind, per subject
 };
 
 }  // namespace cloister::cas

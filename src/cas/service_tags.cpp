@@ -101,7 +101,7 @@ void Service::record(std::string_view kind, std::string_view subject, const std:
 }
 
 void Service::record_limited(std::string_view kind, const std::string& subject, const std::string& text) {
-  const std::optional<uint64_t> left_out = limit_.take(subject);
+  const std::optional<uint64_t> left_out = limit_.take(std::string(kind) + " " + subject);
   if (!left_out) return;
   record(kind, subject, *left_out == 0 ? text : text + " (" + std::to_string(*left_out) + " more before)");
 }
@@ -210,7 +210,7 @@ void Service::on_refused(const attestation::Peer& peer, std::string_view subject
   if (!row.ok() || !row->has_value()) return;
   const Result<SessionRecord> in_force = decode_session((*row)->expose());
   if (!in_force.ok()) return;
-  record_limited("denied", subject_of(session, in_force->creator),
+  record_limited("unproven", subject_of(session, in_force->creator),
                  shown_service(subject.substr(slash + 1)) + " from " + peer.address + ": " +
                      std::string(attestation::denial_name(code)) + ": " + detail.message());
 }

@@ -277,5 +277,15 @@ TEST_F(ServiceTest, AStrangerCannotWriteADenialOfItsOwn) {
   EXPECT_THAT(events(), HasSubstr("service other from"));
 }
 
+TEST_F(ServiceTest, WhatProvesNothingUsesUpNoRoomForDenials) {
+  create(session_text("s"));
+  for (int i = 0; i < 100; ++i) {
+    service_->on_refused(peer(8), "s/app", attestation::DenialCode::EvidenceInvalid,
+                         Error(Code::Integrity, "quote signature"));
+  }
+  EXPECT_FALSE(attest(7, 'b').ok());
+  EXPECT_THAT(events(), HasSubstr("denied: service app from 192.0.2.1:5: Unexpected enclave measurement"));
+}
+
 }  // namespace
 }  // namespace cloister::cas

@@ -13,11 +13,15 @@ constexpr const char* kSchema =
     "CREATE TABLE IF NOT EXISTS journal("
     "  sequence INTEGER PRIMARY KEY, previous BLOB NOT NULL, time INTEGER NOT NULL, kind TEXT NOT NULL,"
     "  subject TEXT NOT NULL, payload_hash BLOB NOT NULL, payload BLOB NOT NULL, signature BLOB NOT NULL);"
-    "CREATE INDEX IF NOT EXISTS journal_events ON journal(subject, sequence) WHERE kind<>'tags';"
-    "CREATE INDEX IF NOT EXISTS journal_tags ON journal(subject, sequence) WHERE kind='tags';";
+    "CREATE INDEX IF NOT EXISTS journal_told ON journal(subject, sequence)"
+    "  WHERE kind<>'tags' AND kind<>'unproven';"
+    "CREATE INDEX IF NOT EXISTS journal_tags ON journal(subject, sequence) WHERE kind='tags';"
+    "CREATE INDEX IF NOT EXISTS journal_unproven ON journal(subject, sequence) WHERE kind='unproven';"
+    "DROP INDEX IF EXISTS journal_events;";  // of earlier versions
 
-// Of the thousands of tags that a run may publish, so many are shown: they must not hide the rest.
-constexpr size_t kMaxTagEvents = 100;
+// A run may publish thousands of tags, and a stranger may send as much that proves nothing. So many of either
+// are shown: they must not hide the rest.
+constexpr size_t kMaxOfMany = 100;
 
 // Where the journal's end is written down once more: an entry that is missing at the end is then noticed.
 constexpr std::string_view kMeta = "meta";
@@ -59,10 +63,13 @@ Result<void> SqliteRows::prepare() {
                         " signature) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"));
   events_ = TRY(
       database_.prepare("SELECT sequence, time, kind, payload FROM journal WHERE subject=? AND kind<>'tags'"
-                        " ORDER BY sequence DESC LIMIT ?"));
+                        " AND kind<>'unproven' ORDER BY sequence DESC LIMIT ?"));
   tags_ = TRY(
       database_.prepare("SELECT sequence, time, kind, payload FROM journal WHERE subject=? AND kind='tags'"
                         " ORDER BY sequence DESC LIMIT ?"));
+  unproven_ =
+      TRY(database_.prepare("SELECT sequence, time, kind, payload FROM journal WHERE subject=? AND"
+                            " kind='unproven' ORDER BY sequence DESC LIMIT ?"));
   previous_ = TRY(database_.prepare("SELECT previous FROM journal WHERE sequence=?"));
   newest_ =
       TRY(database_.prepare("SELECT sequence, previous, time, kind, subject, payload_hash, payload, signature"
@@ -157,7 +164,8 @@ Result<void> SqliteRows::collect(Statement& newest, std::string_view subject, si
 Result<std::vector<JournalEvent>> SqliteRows::events(std::string_view subject, size_t limit) {
   std::vector<JournalEvent> out;
   TRY(collect(events_, subject, limit, out));
-  TRY(collect(tags_, subject, std::min(limit, kMaxTagEvents), out));
+  TRY(collect(tags_, subject, std::min(limit, kMaxOfMany), out));
+  TRY(collect(unproven_, subject, std::min(limit, kMaxOfMany), out));
   std::sort(out.begin(), out.end(),
             [](const JournalEvent& a, const JournalEvent& b) { return a.sequence > b.sequence; });
   if (out.size() > limit) out.resize(limit);

@@ -53,7 +53,7 @@ class SqliteRows {
   Database database_;
   Sealer sealer_;
   crypto::KeyPair signer_;
-  Statement get_, version_, put_, erase_, append_, events_, tags_, newest_, previous_;
+  Statement get_, version_, put_, erase_, append_, events_, tags_, unproven_, newest_, previous_;
 };
 
 }  // namespace cloister::cas

@@ -21,7 +21,7 @@ namespace cloister::cas {
 struct JournalEvent {
   uint64_t sequence = 0;
   int64_t time = 0;     // seconds since 1970
-  std::string kind;     // "created", "updated", "attested", "denied", "tags", "refused", "exited"
+  std::string kind;     // "created", "denied" and so on (docs/reference/api.md)
   std::string subject;  // whose: subject_of() a session and an owner
   std::string text;
 };

@@ -97,19 +97,23 @@ TEST_F(StoreTest, KeepsRowsAndJournalOverARestart) {
   EXPECT_EQ(store_->events("s", 1).value()[0].text, "a=2");
 }
 
-TEST_F(StoreTest, ManyTagsDoNotHideOtherEvents) {
+TEST_F(StoreTest, WhatComesByThousandsHidesNoOtherEvents) {
   put("a", "1");
-  for (int i = 0; i < 150; ++i) {
-    const Result<void> done = store_->update([](Transaction& transaction) -> Result<void> {
-      transaction.journal("tags", "s", "");
-      return {};
-    });
-    ASSERT_TRUE(done.ok());
+  for (const char* kind : {"tags", "unproven"}) {
+    for (int i = 0; i < 150; ++i) {
+      const Result<void> done = store_->update([&](Transaction& transaction) -> Result<void> {
+        transaction.journal(kind, "s", "");
+        return {};
+      });
+      ASSERT_TRUE(done.ok());
+    }
   }
   const auto events = store_->events("s", 1000).value();
-  ASSERT_EQ(events.size(), 101u);
+  ASSERT_EQ(events.size(), 201u);
   EXPECT_EQ(events[0].text, "a=1");
   EXPECT_EQ(events[100].sequence, 151u);
+  EXPECT_EQ(events[101].sequence, 202u);
+  EXPECT_EQ(events[200].sequence, 301u);
   EXPECT_EQ(store_->events("s", 50).value().size(), 50u);
 }
 

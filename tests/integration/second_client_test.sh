@@ -42,7 +42,7 @@ python3 "$source_folder/tests/integration/second_client.py" "$cas_enclave" "$cas
 events=$(cloister session events second --cas "$cas_api")
 [[ $events == *"TDX MRTD $mrtd"* ]] || fail "the owner does not read of it: $events"
 # Each refusal for its own reason, in the order in which the client tries them.
-reasons=$(sed -nE 's/^[^ ]+ (denied|refused): (tags of )?service ([a-z]+) from [0-9.:]+: /\3: /p' <<<"$events" | uniq -c | sed -E 's/^ +//')
+reasons=$(sed -nE 's/^[^ ]+ (denied|unproven|refused): (tags of )?service ([a-z]+) from [0-9.:]+: /\3: /p' <<<"$events" | uniq -c | sed -E 's/^ +//')
 unbound='app: evidence not bound to this connection: report data: the quote was made for something else'
 wanted="1 app: version unsupported: the enclave asks for version 2
 1 app: version unsupported: the enclave asks for version 0
