@@ -1,9 +1,5 @@
 #include "attestation/las_messages.h"
 
-#include <sys/socket.h>
-
-#include <cerrno>
-
 namespace cloister::attestation {
 namespace {
 
@@ -22,27 +18,6 @@ Result<std::string> plain_text(ByteView bytes) {
     if (byte < 0x20 || byte > 0x7e) return bad("a text that is not printable");
   }
   return std::string(as_text(bytes));
-}
-
-Error transfer_error(int number) { return Error(Code::Unavailable, ::strerror(number)); }
-
-Result<void> read_exact(const Socket& socket, MutableByteView out, Deadline deadline, bool* ended) {
-  const bool first = ended != nullptr;
-  size_t done = 0;
-  while (done < out.size()) {
-    const ssize_t count = ::recv(socket.fd(), out.data() + done, out.size() - done, MSG_DONTWAIT);
-    if (count > 0) {
-      done += static_cast<size_t>(count);
-    } else if (count == 0) {
-      if (first) *ended = done == 0;
-      return Error(Code::Unavailable, "the connection was closed");
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      TRY(wait_readable(socket.fd(), deadline));
-    } else if (errno != EINTR) {
-      return transfer_error(errno);
-    }
-  }
-  return {};
 }
 
 }  // namespace
@@ -161,7 +136,7 @@ Result<LasFailed> decode_las_failed(ByteView payload) {
 
 Result<LasFrame> read_las_frame(const Socket& socket, Deadline deadline, bool* ended) {
   uint8_t header[5];
-  TRY(read_exact(socket, header, deadline, ended));
+  TRY(receive_all(socket, header, deadline, ended));
   const size_t limit = las_payload_limit(header[0]);
   if (limit == 0) return bad("unknown type");
   const uint32_t size = load_le<uint32_t>(header + 1);
@@ -169,7 +144,7 @@ Result<LasFrame> read_las_frame(const Socket& socket, Deadline deadline, bool* e
   LasFrame frame;
   frame.type = static_cast<LasMessage>(header[0]);
   frame.payload.resize(size);
-  TRY(read_exact(socket, frame.payload, deadline, nullptr));
+  TRY(receive_all(socket, frame.payload, deadline));
   return frame;
 }
 
@@ -177,18 +152,7 @@ Result<void> write_las_frame(const Socket& socket, LasMessage type, ByteView pay
   CLOISTER_CHECK(payload.size() <= las_payload_limit(static_cast<uint8_t>(type)));
   ByteWriter out;
   out.le(static_cast<uint8_t>(type)).field(payload);
-  ByteView rest = out.view();
-  while (!rest.empty()) {
-    const ssize_t count = ::send(socket.fd(), rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (count >= 0) {
-      rest = rest.subspan(static_cast<size_t>(count));
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      TRY(wait_writable(socket.fd(), deadline));
-    } else if (errno != EINTR) {
-      return transfer_error(errno);
-    }
-  }
-  return {};
+  return send_all(socket, out.view(), deadline);
 }
 
 }  // namespace cloister::attestation

@@ -124,6 +124,38 @@ void Socket::shutdown() {
 Result<void> wait_readable(int fd, Deadline deadline) { return wait_for(fd, POLLIN, deadline); }
 Result<void> wait_writable(int fd, Deadline deadline) { return wait_for(fd, POLLOUT, deadline); }
 
+Result<void> send_all(const Socket& socket, ByteView bytes, Deadline deadline) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::send(socket.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (count >= 0) {
+      bytes = bytes.subspan(static_cast<size_t>(count));
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      TRY(wait_writable(socket.fd(), deadline));
+    } else if (errno != EINTR) {
+      return system_error(errno);
+    }
+  }
+  return {};
+}
+
+Result<void> receive_all(const Socket& socket, MutableByteView out, Deadline deadline, bool* ended) {
+  const size_t size = out.size();
+  while (!out.empty()) {
+    const ssize_t count = ::recv(socket.fd(), out.data(), out.size(), MSG_DONTWAIT);
+    if (count > 0) {
+      out = out.subspan(static_cast<size_t>(count));
+    } else if (count == 0) {
+      if (ended != nullptr) *ended = out.size() == size;
+      return Error(Code::Unavailable, "the connection was closed");
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      TRY(wait_readable(socket.fd(), deadline));
+    } else if (errno != EINTR) {
+      return system_error(errno);
+    }
+  }
+  return {};
+}
+
 Result<Socket> connect_tcp(std::string_view address, Deadline deadline) {
   Address target = TRY(parse_address(address));
   Socket socket(::socket(target.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));

@@ -39,6 +39,12 @@ class Socket {
 Result<void> wait_readable(int fd, Deadline deadline);
 Result<void> wait_writable(int fd, Deadline deadline);
 
+// All of `bytes`, or all of `out`, whether or not the descriptor blocks. Unavailable: the reason alone
+// ("timed out", "the connection was closed", "Connection reset by peer"). `ended`, if given, says whether the
+// peer closed before the first byte.
+Result<void> send_all(const Socket& socket, ByteView bytes, Deadline deadline);
+Result<void> receive_all(const Socket& socket, MutableByteView out, Deadline deadline, bool* ended = nullptr);
+
 // "127.0.0.1:80" or "[::1]:80". InvalidArgument when it is not that. Unavailable when nobody answers: the
 // message is the reason alone ("Connection refused", "timed out"); the caller names the peer.
 Result<Socket> connect_tcp(std::string_view address, Deadline deadline);

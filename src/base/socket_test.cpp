@@ -62,5 +62,28 @@ TEST(Socket, ShutdownEndsAWaitingAccept) {
   stopper.join();
 }
 
+TEST(Socket, MovesAllOfManyBytesAndSaysWhereThePeerEnded) {
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+  Socket left(pair[0]);
+  const Socket right(pair[1]);
+  Bytes sent(4 << 20), received(sent.size());
+  for (size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<uint8_t>(i * 31 >> 8);
+  std::thread writer([&] { EXPECT_TRUE(send_all(left, sent, deadline_in(10s)).ok()); });
+  EXPECT_TRUE(receive_all(right, received, deadline_in(10s)).ok());
+  writer.join();
+  EXPECT_EQ(sent, received);
+
+  EXPECT_EQ(send_all(left, sent, deadline_in(50ms)).error().message(), "timed out") << "nobody reads";
+  left.close();
+  bool ended = true;
+  Bytes more(sent.size());
+  EXPECT_EQ(receive_all(right, more, deadline_in(1s), &ended).error().message(), "the connection was closed");
+  EXPECT_FALSE(ended) << "some of it came";
+  EXPECT_FALSE(receive_all(right, more, deadline_in(1s), &ended).ok());
+  EXPECT_TRUE(ended);
+  EXPECT_FALSE(send_all(right, sent, deadline_in(1s)).ok()) << "without SIGPIPE";
+}
+
 }  // namespace
 }  // namespace cloister

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <optional>
 
 #include "base/socket.h"
@@ -105,6 +106,15 @@ Error absent(const AesmOptions& options, const std::string& reason) {
                "start it (systemctl start aesmd) or install sgx-aesm-service; see cloister doctor");
 }
 
+Error forbidden(const AesmOptions& options, int number) {
+  const std::string path = options.socket.string();
+  return Error(
+      Code::Denied, "AESM at " + path + " may not be used by this user: " + std::strerror(number),
+      "give this user the socket's group, which ls -l " + path +
+          " names (usermod -aG GROUP USER, then log in again), or mend the rights of its folder; AESM's "
+          "own user (aesmd) needs the group sgx_prv");
+}
+
 Result<Socket> connect_to(const AesmOptions& options) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -113,65 +123,56 @@ Result<Socket> connect_to(const AesmOptions& options) {
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   Socket socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket.valid()) return absent(options, std::strerror(errno));
-  if (::connect(socket.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
-    return absent(options, errno == EAGAIN ? "it is busy" : std::strerror(errno));
-  return socket;
+  if (::connect(socket.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0)
+    return socket;
+  if (errno == EACCES || errno == EPERM) return forbidden(options, errno);
+  return absent(options, errno == EAGAIN ? "it is busy" : std::strerror(errno));
 }
 
-Result<void> send_all(const AesmOptions& options, const Socket& socket, ByteView bytes, Deadline deadline) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::send(socket.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (count > 0) {
-      bytes = bytes.subspan(static_cast<size_t>(count));
-    } else if (count < 0 && errno == EAGAIN) {
-      if (const auto ready = wait_writable(socket.fd(), deadline); !ready.ok())
-        return absent(options, ready.error().message());
-    } else if (count == 0 || errno != EINTR) {
-      return absent(options, std::strerror(errno));
-    }
+// AESM's answer to the questions of one purpose, which share one deadline: a purpose of several questions
+// takes no longer than one of one.
+class Conversation {
+ public:
+  explicit Conversation(const AesmOptions& options)
+      : options_(options), deadline_(deadline_in(options.timeout)) {}
+
+  // An answer may be AESM's refusal: its error is not 0 then.
+  Result<AesmReply> ask(AesmRequest request) const {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::microseconds>(deadline_ - std::chrono::steady_clock::now())
+            .count();
+    if (left <= 0) return absent(options_, "timed out");
+    request.timeout_us = static_cast<uint32_t>(std::min<int64_t>(left, 60'000'000));
+    const Socket socket = TRY(connect_to(options_));
+    const Bytes message = encode(request);
+    Bytes framed(4);
+    store_le(framed.data(), static_cast<uint32_t>(message.size()));
+    framed.insert(framed.end(), message.begin(), message.end());
+    const auto sent = send_all(socket, framed, deadline_);
+    if (!sent.ok()) return absent(options_, sent.error().message());
+    ByteArray<4> size{};
+    auto received = receive_all(socket, size, deadline_);
+    if (!received.ok()) return absent(options_, received.error().message());
+    if (load_le<uint32_t>(size.data()) > kMaxAesmReply) return malformed("it is too large");
+    Bytes reply(load_le<uint32_t>(size.data()));
+    received = receive_all(socket, reply, deadline_);
+    if (!received.ok()) return absent(options_, received.error().message());
+    return decode_aesm_reply(request.message, reply);
   }
-  return {};
-}
 
-Result<void> receive_all(const AesmOptions& options, const Socket& socket, MutableByteView out,
-                         Deadline deadline) {
-  while (!out.empty()) {
-    const ssize_t count = ::recv(socket.fd(), out.data(), out.size(), 0);
-    if (count > 0) {
-      out = out.subspan(static_cast<size_t>(count));
-    } else if (count == 0) {
-      return absent(options, "it closed the connection");
-    } else if (errno == EAGAIN) {
-      if (const auto ready = wait_readable(socket.fd(), deadline); !ready.ok())
-        return absent(options, ready.error().message());
-    } else if (errno != EINTR) {
-      return absent(options, std::strerror(errno));
-    }
-  }
-  return {};
-}
-
-Result<AesmReply> ask(const AesmOptions& options, AesmRequest request, const char* name) {
-  const Deadline deadline = deadline_in(options.timeout);
-  request.timeout_us = static_cast<uint32_t>(std::min<int64_t>(options.timeout.count(), 60'000) * 1000);
-  const Socket socket = TRY(connect_to(options));
-  const Bytes message = encode(request);
-  Bytes framed(4);
-  store_le(framed.data(), static_cast<uint32_t>(message.size()));
-  framed.insert(framed.end(), message.begin(), message.end());
-  TRY(send_all(options, socket, framed, deadline));
-  ByteArray<4> size{};
-  TRY(receive_all(options, socket, size, deadline));
-  if (load_le<uint32_t>(size.data()) > kMaxAesmReply) return malformed("it is too large");
-  Bytes reply(load_le<uint32_t>(size.data()));
-  TRY(receive_all(options, socket, reply, deadline));
-  AesmReply decoded = TRY(decode_aesm_reply(request.message, reply));
-  if (decoded.error != 0)
+  // A refusal is Unavailable; `name` says what was asked for.
+  Result<AesmReply> obtain(AesmRequest request, const char* name) const {
+    AesmReply reply = TRY(ask(std::move(request)));
+    if (reply.error == 0) return reply;
     return Error(Code::Unavailable,
-                 std::string("AESM refuses ") + name + " with error " + std::to_string(decoded.error),
+                 std::string("AESM refuses ") + name + " with error " + std::to_string(reply.error),
                  "its log says more: journalctl -u aesmd");
-  return decoded;
-}
+  }
+
+ private:
+  const AesmOptions& options_;
+  const Deadline deadline_;
+};
 
 // ---- What is asked.
 
@@ -179,15 +180,15 @@ Result<AesmReply> ask(const AesmOptions& options, AesmRequest request, const cha
 // 4, extended_prod_id 16, config_id 64, family_id 16.
 constexpr size_t kAlgorithmOffset = 154;
 
-Result<Bytes> find_ecdsa_key(const AesmOptions& options) {
+Result<Bytes> find_ecdsa_key(const Conversation& aesm) {
   AesmRequest request;
   request.message = AesmMessage::GetSupportedAttKeyIDNum;
-  const AesmReply count = TRY(ask(options, request, "to count its keys"));
+  const AesmReply count = TRY(aesm.obtain(request, "to count its keys"));
   if (count.number > kMaxAttestationKeys) return malformed("it has too many keys");
   request.message = AesmMessage::GetSupportedAttKeyIDs;
   request.buffer_size = count.number * kAttestationKeyIdSize;
   AesmReply ids;
-  if (count.number != 0) ids = TRY(ask(options, request, "to list its keys"));
+  if (count.number != 0) ids = TRY(aesm.obtain(request, "to list its keys"));
   if (ids.data.size() != request.buffer_size)
     return malformed("its list of keys has another size than it said");
   for (size_t at = 0; at < ids.data.size(); at += kAttestationKeyIdSize) {
@@ -199,51 +200,94 @@ Result<Bytes> find_ecdsa_key(const AesmOptions& options) {
                "install sgx-aesm-service with libsgx-aesm-quote-ex-plugin and libsgx-aesm-ecdsa-plugin");
 }
 
+// What AESM says about its quoting enclave, the same for every quote until AESM starts anew or is updated.
+struct QuotingEnclave {
+  sgx::TargetInfo target;
+  uint64_t quote_size = 0;  // of the buffer that a quote needs
+};
+
+// Header and report body of a quote of version 3, then the size of what is signed over them.
+constexpr size_t kSignatureSizeAt = 432, kSignedSize = 436;
+
+// InitQuoteEx also makes AESM load its enclave and key. Twice, because AESM fills a buffer of the size that
+// it is told.
+Result<QuotingEnclave> find_quoting_enclave(const Conversation& aesm, const Bytes& key_id) {
+  constexpr const char* kInit = "its quoting enclave (InitQuoteEx)";
+  AesmRequest request;
+  request.message = AesmMessage::InitQuoteEx;
+  request.key_id = key_id;
+  const AesmReply first = TRY(aesm.obtain(request, kInit));
+  if (first.number > attestation::kMaxLasQuote) return malformed("its public key id is too large");
+  request.with_public_key = true;
+  request.buffer_size = first.number;
+  const AesmReply second = TRY(aesm.obtain(request, kInit));
+  QuotingEnclave out;
+  if (second.data.size() != sizeof(out.target)) return malformed("TARGETINFO has another size");
+  std::memcpy(&out.target, second.data.data(), sizeof(out.target));
+  AesmRequest size;
+  size.message = AesmMessage::GetQuoteSizeEx;
+  size.key_id = key_id;
+  out.quote_size = TRY(aesm.obtain(size, "the size of a quote (GetQuoteSizeEx)")).number;
+  if (out.quote_size < kSignedSize || out.quote_size > attestation::kMaxLasQuote)
+    return malformed("no quote has the size that it names");
+  return out;
+}
+
 class AesmQuoter final : public Quoter {
  public:
-  AesmQuoter(AesmOptions options, Bytes key_id) : options_(std::move(options)), key_id_(std::move(key_id)) {}
+  AesmQuoter(AesmOptions options, Bytes key_id, const QuotingEnclave& enclave)
+      : options_(std::move(options)), key_id_(std::move(key_id)), enclave_(enclave) {}
 
   attestation::LasMode mode() const override { return attestation::LasMode::Hardware; }
   std::string describe() const override {
     return "SGX hardware, quotes by AESM (not yet run on SGX hardware)";
   }
 
-  Result<sgx::TargetInfo> target_info() const override { return target_info(options_); }
-  // Two questions, because AESM fills a buffer of the size that it is told.
-  Result<sgx::TargetInfo> target_info(const AesmOptions& options) const {
-    AesmRequest request;
-    request.message = AesmMessage::InitQuoteEx;
-    request.key_id = key_id_;
-    const AesmReply first = TRY(ask(options, request, "its quoting enclave (InitQuoteEx)"));
-    if (first.number > attestation::kMaxLasQuote) return malformed("its public key id is too large");
-    request.with_public_key = true;
-    request.buffer_size = first.number;
-    const AesmReply second = TRY(ask(options, request, "its quoting enclave (InitQuoteEx)"));
-    sgx::TargetInfo target;
-    if (second.data.size() != sizeof(target)) return malformed("TARGETINFO has another size");
-    std::memcpy(&target, second.data.data(), sizeof(target));
-    return target;
-  }
+  Result<sgx::TargetInfo> target_info() const override { return enclave().target; }
 
   Result<Bytes> quote(const sgx::Report& report) const override {
-    AesmRequest request;
-    request.message = AesmMessage::GetQuoteSizeEx;
-    request.key_id = key_id_;
-    const AesmReply size = TRY(ask(options_, request, "the size of a quote (GetQuoteSizeEx)"));
-    if (size.number < kSignedSize || size.number > attestation::kMaxLasQuote)
-      return malformed("no quote has the size that it names");
-    request.message = AesmMessage::GetQuoteEx;
-    request.report.assign(object_bytes(report).begin(), object_bytes(report).end());
-    request.buffer_size = size.number;
-    AesmReply reply = TRY(ask(options_, request, "a quote (GetQuoteEx)"));
-    return trimmed(std::move(reply.data), size.number);
+    Result<Bytes> quote = quote_once_or_twice(report);
+    // Denied would blame the report.
+    if (!quote.ok() && quote.error().code() == Code::Denied)
+      return Error(Code::Unavailable, quote.error().message(), quote.error().hint());
+    return quote;
   }
 
   Result<Bytes> collateral(int64_t) const override { return Bytes(); }
 
  private:
-  // Header and report body of a quote of version 3, then the size of what is signed over them.
-  static constexpr size_t kSignatureSizeAt = 432, kSignedSize = 436;
+  QuotingEnclave enclave() const {
+    const std::lock_guard lock(mutex_);
+    return enclave_;
+  }
+
+  // An AESM that has started anew knows nothing of the enclave and key that it was asked for before. So after
+  // a refusal they are asked for once more, and with them the quote.
+  Result<Bytes> quote_once_or_twice(const sgx::Report& report) const {
+    const Conversation aesm(options_);
+    QuotingEnclave known = enclave();
+    AesmRequest request;
+    request.message = AesmMessage::GetQuoteEx;
+    request.key_id = key_id_;
+    request.report.assign(object_bytes(report).begin(), object_bytes(report).end());
+    request.buffer_size = known.quote_size;
+    AesmReply reply = TRY(aesm.ask(request));
+    if (reply.error != 0) {
+      const QuotingEnclave now = TRY(find_quoting_enclave(aesm, key_id_));
+      {
+        const std::lock_guard lock(mutex_);
+        enclave_ = now;
+      }
+      if (std::memcmp(&now.target, &known.target, sizeof(now.target)) != 0)
+        return Error(Code::Unavailable,
+                     "AESM has another quoting enclave now than the one that the report was made for",
+                     "try again: the new one is known now");
+      known = now;
+      request.buffer_size = known.quote_size;
+      reply = TRY(aesm.obtain(request, "a quote (GetQuoteEx)"));
+    }
+    return trimmed(std::move(reply.data), known.quote_size);
+  }
 
   // AESM returns the whole buffer, whatever the quote needs of it.
   static Result<Bytes> trimmed(Bytes quote, uint64_t buffer_size) {
@@ -257,6 +301,8 @@ class AesmQuoter final : public Quoter {
 
   const AesmOptions options_;
   const Bytes key_id_;
+  mutable std::mutex mutex_;
+  mutable QuotingEnclave enclave_;
 };
 
 }  // namespace
@@ -325,10 +371,10 @@ Result<AesmReply> decode_aesm_reply(AesmMessage message, ByteView bytes) {
 Result<std::unique_ptr<Quoter>> aesm_quoter(const AesmOptions& options, std::chrono::milliseconds warm_up) {
   AesmOptions patient = options;
   patient.timeout = warm_up;
-  const Bytes key_id = TRY(find_ecdsa_key(patient));
-  auto quoter = std::make_unique<AesmQuoter>(options, key_id);
-  TRY(quoter->target_info(patient));
-  return std::unique_ptr<Quoter>(std::move(quoter));
+  const Conversation aesm(patient);
+  const Bytes key_id = TRY(find_ecdsa_key(aesm));
+  const QuotingEnclave enclave = TRY(find_quoting_enclave(aesm, key_id));
+  return std::unique_ptr<Quoter>(std::make_unique<AesmQuoter>(options, key_id, enclave));
 }
 
 }  // namespace cloister::las

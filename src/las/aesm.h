@@ -51,11 +51,13 @@ Result<AesmReply> decode_aesm_reply(AesmMessage message, ByteView bytes);
 
 struct AesmOptions {
   std::filesystem::path socket = kAesmSocket;
-  std::chrono::milliseconds timeout{4000};  // of one question and its answer
+  std::chrono::milliseconds timeout{4000};  // of a whole quote, however many questions it takes
 };
 // Asks for the machine's ECDSA key and its quoting enclave. Unavailable: AESM is absent, slow, or answers
-// with an error (the number is in the message); Unsupported: it has no ECDSA key (the DCAP plug-in is
-// missing); Malformed. `warm_up` bounds the questions of this call, during which AESM may fetch certificates.
+// with an error (the number is in the message); Denied: this user may not use its socket; Unsupported: it has
+// no ECDSA key (the DCAP plug-in is missing); Malformed. `warm_up` bounds all of this call, during which AESM
+// may fetch certificates. What is learnt here serves every quote, until AESM refuses one: then it is asked
+// anew, once.
 Result<std::unique_ptr<Quoter>> aesm_quoter(const AesmOptions& options,
                                             std::chrono::milliseconds warm_up = std::chrono::seconds(30));
 

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -259,6 +261,119 @@ TEST(Aesm, AQuoteGoesTheWholeWayThroughTheLas) {
   const auto refused = client.quote(bytes);
   ASSERT_FALSE(refused.ok());
   EXPECT_NE(refused.error().message().find("error 3"), std::string::npos) << refused.error().message();
+}
+
+// What does not change is asked for once.
+TEST(Aesm, AQuoteIsOneQuestion) {
+  HonestAesm honest;
+  std::vector<uint32_t> questions;
+  FakeAesm aesm([&](ByteView question) {
+    questions.push_back(asked(question));
+    return honest.reply(question);
+  });
+  const auto quoter = aesm_quoter(options_for(aesm)).value();
+  EXPECT_EQ(questions, (std::vector<uint32_t>{21, 22, 15, 15, 16}));
+  questions.clear();
+  for (size_t i = 0; i < 3; ++i) {
+    const sgx::TargetInfo target = quoter->target_info().value();
+    EXPECT_TRUE(quoter->quote(honest.platform().make_report(sgx::Secs{}, target, {})).ok());
+  }
+  EXPECT_EQ(questions, (std::vector<uint32_t>{17, 17, 17}));
+}
+
+// AESM starts anew, and refuses quotes until it is asked for its enclave and key.
+TEST(Aesm, ARefusedQuoteIsTriedOnceMoreWithWhatIsNewlyAsked) {
+  HonestAesm honest;
+  std::vector<uint32_t> questions;
+  bool initialised = true, stubborn = false, other = false;
+  FakeAesm aesm([&](ByteView question) {
+    const uint32_t message = asked(question);
+    questions.push_back(message);
+    if (message == 17 && (stubborn || !initialised)) return framed(text(17, number(1, 42)));
+    if (message != 15) return honest.reply(question);
+    initialised = true;
+    sgx::TargetInfo target = honest.pki().target_info();
+    if (other) target.mrenclave[0] ^= 1;
+    return framed(text(15, number(1, 0) + text(2, object_bytes(target)) + number(3, 32)));
+  });
+  const auto quoter = aesm_quoter(options_for(aesm)).value();
+  const sgx::TargetInfo target = quoter->target_info().value();
+  const sgx::Report report = honest.platform().make_report(sgx::Secs{}, target, {});
+  const std::vector<uint32_t> twice = {17, 15, 15, 16, 17};
+  initialised = false;
+  questions.clear();
+  EXPECT_TRUE(quoter->quote(report).ok());
+  EXPECT_EQ(questions, twice);
+
+  stubborn = true;
+  questions.clear();
+  const auto refused = quoter->quote(report);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message().find("error 42"), std::string::npos) << refused.error().message();
+  EXPECT_EQ(questions, twice);
+
+  // Another quoting enclave cannot check a report that was made for the former one.
+  other = true;
+  const auto outdated = quoter->quote(report);
+  ASSERT_FALSE(outdated.ok());
+  EXPECT_EQ(outdated.error().code(), Code::Unavailable);
+  EXPECT_NE(outdated.error().message().find("another quoting enclave"), std::string::npos);
+  const sgx::TargetInfo now = quoter->target_info().value();
+  EXPECT_NE(std::memcmp(&now, &target, sizeof(target)), 0);
+}
+
+// Each answer is in time; all of them together are not.
+TEST(Aesm, TheQuestionsOfAQuoteShareOneDeadline) {
+  HonestAesm honest;
+  std::atomic<int> pause_ms{0};
+  FakeAesm aesm([&](ByteView question) {
+    std::this_thread::sleep_for(milliseconds(pause_ms));
+    return asked(question) == 17 ? framed(text(17, number(1, 42))) : honest.reply(question);
+  });
+  const auto quoter = aesm_quoter(options_for(aesm)).value();
+  pause_ms = 600;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto quote = quoter->quote(sgx::Report{});
+  ASSERT_FALSE(quote.ok());
+  EXPECT_NE(quote.error().message().find("timed out"), std::string::npos) << quote.error().message();
+  const auto start = aesm_quoter(options_for(aesm), milliseconds(1000));
+  ASSERT_FALSE(start.ok());
+  EXPECT_NE(start.error().message().find("timed out"), std::string::npos) << start.error().message();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, milliseconds(3500)) << "2 s, and time to be slow";
+}
+
+// Root may use every socket, so this thread stops being it for a while.
+class AsNobody {
+ public:
+  AsNobody() { become(kNobody); }
+  ~AsNobody() { become(0); }
+
+ private:
+  static constexpr uid_t kNobody = 65534;
+  void become(uid_t user) {
+    if (!root_) return;
+    EXPECT_EQ(::syscall(SYS_setresuid, -1, user, -1), 0);
+  }
+  const bool root_ = ::geteuid() == 0;
+};
+
+TEST(Aesm, ASocketThatThisUserMayNotUseSaysWhatToDo) {
+  HonestAesm honest;
+  FakeAesm aesm([&](ByteView question) { return honest.reply(question); });
+  const auto quoter = aesm_quoter(options_for(aesm)).value();
+  ASSERT_EQ(::chmod(aesm.path().c_str(), 0), 0);
+  const AsNobody nobody;
+  const auto start = aesm_quoter(options_for(aesm));
+  ASSERT_FALSE(start.ok());
+  EXPECT_EQ(start.error().code(), Code::Denied) << start.error().message();
+  EXPECT_NE(start.error().message().find(aesm.path().string()), std::string::npos);
+  EXPECT_NE(start.error().hint().find("usermod -aG"), std::string::npos) << start.error().hint();
+  EXPECT_NE(start.error().hint().find("sgx_prv"), std::string::npos) << start.error().hint();
+  // A quoter's Denied is about a report.
+  const auto quote = quoter->quote(sgx::Report{});
+  ASSERT_FALSE(quote.ok());
+  EXPECT_EQ(quote.error().code(), Code::Unavailable);
+  EXPECT_EQ(quote.error().hint(), start.error().hint());
 }
 
 // One false answer at each place of the conversation.
