@@ -6,11 +6,6 @@
 #include <cstring>
 
 namespace cloister::host {
-namespace {
-
-constexpr uint64_t kXfrmKept = 0xe7;  // x87, SSE, AVX, AVX-512: what an SSA frame of four pages holds
-
-}  // namespace
 
 Result<void> Enclave::adopt_threads(const sgx::ImagePlan& plan) {
   for (const sgx::ImagePage& page : plan.pages) {

@@ -13,6 +13,7 @@
 #include "sgx/image.h"
 #include "sgx/layout.h"
 #include "sgx/structures.h"
+#include "sgx/xsave.h"
 
 namespace cloister::host {
 
@@ -65,6 +66,9 @@ class Enclave {
 // SIGSTRUCT does not name the measured MRENCLAVE.
 Result<sgx::Secs> secs_of(const sgx::LoadedImage& image, uint64_t xfrm);
 // XFRM for this machine: what XCR0 enables, as far as an SSA frame of the layout holds it.
+inline constexpr uint64_t kXfrmKept = sgx::kXfrmAvx512;
+static_assert(sgx::xsave_size(kXfrmKept) + sgx::kMiscSize + sgx::kGprSize <=
+              sgx::kSsaFramePages * sgx::kPageSize);
 uint64_t machine_xfrm();
 // Run-time pages belong into the program's part of ELRANGE or into the kernel's heap; whole pages, at least
 // one.

@@ -65,6 +65,35 @@ TEST(Cpuid, InstructionsWhoseStateIsOffAreNotThere) {
   EXPECT_EQ(checked_cpuid(4, 1, kEverything, kSse), kEverything);
 }
 
+// New instructions come there, and new state with them.
+TEST(Cpuid, OfTheNewestInstructionsThereAreThoseWhoseStateIsKept) {
+  constexpr uint64_t kAmx = kAvx512 | uint64_t{3} << 17;
+  constexpr uint32_t kPlain = 0x80001c88, kWithAvx = kPlain | 0x00800017, kWithAvx512 = kWithAvx | 0x20;
+  const auto newest = [](uint64_t features) { return checked_cpuid(7, 1, kEverything, features); };
+  EXPECT_EQ(newest(kSse), (CpuidAnswer{kPlain, 0, 0, 0x4000}));
+  EXPECT_EQ(newest(0xe3), newest(kSse)) << "AVX-512 without AVX";
+  EXPECT_EQ(newest(kAvx), (CpuidAnswer{kWithAvx, 0, 0, 0x4430}));
+  EXPECT_EQ(newest(kAvx512), (CpuidAnswer{kWithAvx512, 0, 0, 0x84430}));
+  EXPECT_EQ(newest(kAmx), (CpuidAnswer{kWithAvx512 | 0x200000, 0, 0, 0x84530}));
+  constexpr uint32_t kSystems = 1u << 17 | 1u << 18 | 1u << 26 | 1u << 27;  // FRED, LKGS, LAM, MSRLIST
+  EXPECT_EQ(newest(UINT64_MAX).eax & kSystems, 0U);
+  EXPECT_EQ(newest(UINT64_MAX).edx & 1u << 21, 0U) << "APX";
+  EXPECT_EQ(checked_cpuid(7, 1, {}, kAmx), CpuidAnswer{}) << "nothing that was not said";
+
+  const CpuidAnswer former = checked_cpuid(7, 0, kEverything, UINT64_MAX);
+  EXPECT_EQ(former.ebx & 1u << 14, 0U) << "MPX";
+  EXPECT_EQ(former.ecx & (1u << 7 | 1u << 23 | 1u << 29 | 1u << 31), 0U)
+      << "shadow stacks, keys, ENQCMD, PKS";
+  EXPECT_EQ(former.edx & (1u << 5 | 1u << 20), 0U) << "user interrupts, branch tracking";
+  for (const uint32_t leaf : {0x1dU, 0x1eU}) {
+    EXPECT_EQ(checked_cpuid(leaf, 1, kEverything, kAvx512), CpuidAnswer{});
+    EXPECT_EQ(checked_cpuid(leaf, 1, kEverything, kAmx), kEverything);
+  }
+  EXPECT_EQ(checked_cpuid(0x24, 0, kEverything, kAvx), CpuidAnswer{});
+  EXPECT_EQ(checked_cpuid(0x24, 0, kEverything, kAvx512), kEverything);
+  EXPECT_EQ(checked_cpuid(0x19, 0, kEverything, UINT64_MAX), CpuidAnswer{});
+}
+
 // The registers as the instruction leaves them, whatever 64-bit numbers the host answers.
 TEST(Cpuid, TheInstructionIsEmulated) {
   HostileHost host;

@@ -3,12 +3,13 @@
 #include <cstring>
 
 #include "base/result.h"
+#include "sgx/xsave.h"
 
 namespace cloister::enclave {
 namespace {
 
-constexpr size_t kLegacySize = 512;
-constexpr size_t kHeaderSize = 64;
+constexpr size_t kLegacySize = sgx::kXsaveLegacySize;
+constexpr size_t kHeaderSize = sgx::kXsaveHeaderSize;
 constexpr uint32_t kInitialMxcsr = 0x1f80;
 constexpr uint16_t kInitialFcw = 0x37f;
 
@@ -23,22 +24,6 @@ uint64_t read_xcr0() {
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
-// The highest end of any enabled component: CPUID.0DH says it, but CPUID is not available inside SGX, and
-// offsets of these components in the standard format have never varied (SDM vol. 1, 13.5).
-uint32_t standard_size(uint64_t mask) {
-  struct Component {
-    int bit;
-    uint32_t end;
-  };
-  constexpr Component kComponents[] = {{2, 832},  {5, 1152},  {6, 1664},  {7, 2688},
-                                       {9, 2696}, {17, 2816}, {18, 11008}};
-  uint32_t size = kLegacySize + kHeaderSize;
-  for (const Component& component : kComponents) {
-    if ((mask >> component.bit & 1) != 0 && component.end > size) size = component.end;
-  }
-  return size;
-}
-
 void save_to(uint8_t* area) {
   std::memset(area + kLegacySize, 0, kHeaderSize);
   __asm__ volatile("xsave64 (%0)"
@@ -51,7 +36,7 @@ void save_to(uint8_t* area) {
 
 void vector_init() {
   g_mask = read_xcr0();
-  g_size = standard_size(g_mask);
+  g_size = sgx::xsave_size(g_mask);
   std::memcpy(g_initial, &kInitialFcw, sizeof(kInitialFcw));
   std::memcpy(g_initial + 24, &kInitialMxcsr, sizeof(kInitialMxcsr));
   CLOISTER_CHECK(g_size <= kVectorAreaSize);

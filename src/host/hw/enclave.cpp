@@ -72,10 +72,18 @@ bool change_all(SgxDevice& device, unsigned long number, Request request, uint64
 
 }  // namespace
 
-uint64_t allowed_xfrm(const Cpuid& cpuid) {
+Result<uint64_t> hardware_xfrm(uint64_t enabled, const Cpuid& cpuid) {
   const auto leaf = cpuid(0x12, 1);
-  const uint64_t allowed = leaf[2] | uint64_t{leaf[3]} << 32;
-  return allowed != 0 ? allowed : UINT64_MAX;
+  const uint64_t said = leaf[2] | uint64_t{leaf[3]} << 32;
+  uint64_t xfrm = enabled & (said != 0 ? said : UINT64_MAX);
+  if ((xfrm & sgx::kXfrmLegacy) != sgx::kXfrmLegacy)
+    return Error(Code::Unsupported,
+                 "the CPU does not let enclaves have x87 and SSE (XFRM): the system enables " + hex(enabled) +
+                     " (XCR0), enclaves may have " + hex(said) + " (CPUID leaf 12H)",
+                 "a hypervisor that passes SGX through must pass this leaf through as well");
+  // All of AVX-512 or nothing of it, and not without AVX.
+  if ((xfrm & sgx::kXfrmAvx512) != sgx::kXfrmAvx512) xfrm &= ~(sgx::kXfrmAvx512 & ~sgx::kXfrmAvx);
+  return xfrm;
 }
 
 Result<std::unique_ptr<HwEnclave>> HwEnclave::load(const sgx::LoadedImage& image,
@@ -95,7 +103,8 @@ HwEnclave::~HwEnclave() {
 
 // ECREATE. The addresses first: without them there is no enclave.
 Result<void> HwEnclave::create(const sgx::LoadedImage& image) {
-  secs_ = TRY(secs_of(image, machine_xfrm() & allowed_xfrm(real_cpuid())));
+  const uint64_t xfrm = TRY(hardware_xfrm(machine_xfrm(), real_cpuid()));
+  secs_ = TRY(secs_of(image, xfrm));
   if (device_->map(sgx::kUserBegin, kRangeSize) != 0) {
     return Error(Code::Unsupported,
                  std::string("the lowest 64 GiB of the address space are not free for the enclave: ") +

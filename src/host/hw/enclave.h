@@ -15,9 +15,11 @@
 
 namespace cloister::host {
 
-// What the CPU lets XFRM hold (SDM vol. 3D, CPUID.(12H,1).ECX:EDX): ECREATE faults with more. Everything
-// where it does not say.
-uint64_t allowed_xfrm(const Cpuid& cpuid);
+// XFRM for an enclave of this machine: what the operating system enables (`enabled`, of XCR0) and the CPU
+// lets enclaves have too (CPUID.(12H,1).ECX:EDX; everything where it does not say), in such combinations as
+// ECREATE takes (SDM vol. 3D, 36.7 and 37.7: those of XSETBV, x87 and SSE always). Unsupported: it lets them
+// not even have x87 and SSE.
+Result<uint64_t> hardware_xfrm(uint64_t enabled, const Cpuid& cpuid);
 
 class HwEnclave final : public Enclave {
  public:

@@ -361,16 +361,28 @@ TEST(HwEnclave, EveryFailureSaysWhatFailedAndLeavesNothing) {
 }
 
 // What CPU and operating system enable, the enclave may still not have.
-TEST(HwEnclave, XfrmIsWhatTheCpuAllowsEnclaves) {
-  const auto cpu = [](uint32_t ecx, uint32_t edx) {
-    return allowed_xfrm([=](uint32_t leaf, uint32_t subleaf) -> std::array<uint32_t, 4> {
+TEST(HwEnclave, XfrmIsWhatTheSystemEnablesAndTheCpuAllowsEnclaves) {
+  const auto xfrm = [](uint64_t enabled, uint32_t ecx, uint32_t edx) {
+    return hardware_xfrm(enabled, [=](uint32_t leaf, uint32_t subleaf) -> std::array<uint32_t, 4> {
       if (leaf == 0x12 && subleaf == 1) return {0x36, 0, ecx, edx};
       return {1, 1, 1, 1};
     });
   };
-  EXPECT_EQ(cpu(0x7, 0), 0x7U);
-  EXPECT_EQ(cpu(0xe7, 2), 0x2000000e7U);
-  EXPECT_EQ(cpu(0, 0), UINT64_MAX);
+  EXPECT_EQ(xfrm(UINT64_MAX, 0x7, 0).value(), 0x7U);
+  EXPECT_EQ(xfrm(UINT64_MAX, 0xe7, 2).value(), 0x2000000e7U);
+  EXPECT_EQ(xfrm(UINT64_MAX, 0, 0).value(), UINT64_MAX) << "it does not say";
+  EXPECT_EQ(xfrm(0x3, 0xe7, 0).value(), 0x3U) << "not enabled by the system";
+  EXPECT_EQ(xfrm(0xe7, 0xe7, 0).value(), 0xe7U);
+  for (const uint32_t part : {0xe3U, 0x67U, 0xa7U, 0xc7U})
+    EXPECT_EQ(xfrm(0xe7, part, 0).value(), part & 7) << "ECREATE refuses a part of AVX-512";
+  for (const uint32_t part : {1U, 2U, 0xe4U, 0xe5U}) {
+    const auto refused = xfrm(0xe7, part, 0);
+    ASSERT_FALSE(refused.ok()) << part;
+    EXPECT_EQ(refused.error().code(), Code::Unsupported);
+    EXPECT_NE(refused.error().message().find("0xe7 (XCR0)"), std::string::npos) << refused.error().message();
+    EXPECT_NE(refused.error().message().find("CPUID leaf 12H"), std::string::npos);
+    EXPECT_FALSE(refused.error().hint().empty());
+  }
 }
 
 // Nothing is lost by the machine's sleep that was not there.
