@@ -262,7 +262,7 @@ Result<std::unique_ptr<HwEnclave>> load(const sgx::LoadedImage& image, Record& r
                                         RecordingDevice** out = nullptr) {
   auto device = std::make_unique<RecordingDevice>(record);
   if (out != nullptr) *out = device.get();
-  return HwEnclave::load(image, std::move(device), SgxEntry{1, 2, 3});
+  return HwEnclave::load(image, std::move(device), SgxEntry{1, 2});
 }
 
 void expect_whole(const Record& record, const sgx::ImagePlan& plan) {

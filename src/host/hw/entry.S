@@ -71,7 +71,8 @@ hw_resume_end:
   .globl hw_call
 hw_call:
   mov 8(%rsp), %rax
-  pushq HW_RUN(%rax)
+  lea HW_RUN(%rax), %rdi
+  push %rdi
   mov HW_BLOCK(%rax), %rdi
   xor %esi, %esi
   xor %edx, %edx

@@ -80,11 +80,8 @@ void on_signal(int signal, siginfo_t* info, void* raw) {
 HwThread* hw_thread_begin(const SgxEntry& entry, uint64_t tcs, uint32_t index,
                           boundary::HostCallFrame* block) {
   auto* thread = new HwThread{};
-  thread->function = entry.function;
   thread->entry = entry;
   thread->run.tcs = tcs;
-  thread->run_address = reinterpret_cast<uint64_t>(&thread->run);
-  thread->block = reinterpret_cast<uint64_t>(block);
   thread->host.index = index;
   thread->host.block = block;
   begin_host_thread(thread->host);

@@ -22,14 +22,10 @@ namespace cloister::host {
 
 struct HwThread {
   uint64_t host_sp;
-  uint64_t stage;     // HW_…
-  uint64_t notice;    // a signal came that the enclave has not been shown
-  uint64_t function;  // of the vDSO
-  uint64_t reason;    // rdi when the enclave left
-  uint64_t run_address;
-  uint64_t block;
-
-  SgxEntry entry;
+  uint64_t stage;   // HW_…
+  uint64_t notice;  // a signal came that the enclave has not been shown
+  SgxEntry entry;   // of the vDSO
+  uint64_t reason;  // rdi when the enclave left
   sgx_enclave_run run;
   HostThread host;
 };
@@ -38,10 +34,10 @@ struct HwThread {
 CLOISTER_OFFSET(host_sp, HW_HOST_SP);
 CLOISTER_OFFSET(stage, HW_STAGE);
 CLOISTER_OFFSET(notice, HW_NOTICE);
-CLOISTER_OFFSET(function, HW_FUNCTION);
+CLOISTER_OFFSET(entry.function, HW_FUNCTION);
 CLOISTER_OFFSET(reason, HW_REASON);
-CLOISTER_OFFSET(run_address, HW_RUN);
-CLOISTER_OFFSET(block, HW_BLOCK);
+CLOISTER_OFFSET(run, HW_RUN);
+CLOISTER_OFFSET(host.block, HW_BLOCK);
 #undef CLOISTER_OFFSET
 
 // EENTER, and all until the enclave leaves by itself: the value of rdi then. entry.S. Aborts with a diagnosis

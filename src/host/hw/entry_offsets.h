@@ -6,9 +6,9 @@
 #define HW_STAGE 8
 #define HW_NOTICE 16
 #define HW_FUNCTION 24
-#define HW_REASON 32
-#define HW_RUN 40
-#define HW_BLOCK 48
+#define HW_REASON 40
+#define HW_RUN 48
+#define HW_BLOCK 312
 
 // HwThread.stage
 #define HW_OUTSIDE 0

@@ -102,8 +102,7 @@ class EntryTest : public testing::Test {
   EntryTest() {
     current = this;
     fake_function = HW_ERESUME;
-    const SgxEntry entry{reinterpret_cast<uint64_t>(fake_vdso), reinterpret_cast<uint64_t>(fake_enclu),
-                         reinterpret_cast<uint64_t>(fake_end)};
+    const SgxEntry entry{reinterpret_cast<uint64_t>(fake_vdso), reinterpret_cast<uint64_t>(fake_enclu)};
     hw_install_handlers();
     thread_ = hw_thread_begin(entry, 0xE10001000, 3, frame_.get());
   }

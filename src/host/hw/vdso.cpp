@@ -142,7 +142,7 @@ Result<SgxEntry> find_entry(ByteView code, uint64_t address) {
   if (!one)
     return Error(Code::Unsupported, "__vdso_sgx_enter_enclave is not as expected: not exactly one ENCLU",
                  "tell Cloister's authors the version of this kernel");
-  return SgxEntry{address, address + static_cast<uint64_t>(first - code.begin()), address + code.size()};
+  return SgxEntry{address, address + static_cast<uint64_t>(first - code.begin())};
 }
 
 ByteView vdso_image() {

@@ -21,11 +21,10 @@ struct VdsoSymbol {
 // of `image`. Reads nothing else. Source: ELF-64 Object File Format, System V ABI (gABI) chapters 4 and 5.
 Result<VdsoSymbol> find_vdso_symbol(ByteView image, const char* name);
 
-// Begins and ends of the code that a thread can be interrupted in, for hw/entry.h.
+// The code that a thread can be interrupted in, for hw/entry.h.
 struct SgxEntry {
   uint64_t function = 0;  // __vdso_sgx_enter_enclave
   uint64_t enclu = 0;     // its only ENCLU: also the asynchronous exit pointer
-  uint64_t end = 0;       // of the function
 };
 
 // The entry in code that lies at `address`. Unsupported: it is not one function with exactly one ENCLU.

@@ -1,5 +1,6 @@
-// A loaded enclave in simulation: ELRANGE mapped in this process, pages added and measured as the ECREATE,
-// EADD and EEXTEND instructions would, SIGSTRUCT checked as EINIT would. After init() only commit, protect,
+// A loaded enclave in simulation: ELRANGE mapped in this process, with the pages that ECREATE and EADD would
+// put there. It measures nothing itself: load_image (sgx/image.h) has measured the page list and verified
+// SIGSTRUCT, secs_of compares the two, as EINIT would, for both back-ends. After init() only commit, protect,
 // release and settle change what is mapped and what the EPCM says, and no page of the image; the enclave's
 // EACCEPT and EMODPE change the EPCM.
 #pragma once
