@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Every case of this folder runs natively, then in an enclave; what it prints and its exit code must be equal.
-# Usage: syscalls_test.sh CLOISTER_BINARY patched|trapped [CASE…]
+# Usage: syscalls_test.sh CLOISTER_BINARY patched|trapped|exact [CASE…]
 set -euo pipefail
-cloister=$(realpath "${1:?usage: syscalls_test.sh CLOISTER_BINARY patched|trapped [CASE…]}")
+cloister=$(realpath "${1:?usage: syscalls_test.sh CLOISTER_BINARY patched|trapped|exact [CASE…]}")
 way=${2:-patched}
 options=()
-[ "$way" = patched ] || options=(--no-patch)
+[ "$way" != trapped ] || options=(--no-patch)
+[ "$way" != exact ] || export CLOISTER_SIM_EXACT=1
 here=$(dirname "$(realpath "$0")")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
