@@ -8,6 +8,9 @@
 //   late    an added page is there only after the fault of its EACCEPT
 //   absent  before each tenth host call the kernel's pages are taken; each comes back after a fault
 //   heap, stack, text   at the 20th host call these pages of the kernel go for good
+//   undefined, protected   the same for the code, which becomes one exception (#UD, #GP) after the other:
+//   also what
+//           serves exceptions
 //   early   SIGUSR1 reaches each further thread before its first entry
 #include <signal.h>
 #include <sys/mman.h>
@@ -18,6 +21,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <string>
@@ -47,6 +51,7 @@ std::map<uint64_t, Pages> g_kernel;  // that may be taken
 std::array<Handler, 65> g_handlers{};
 
 bool takes(const char* kind) { return g_kind == kind; }
+bool breaks_code() { return takes("text") || takes("undefined") || takes("protected"); }
 
 // FS changes below this function, so the compiler may not keep a canary in it.
 __attribute__((no_stack_protector)) void on_fault(int signal, siginfo_t* info, void* context) {
@@ -87,13 +92,23 @@ void find_kernel(const sgx::LoadedImage& image, const Enclave& enclave) {
                        (at & (sgx::kThreadStride - 1)) < sgx::kStackOffset + sgx::kStackSize;
     const bool data = at >= sgx::kKernelAddress && at < sgx::kThreadAddress && !code;
     const bool text = code && (at < entry - kPage || at > entry + kPage);
-    if ((takes("absent") && (stack || data || text)) || (takes("stack") && stack) || (takes("text") && text))
+    if ((takes("absent") && (stack || data || text)) || (takes("stack") && stack) || (breaks_code() && text))
       g_kernel[at] = {kPage, system_protection(page.secinfo_flags)};
   }
 }
 
 void take_kernel() {
   const std::scoped_lock guard(g_mutex);
+  if (takes("undefined") || takes("protected")) {
+    constexpr int kPushEs = 0x06, kHlt = 0xf4;  // one byte each: wherever one goes on, it is the same
+    for (const auto& [begin, pages] : g_kernel) {
+      auto* const code = reinterpret_cast<void*>(begin);
+      ::mprotect(code, pages.size, PROT_READ | PROT_WRITE);
+      std::memset(code, takes("undefined") ? kPushEs : kHlt, pages.size);
+      ::mprotect(code, pages.size, pages.protection);
+    }
+    return;
+  }
   for (const auto& [begin, pages] : g_kernel)
     ::mprotect(reinterpret_cast<void*>(begin), pages.size, PROT_NONE);
 }

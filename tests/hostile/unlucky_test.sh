@@ -33,6 +33,9 @@ gone() {  # KIND REASON
 gone heap 'kernel fault: vector 14, address e4'
 gone stack 'faulted in its exception entry'
 gone text 'left its exception entry'
+# The kernel faults in what serves its faults, each time one frame deeper.
+gone undefined 'exception entry'
+gone protected 'exception entry'
 
 for run in 1 2 3; do
   code=0
