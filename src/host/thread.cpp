@@ -39,4 +39,12 @@ bool note_signal(HostThread& thread, int signal) {
   return true;
 }
 
+void check_resumable(uint64_t leave_reason) {
+  using boundary::LeaveReason;
+  if (leave_reason == static_cast<uint64_t>(LeaveReason::Resume)) return;
+  fatal(leave_reason == static_cast<uint64_t>(LeaveReason::Refused)
+            ? "the enclave left its exception entry for good: its kernel faults in what serves its faults"
+            : "the enclave left its exception entry in an unknown way");
+}
+
 }  // namespace cloister::host

@@ -44,5 +44,8 @@ void wake(HostThread& thread);
 void kick(HostThread& thread);
 // Notes a forwarded signal in the thread's block; false: it is none. Async-signal-safe.
 bool note_signal(HostThread& thread, int signal);
+// How the enclave left its exception entry, which must ask to be resumed. Otherwise ends the process: its
+// kernel gives up when it faults in what serves its faults. Async-signal-safe.
+void check_resumable(uint64_t leave_reason);
 
 }  // namespace cloister::host

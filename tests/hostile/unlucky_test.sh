@@ -34,8 +34,8 @@ gone heap 'kernel fault: vector 14, address e4'
 gone stack 'faulted in its exception entry'
 gone text 'left its exception entry'
 # The kernel faults in what serves its faults, each time one frame deeper.
-gone undefined 'exception entry'
-gone protected 'exception entry'
+gone undefined 'its kernel faults in what serves its faults'
+gone protected 'its kernel faults in what serves its faults'
 
 for run in 1 2 3; do
   code=0

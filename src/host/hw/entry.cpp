@@ -126,6 +126,5 @@ int hw_left(HwThread* thread, int status) { return cloister::host::left(*thread,
 void hw_looked(HwThread* thread, int status) {
   using namespace cloister;
   if (!host::left(*thread, status)) host::lost(*thread, "the enclave faulted in its exception entry");
-  if (thread->reason != static_cast<uint64_t>(boundary::LeaveReason::Resume))
-    host::fatal("the enclave left its exception entry in an unknown way");
+  host::check_resumable(thread->reason);
 }

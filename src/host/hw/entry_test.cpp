@@ -300,6 +300,11 @@ TEST_F(EntryDeathTest, AnExceptionEntryMustSayResume) {
   script = [](uint32_t, size_t call) -> int { return call == 0 ? int{kException} : leave(kHostCall); };
   EXPECT_EXIT(hw_enter(thread_), testing::ExitedWithCode(70), "exception entry in an unknown way");
 }
+TEST_F(EntryDeathTest, AKernelThatGivesUpIsNamed) {
+  constexpr auto kRefused = static_cast<uint64_t>(boundary::LeaveReason::Refused);
+  script = [](uint32_t, size_t call) -> int { return call == 0 ? int{kException} : leave(kRefused); };
+  EXPECT_EXIT(hw_enter(thread_), testing::ExitedWithCode(70), "kernel faults in what serves its faults");
+}
 TEST_F(EntryDeathTest, AFaultInTheExceptionEntryEndsIt) {
   script = [](uint32_t, size_t) { return kException; };
   EXPECT_EXIT(hw_enter(thread_), testing::ExitedWithCode(70), "faulted in its exception entry");

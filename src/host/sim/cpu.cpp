@@ -260,10 +260,7 @@ void sim_after_aex(SimThread* thread) {
     // An exception hides what came between it and this look, so that is shown by an entry of its own.
     again = __atomic_exchange_n(&thread->notice, 0, __ATOMIC_SEQ_CST) != 0;
     thread->reserved = 0;
-    const uint64_t reason = sim_eenter(thread);
-    if (reason != static_cast<uint64_t>(boundary::LeaveReason::Resume)) {
-      host::fatal("the enclave left its exception entry in an unknown way");
-    }
+    host::check_resumable(sim_eenter(thread));
   } while (again || thread->reserved != 0);
 }
 
