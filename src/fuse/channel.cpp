@@ -8,12 +8,14 @@
 // single write(2), which doubles the cost of small writes. With it we clear the set-id bits when somebody
 // else than root writes, and on chown (operations.cpp). The flag goes into the answer to the first request,
 // INIT, which passes through here.
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 
@@ -22,29 +24,36 @@
 namespace cloister::fuse {
 namespace {
 
-void wait_awake(int fd, Patience& patience) {
+// The next request, or -1 with EAGAIN when none came while we were awake.
+ssize_t receive_awake(int fd, void* buffer, size_t size, Patience& patience) {
   constexpr auto kMoment = std::chrono::microseconds(50);
   constexpr unsigned kMostPauses = 64;
   if (patience.skip != 0) {
     --patience.skip;
-    return;
+    return ::read(fd, buffer, size);
   }
   const auto end = std::chrono::steady_clock::now() + kMoment;
   do {
-    pollfd request{fd, POLLIN, 0};
-    if (::poll(&request, 1, 0) != 0) {
+    const ssize_t got = ::read(fd, buffer, size);
+    if (got >= 0 || errno != EAGAIN) {
       patience.pauses = 0;
-      return;
+      return got;
     }
   } while (std::chrono::steady_clock::now() < end);
   patience.pauses = std::min(patience.pauses * 2 + 1, kMostPauses);
   patience.skip = patience.pauses;
+  errno = EAGAIN;
+  return -1;
 }
 
 ssize_t receive(int fd, void* buffer, size_t size, void* user_data) {
   Mounted& mounted = *static_cast<Mounted*>(user_data);
-  wait_awake(fd, mounted.patience);
-  const ssize_t got = ::read(fd, buffer, size);
+  ssize_t got = receive_awake(fd, buffer, size, mounted.patience);
+  while (got < 0 && errno == EAGAIN) {
+    pollfd request{fd, POLLIN, 0};
+    if (::poll(&request, 1, -1) < 0) return -1;  // a signal may be the end
+    got = ::read(fd, buffer, size);
+  }
   constexpr size_t kFlagsEnd = sizeof(fuse_in_header) + offsetof(fuse_init_in, flags) + sizeof(uint32_t);
   if (!mounted.negotiating || got < static_cast<ssize_t>(kFlagsEnd)) return got;
   fuse_in_header header;
@@ -81,7 +90,9 @@ bool take_channel(fuse_session* session) {
   fuse_custom_io io{};
   io.read = receive;
   io.writev = send;
-  return fuse_session_custom_io(session, &io, fuse_session_fd(session)) == 0;
+  const int fd = fuse_session_fd(session), flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) return false;
+  return fuse_session_custom_io(session, &io, fd) == 0;
 }
 
 }  // namespace cloister::fuse
