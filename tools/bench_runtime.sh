@@ -27,8 +27,11 @@ milliseconds() {  # median of ROUNDS runs of a command
     echo $((($(date +%s%N) - begin) / 1000000))
   done | median_of
 }
+fields() { awk -v row="$1" '$1 == row {print $2}' "$2" | median_of; }
 # Time: less is better. Rate: more is better. The last column is always "how much of native speed".
-time_row() { printf '| %s | %s ms | %s ms | %s |\n' "$1" "$native" "$inside" "$(awk "BEGIN {printf \"%.2f\", $native / $inside}")"; }
+time_row() {  # row [unit]
+  printf '| %s | %s %s | %s %s | %s |\n' "$1" "$native" "${2:-ms}" "$inside" "${2:-ms}" "$(awk "BEGIN {printf \"%.2f\", $native / $inside}")"
+}
 rate_row() { printf '| %s | %s /s | %s /s | %s |\n' "$1" "$native" "$inside" "$(awk "BEGIN {printf \"%.2f\", $inside / $native}")"; }
 has() {
   local program
@@ -68,12 +71,113 @@ gcc -O2 -static hello.c -o hello
 cloister build --program ./hello --heap 64M -o hello.enclave >/dev/null
 timed 'start of a static hello, 64 MiB heap' hello.enclave 1 ./hello
 
+cat >peak.c <<'SOURCE'
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  (void)argc;
+  struct rusage used;
+  const pid_t pid = fork();
+  if (pid == 0) return dup2(2, 1), execvp(argv[1], argv + 1), 127;
+  int status = 1;
+  if (pid < 0 || wait4(pid, &status, 0, &used) != pid || status != 0) return 1;
+  return printf("%.1f\n", used.ru_maxrss / 1024.0) < 0;
+}
+SOURCE
+gcc -O2 -static peak.c -o peak
+peak() { ./peak "$@" 2>/dev/null; }  # MiB that a command had at most
+native=$(peak ./hello)
+inside=$(peak cloister run hello.enclave)
+time_row 'memory of a static hello, 64 MiB heap' MiB
+
+# Calls that the enclave serves, one that leaves it every time, and two threads that wake each other.
+cat >calls.c <<'SOURCE'
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static char page[4096];
+static int file, udp;
+static atomic_int turn;
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1e9 + t.tv_nsec;
+}
+static void wait_for(int mine) {
+  for (int seen; (seen = atomic_load(&turn)) != mine;) syscall(SYS_futex, &turn, FUTEX_WAIT_PRIVATE, seen, NULL);
+}
+static void pass(int to) {
+  atomic_store(&turn, to);
+  syscall(SYS_futex, &turn, FUTEX_WAKE_PRIVATE, 1);
+}
+static void *other(void *rounds) {
+  for (long i = 0; i < (long)rounds; ++i) wait_for(1), pass(0);
+  return NULL;
+}
+static void one_getppid(void) { getppid(); }
+static void one_pread(void) { (void)!pread(file, page, sizeof page, 0); }
+static void one_recv(void) { recv(udp, page, sizeof page, MSG_DONTWAIT); }
+static void measure(const char *name, void (*call)(void), int times) {
+  double best = 1e18;
+  for (int k = 0; k < 5; ++k) {
+    const double begin = now();
+    for (int i = 0; i < times; ++i) call();
+    const double each = (now() - begin) / times;
+    if (each < best) best = each;
+  }
+  printf("%s %.0f\n", name, best);
+}
+
+int main(int argc, char **argv) {
+  enum { kRounds = 20000 };
+  (void)argc;
+  file = open(argv[1], O_RDONLY);
+  udp = socket(AF_INET, SOCK_DGRAM, 0);
+  if (file < 0 || udp < 0) return 1;
+  measure("getppid", one_getppid, 200000);
+  measure("pread", one_pread, 100000);
+  measure("recv", one_recv, 50000);
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, other, (void *)(long)kRounds) != 0) return 1;
+  const double begin = now();
+  for (int i = 0; i < kRounds; ++i) pass(1), wait_for(0);
+  printf("futex %.0f\n", (now() - begin) / kRounds);
+  return pthread_join(thread, NULL);
+}
+SOURCE
+gcc -O2 -pthread calls.c -o calls
+head -c 4096 /dev/urandom >page.data
+cloister build --program ./calls --copy page.data:/page.data --heap 64M --threads 4 -o calls.enclave >/dev/null
+for _ in $(seq "$rounds"); do ./calls page.data >>calls.native && cloister run calls.enclave /page.data >>calls.inside; done
+while read -r name row; do
+  native=$(fields "$name" calls.native)
+  inside=$(fields "$name" calls.inside)
+  time_row "$row" ns
+done <<'ROWS'
+getppid `getppid`, which the enclave serves
+pread `pread` of 4 KiB of a cached file
+recv `recv` of an empty UDP socket, which leaves the enclave
+futex two threads that wake each other, a round
+ROWS
+
 cat >count.py <<'SOURCE'
 import json, hashlib, re
-words = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(30000)]
-table = {w: i for i, w in enumerate(words)}
-text = json.dumps(table)
-print(len(json.loads(text)), len(re.findall(r"[0-9]{3}[a-f]", text)), sum(i * i % 7 for i in range(1500000)))
+for n in range(12):
+    words = [hashlib.sha256(str(i + n).encode()).hexdigest() for i in range(30000)]
+    table = {w: i for i, w in enumerate(words)}
+    text = json.dumps(table)
+    print(len(json.loads(text)), len(re.findall(r"[0-9]{3}[a-f]", text)), sum(i * i % 7 for i in range(1500000)))
 SOURCE
 version=$(/usr/bin/python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
 cloister build --program "$(realpath /usr/bin/python3):/usr/bin/python3" --copy "/usr/lib/$version:/usr/lib/$version" --copy count.py:"/count.py" \
@@ -81,6 +185,61 @@ cloister build --program "$(realpath /usr/bin/python3):/usr/bin/python3" --copy 
 native=$(milliseconds /usr/bin/python3 count.py)
 inside=$(milliseconds cloister run python.enclave /count.py)
 time_row 'Python: JSON, hashes, regular expressions, a loop'
+
+if has node; then
+  cat >count.js <<'SOURCE'
+const table = new Map();
+let sum = 0;
+for (let n = 0; n < 40; ++n) {
+  const words = Array.from({length: 50000}, (_, i) => (i * 2654435761 % 4294967296).toString(36) + n);
+  for (const w of words) table.set(w, (table.get(w) || 0) + w.length);
+  sum += JSON.parse(JSON.stringify(words)).sort().slice(0, 10).join('').length;
+  const m = new Float64Array(200 * 200).map((_, i) => Math.sin(i + n)), r = new Float64Array(200 * 200);
+  for (let i = 0; i < 200; ++i) for (let j = 0; j < 200; ++j) { let s = 0; for (let k = 0; k < 200; ++k) s += m[i * 200 + k] * m[k * 200 + j]; r[i * 200 + j] = s; }
+  sum += r.reduce((a, b) => a + b, 0) % 1000;
+}
+console.log(table.size, sum.toFixed(6));
+SOURCE
+  cloister build --program "$(realpath "$(command -v node)")":/usr/bin/node --copy count.js:/count.js --heap 2G --threads 32 -o node.enclave >/dev/null
+  native=$(milliseconds node count.js)
+  inside=$(milliseconds cloister run node.enclave /count.js)
+  time_row 'Node.js: strings, maps, JSON, matrices'
+fi
+
+if has java javac; then
+  mkdir -p java
+  cat >java/Count.java <<'SOURCE'
+import java.util.*;
+public class Count {
+  public static void main(String[] args) {
+    long sum = 0;
+    for (int n = 0; n < 30; ++n) {
+      Map<String, Integer> table = new HashMap<>();
+      for (int i = 0; i < 100000; ++i) table.merge(Integer.toString(i * 48271 % 65537 + n, 36), 1, Integer::sum);
+      List<String> words = new ArrayList<>(table.keySet());
+      Collections.sort(words);
+      double[][] m = new double[200][200];
+      for (int i = 0; i < 200; ++i) for (int j = 0; j < 200; ++j) m[i][j] = Math.sin(i * 200 + j + n);
+      double trace = 0;
+      for (int i = 0; i < 200; ++i) for (int j = 0; j < 200; ++j) for (int k = 0; k < 200; ++k) trace += m[i][k] * m[k][j];
+      sum += words.size() + (long) (trace % 1000);
+    }
+    System.out.println(sum);
+  }
+}
+SOURCE
+  javac -d java java/Count.java
+  home=$(dirname "$(dirname "$(realpath "$(command -v java)")")")
+  libraries=()
+  for path in $(ldd "$home"/lib/server/libjvm.so "$home"/lib/lib{net,nio,zip}.so | grep -o '/lib/x86_64-linux-gnu/[^ ]*' | grep -v '/libc\.so' | sort -u); do
+    libraries+=(--copy "$(realpath "$path"):/usr$path")
+  done
+  cloister build --program "$home/bin/java:$home/bin/java" "${libraries[@]}" --copy "$home:$home" --copy /etc/java-17-openjdk:/etc/java-17-openjdk \
+    --copy java:/java --heap 2G --threads 64 -o java.enclave >/dev/null
+  native=$(milliseconds java -Xmx400m -cp java Count)  # else by the machine's memory
+  inside=$(milliseconds cloister run java.enclave -Xmx400m -cp /java Count)
+  time_row 'Java: strings, maps, sorting, matrices'
+fi
 
 cat >loop.sh <<'SOURCE'
 i=0

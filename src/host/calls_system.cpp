@@ -2,6 +2,7 @@
 #include <cpuid.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -120,6 +121,12 @@ int64_t call_Cpuid(Call& call) {
   call.values[2] = c;
   call.values[3] = d;
   return 0;
+}
+
+int64_t call_Processors(Call& /*call*/) {
+  cpu_set_t set;
+  if (::sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
+  return ::sysconf(_SC_NPROCESSORS_ONLN);  // more than a set of fixed size holds
 }
 
 int64_t call_ThreadStart(Call& call) {

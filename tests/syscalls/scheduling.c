@@ -61,7 +61,9 @@ int main(void) {
   CALL(sched_get_priority_min(77));
   cpu_set_t set;
   FACT(syscall(SYS_sched_getaffinity, 0, sizeof(set), &set) > 0);
-  FACT(CPU_COUNT(&set) > 0);
+  const int processors =
+      CPU_COUNT(&set) < 4 ? CPU_COUNT(&set) : 4;  // the enclave has no more than it has threads
+  FACT(processors);
   CALL(sched_setaffinity(0, sizeof(set), &set));
   CALL(sched_setaffinity(99999999, sizeof(set), &set));
   CALL(sched_setaffinity(0, sizeof(set), NULL));

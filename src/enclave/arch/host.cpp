@@ -307,6 +307,12 @@ CpuTime cpu_time() {
   return {time_reply(reply.values[0]), time_reply(reply.values[1])};
 }
 
+uint32_t processors() {
+  constexpr size_t kMost = 65536;
+  const auto count = bounded(host_call(HostCall::Processors), kMost);
+  return count.ok() ? std::max<uint32_t>(1, static_cast<uint32_t>(count.value())) : 1;
+}
+
 void alarm(uint32_t index, uint64_t after_ns) { host_call(HostCall::Alarm, index, after_ns); }
 
 SysResult<void> thread_start(uint32_t index) { return done(host_call(HostCall::ThreadStart, index)); }

@@ -112,6 +112,7 @@ struct CpuTime {
   uint64_t process_ns, thread_ns;
 };
 CpuTime cpu_time();
+uint32_t processors();  // at least 1; as many as the host says, which decides nothing but speed
 void alarm(uint32_t index, uint64_t after_ns);  // replaces an alarm that is to ring later
 
 SysResult<void> thread_start(uint32_t index);

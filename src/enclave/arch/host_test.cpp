@@ -291,6 +291,9 @@ void try_time(World& w) {
   const host::CpuTime cpu = host::cpu_time();
   ASSERT_LE(cpu.process_ns, kLatest);
   ASSERT_LE(cpu.thread_ns, kLatest);
+  const uint32_t processors = host::processors();
+  ASSERT_GE(processors, 1U);
+  ASSERT_LE(processors, 65536U);
   const uint64_t now = monotonic_ns();
   ASSERT_GE(now, w.monotonic) << "time went back";
   ASSERT_LE(now, kLatest + 2 * kSecond);

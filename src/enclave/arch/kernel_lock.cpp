@@ -2,6 +2,7 @@
 // waking (no hand-over): with a lock that every system call takes, handing it to a sleeper would make all
 // others wait for the host's scheduler.
 #include <algorithm>
+#include <utility>
 
 #include "base/result.h"
 #include "enclave/arch/clock.h"
@@ -16,6 +17,7 @@ namespace cloister::enclave {
 namespace {
 
 constexpr int kSpins = 400;
+constexpr uint32_t kMostUnparks = 16;
 
 struct Sleeper {
   uint32_t index;
@@ -28,6 +30,10 @@ struct KernelLock {
   Thread* owner = nullptr;
   SpinLock guard{LockRank::Sleepers};  // of the list
   Sleeper* first = nullptr;
+  // Whom the holder has woken: told after the release, because a thread that starts to run asks for the lock
+  // first. By index, because they may have woken by themselves and be gone by then.
+  uint16_t unparks[kMostUnparks] = {};
+  uint32_t unpark_count = 0;
 };
 KernelLock g_lock;
 
@@ -71,6 +77,9 @@ void kernel_unlock() {
   CLOISTER_CHECK(kernel_lock_held());
   if constexpr (kLockChecks) lock_released(LockRank::Kernel);
   g_lock.owner = nullptr;
+  uint16_t unparks[kMostUnparks];
+  const uint32_t count = std::exchange(g_lock.unpark_count, 0);
+  std::copy_n(g_lock.unparks, count, unparks);
   g_lock.guard.lock();
   __atomic_store_n(&g_lock.held, 0, __ATOMIC_RELEASE);
   Sleeper* sleeper = g_lock.first;
@@ -82,6 +91,13 @@ void kernel_unlock() {
   }
   g_lock.guard.unlock();
   if (sleeper != nullptr) host::unpark(index, false);
+  for (uint32_t i = 0; i < count; ++i) host::unpark(unparks[i], false);
+}
+
+void unpark_after_unlock(uint32_t index) {
+  CLOISTER_CHECK(kernel_lock_held());
+  if (g_lock.unpark_count == kMostUnparks) return host::unpark(index, false);
+  g_lock.unparks[g_lock.unpark_count++] = static_cast<uint16_t>(index);
 }
 
 void wait_begins() {

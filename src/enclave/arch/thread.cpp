@@ -1,6 +1,7 @@
 // Thread table, start and end of threads and processes. See thread.h.
 #include "enclave/arch/thread.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -61,6 +62,11 @@ bool take_back(ThreadBlock& block) {
 Thread& current() { return *this_block()->thread; }
 Thread* thread_slot(uint32_t index) { return index < g_limit ? g_slots[index] : nullptr; }
 uint32_t thread_limit() { return g_limit; }
+
+uint32_t processor_count() {
+  static const uint32_t count = std::min(host::processors(), g_limit);
+  return count;
+}
 
 Thread* find_thread(int32_t tid) {
   for (uint32_t i = 0; i < g_limit; ++i) {
@@ -130,7 +136,7 @@ void wake_thread(Thread& thread, bool interrupt) {
   if (&thread == &current()) return;
   if (thread.parked) {
     thread.parked = false;
-    host::unpark(thread.index, false);
+    unpark_after_unlock(thread.index);
   } else if (interrupt) {
     host::unpark(thread.index, true);
   }

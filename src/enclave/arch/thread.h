@@ -47,6 +47,9 @@ template <class Visit>
 void for_each_thread(const Process& process, Visit visit);
 Thread* thread_slot(uint32_t index);  // nullptr when not in use
 uint32_t thread_limit();              // number of TCSs
+// How many processors programs see: those of the host, but no more than there can be threads. Kernel lock
+// held.
+uint32_t processor_count();
 Thread* find_thread(int32_t tid);
 
 template <class Visit>

@@ -138,7 +138,7 @@ SysResult<int64_t> sys_sched_yield(SyscallArgs&) {
 
 SysResult<int64_t> sys_sched_getaffinity(SyscallArgs& args) {
   if (args.a[1] < 8 || args.a[1] % 8 != 0) return Errno::Invalid;
-  const uint32_t cpus = std::min<uint32_t>(thread_limit(), 64);
+  const uint32_t cpus = std::min<uint32_t>(processor_count(), 64);
   const uint64_t mask = cpus >= 64 ? ~uint64_t{0} : (uint64_t{1} << cpus) - 1;
   TRY(store_user(args.a[2], mask));
   return 8;

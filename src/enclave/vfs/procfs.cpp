@@ -149,7 +149,7 @@ std::string filesystems_text() { return "nodev\tproc\nnodev\ttmpfs\nnodev\tdevtm
 
 std::string cpuinfo_text() {
   std::string text;
-  for (uint64_t cpu = 0; cpu < thread_limit(); ++cpu)
+  for (uint64_t cpu = 0; cpu < processor_count(); ++cpu)
     text += "processor\t: " + number(cpu) + "\nvendor_id\t: GenuineIntel\ncpu MHz\t\t: 1000.000\n\n";
   return text;
 }
@@ -157,7 +157,7 @@ std::string cpuinfo_text() {
 // One line a processor: the C library counts them.
 std::string cpu_stat_text() {
   std::string text = "cpu  0 0 0 0 0 0 0 0 0 0\n";
-  for (uint64_t cpu = 0; cpu < thread_limit(); ++cpu) text += "cpu" + number(cpu) + " 0 0 0 0 0 0 0 0 0 0\n";
+  for (uint64_t cpu = 0; cpu < processor_count(); ++cpu) text += "cpu" + number(cpu) + " 0 0 0 0 0 0 0 0 0 0\n";
   return text + "ctxt 0\nbtime 0\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n";
 }
 
