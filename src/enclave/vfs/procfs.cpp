@@ -157,7 +157,8 @@ std::string cpuinfo_text() {
 // One line a processor: the C library counts them.
 std::string cpu_stat_text() {
   std::string text = "cpu  0 0 0 0 0 0 0 0 0 0\n";
-  for (uint64_t cpu = 0; cpu < processor_count(); ++cpu) text += "cpu" + number(cpu) + " 0 0 0 0 0 0 0 0 0 0\n";
+  for (uint64_t cpu = 0; cpu < processor_count(); ++cpu)
+    text += "cpu" + number(cpu) + " 0 0 0 0 0 0 0 0 0 0\n";
   return text + "ctxt 0\nbtime 0\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n";
 }
 
