@@ -11,8 +11,10 @@
 #   BENCH           Google Benchmark files, one program `NAME_bench`
 
 set(CLOISTER_WARNINGS -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough -Wvla
-    -Wno-missing-field-initializers
-    -Wno-restrict)  # GCC 12 invents overlaps in std::string (its bug 105651)
+    -Wno-missing-field-initializers)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  list(APPEND CLOISTER_WARNINGS -Wno-restrict)  # GCC 12 invents overlaps in std::string (its bug 105651)
+endif()
 if(CLOISTER_WERROR)
   list(APPEND CLOISTER_WARNINGS -Werror)
 endif()
