@@ -9,7 +9,7 @@
 //
 // Lives of a change: names and attributes change the tree and cached inodes; content changes cached chunks.
 // Chunks are sealed into new places when the cache is half dirty or at commit; commit then writes changed
-// inodes, tree nodes and, after a barrier, a superblock. Nothing that an openable state reaches is
+// inodes, tree nodes and a superblock (volume_commit.cpp). Nothing that an openable state reaches is
 // overwritten.
 #pragma once
 
