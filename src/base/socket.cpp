@@ -140,6 +140,7 @@ Result<void> send_all(const Socket& socket, ByteView bytes, Deadline deadline) {
 
 Result<void> receive_all(const Socket& socket, MutableByteView out, Deadline deadline, bool* ended) {
   const size_t size = out.size();
+  if (ended != nullptr) *ended = false;
   while (!out.empty()) {
     const ssize_t count = ::recv(socket.fd(), out.data(), out.size(), MSG_DONTWAIT);
     if (count > 0) {

@@ -82,6 +82,11 @@ TEST(Socket, MovesAllOfManyBytesAndSaysWhereThePeerEnded) {
   EXPECT_FALSE(ended) << "some of it came";
   EXPECT_FALSE(receive_all(right, more, deadline_in(1s), &ended).ok());
   EXPECT_TRUE(ended);
+  int silent[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, silent), 0);
+  const Socket listener(silent[0]), quiet(silent[1]);
+  EXPECT_EQ(receive_all(listener, more, deadline_in(20ms), &ended).error().message(), "timed out");
+  EXPECT_FALSE(ended);
   EXPECT_FALSE(send_all(right, sent, deadline_in(1s)).ok()) << "without SIGPIPE";
 }
 

@@ -64,6 +64,8 @@ int main(void) {
   const int processors =
       CPU_COUNT(&set) < 4 ? CPU_COUNT(&set) : 4;  // the enclave has no more than it has threads
   FACT(processors);
+  CALL(sched_getaffinity(99999999, sizeof(set), &set));
+  sched_getaffinity(0, sizeof(set), &set);
   CALL(sched_setaffinity(0, sizeof(set), &set));
   CALL(sched_setaffinity(99999999, sizeof(set), &set));
   CALL(sched_setaffinity(0, sizeof(set), NULL));

@@ -5,8 +5,12 @@ set -euo pipefail
 cloister=$(realpath "${1:?usage: syscalls_test.sh CLOISTER_BINARY patched|trapped|exact [CASE…]}")
 way=${2:-patched}
 options=()
-[ "$way" != trapped ] || options=(--no-patch)
-[ "$way" != exact ] || export CLOISTER_SIM_EXACT=1
+case $way in
+  patched) ;;
+  trapped) options=(--no-patch) ;;
+  exact) export CLOISTER_SIM_EXACT=1 ;;
+  *) echo "FAILED: no such way: $way" >&2; exit 1 ;;
+esac
 here=$(dirname "$(realpath "$0")")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -47,6 +47,25 @@ int main(void) {
   FACT(in[0].msg_len * 10 + in[1].msg_len);
   CALL(close(p[0]));
   CALL(recv(p[1], buffer, 4, 0));
+  // Who has chosen a peer hears that one alone, and nothing more of the one before.
+  struct sockaddr_un c = {AF_UNIX, "c"}, d = {AF_UNIX, "d"}, e = {AF_UNIX, "e"};
+  int x = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0), y = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0),
+      z = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+  CALL(bind(x, (struct sockaddr*)&c, sizeof c));
+  CALL(bind(y, (struct sockaddr*)&d, sizeof d));
+  CALL(bind(z, (struct sockaddr*)&e, sizeof e));
+  CALL(sendto(z, "early", 5, 0, (struct sockaddr*)&c, sizeof c));
+  CALL(connect(x, (struct sockaddr*)&d, sizeof d));
+  CALL(recv(x, buffer, 100, 0));
+  CALL(sendto(z, "late", 4, 0, (struct sockaddr*)&c, sizeof c));
+  CALL(connect(z, (struct sockaddr*)&c, sizeof c));
+  CALL(sendto(y, "yes", 3, 0, (struct sockaddr*)&c, sizeof c));
+  CALL(connect(x, (struct sockaddr*)&e, sizeof e));
+  CALL(recv(x, buffer, 100, 0));
+  CALL(sendto(y, "no", 2, 0, (struct sockaddr*)&c, sizeof c));
+  CALL(connect(z, (struct sockaddr*)&c, sizeof c));
+  CALL(send(z, "both", 4, 0));
+  CALL(recv(x, buffer, 100, 0));
   // Empty messages take room, too.
   CALL(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, p));
   int sent = 0;

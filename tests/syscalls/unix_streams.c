@@ -157,10 +157,41 @@ static void empty_writes(void) {
   close(s[1]);
 }
 
+// Descriptors on their way are not without bound, and poll says what write does.
+static void many_descriptors(void) {
+  int s[2], sent = 0;
+  socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s);
+  char byte = 'x', room[CMSG_SPACE(sizeof(int))];
+  struct iovec v = {&byte, 1};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+  struct cmsghdr* c = CMSG_FIRSTHDR(&m);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof(int));
+  memcpy(CMSG_DATA(c), &s[0], sizeof(int));
+  while (sent < 2000 && sendmsg(s[0], &m, 0) == 1) ++sent;
+  FACT(sent > 100 && sent < 2000);
+  struct pollfd p = {s[0], POLLOUT, 0};
+  CALL(poll(&p, 1, 0));
+  CALL(sendmsg(s[0], &m, 0));
+  for (int i = 0; i < sent; ++i) {
+    m.msg_controllen = sizeof room;
+    if (recvmsg(s[1], &m, 0) != 1) break;
+    int fd = -1;
+    if (m.msg_controllen != 0) memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(int));
+    close(fd);
+  }
+  CALL(poll(&p, 1, 0));
+  CALL(write(s[0], "y", 1));
+  close(s[0]);
+  close(s[1]);
+}
+
 int main(void) {
   scratch();
   pairs();
   empty_writes();
+  many_descriptors();
   names();
   return 0;
 }

@@ -18,7 +18,8 @@ void kernel_unlock();
 void wait_begins();
 void wait_ends();
 bool kernel_lock_held();  // by the calling thread
-// Unparks the thread of this index as soon as the lock, which the caller holds, is released.
+// Unparks the thread of this index as soon as the lock, which the caller holds, is released; at once when
+// there are many already.
 void unpark_after_unlock(uint32_t index);
 
 // Releases the kernel lock around a host call that may block. Anything read before it may have changed after

@@ -138,6 +138,7 @@ SysResult<int64_t> sys_sched_yield(SyscallArgs&) {
 
 SysResult<int64_t> sys_sched_getaffinity(SyscallArgs& args) {
   if (args.a[1] < 8 || args.a[1] % 8 != 0) return Errno::Invalid;
+  if (args.i32(0) != 0 && find_thread(args.i32(0)) == nullptr) return Errno::NoProcess;
   const uint32_t cpus = std::min<uint32_t>(processor_count(), 64);
   const uint64_t mask = cpus >= 64 ? ~uint64_t{0} : (uint64_t{1} << cpus) - 1;
   TRY(store_user(args.a[2], mask));

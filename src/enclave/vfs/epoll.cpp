@@ -256,6 +256,17 @@ bool Epoll::report(Item& item, uint32_t bits, EpollReports& out) {
   return true;
 }
 
+// Makes the host report anew what it has reported already.
+bool Epoll::look_again(Item& item, uint32_t handle) {
+  if (!item.exclusive()) {
+    return host::poll_set_control(set_, host::SetOperation::Modify, handle, item.host_key,
+                                  to_host(item.event.events, false))
+        .ok();
+  }
+  leave_host_set(item);  // epoll refuses to modify these
+  return join_host_set(item, handle).ok();
+}
+
 void Epoll::take_back(const EpollReports& reports, size_t first) {
   for (size_t i = first; i < reports.keys.size(); ++i) {
     const auto found = items_.find(reports.keys[i]);
@@ -263,12 +274,8 @@ void Epoll::take_back(const EpollReports& reports, size_t first) {
     Item& item = found->second;
     item.armed = true;
     uint32_t handle = 0;
-    if (item.host_key != 0 && item.file().host_handle(handle)) {  // the host looks again
-      static_cast<void>(host::poll_set_control(set_, host::SetOperation::Modify, handle, item.host_key,
-                                               to_host(item.event.events, false)));
-    } else if (!item.listed) {
-      ready_.append(item);
-    }
+    const bool hosted = item.host_key != 0 && item.file().host_handle(handle);
+    if (!(hosted && look_again(item, handle)) && !item.listed) ready_.append(item);
   }
   waiters_.wake(1);
 }

@@ -97,6 +97,7 @@ class Epoll final : public WaitFile {
   void remove(Item& item);
   SysResult<void> join_host_set(Item& item, uint32_t handle);
   void leave_host_set(Item& item);
+  bool look_again(Item& item, uint32_t handle);
   void list_if_ready(Item& item);
   void retime(Item& item);
   bool listing_ready();

@@ -163,8 +163,14 @@ SysResult<void> UnixSocket::listen(int32_t backlog) {
   return {};
 }
 
-// Datagrams: another peer or none, which may have the room that the last one had not.
+// Datagrams: another peer or none, which may have the room that the last one had not. What came from the last
+// one is lost.
 void UnixSocket::send_to(UnixSocket* target) {
+  if (peer_ != nullptr && peer_ != target && !queue_.empty()) {
+    queue_.clear();
+    queued_ = 0;
+    tell_senders();
+  }
   const bool had_room = peer_ == nullptr || peer_->roomy();
   if (peer_ != nullptr) std::erase(peer_->senders_, this);
   peer_ = target;
@@ -183,6 +189,7 @@ SysResult<void> UnixSocket::connect(Process& process, ByteView address) {
   UnixSocket* target = TRY(find_named(process, address));
   if (target->type() != type()) return Errno::Prototype;
   if (!connection_oriented()) {
+    if (!target->hears(*this)) return Errno::Perm;
     send_to(target);
     return {};
   }
@@ -225,19 +232,22 @@ SysResult<Ref<File>> UnixSocket::accept(uint32_t flags, Bytes& peer) {
   return Ref<File>(accepted);
 }
 
-void UnixSocket::enqueue(ByteView data, ByteView from, SentFiles files) {
+// Whether this becomes part of the newest message.
+bool UnixSocket::joins(size_t size, const SentFiles& files) const {
   constexpr size_t kJoined = 64 << 10;
-  const Credentials credentials = own_credentials();
-  const bool join = is_stream() && files.empty() && !queue_.empty() && queue_.back().files.empty() &&
-                    queue_.back().credentials.pid == credentials.pid &&
-                    queue_.back().data.size() + data.size() <= kJoined;
-  if (join) {
+  return is_stream() && files.empty() && !queue_.empty() && queue_.back().files.empty() &&
+         queue_.back().credentials.pid == own_credentials().pid &&
+         queue_.back().data.size() + size <= kJoined;
+}
+
+void UnixSocket::enqueue(ByteView data, ByteView from, SentFiles files) {
+  if (joins(data.size(), files)) {
     queue_.back().data.insert(queue_.back().data.end(), data.begin(), data.end());
   } else {
     Message message;
     message.data.assign(data.begin(), data.end());
     message.address.assign(from.begin(), from.end());
-    message.credentials = credentials;
+    message.credentials = own_credentials();
     message.files = std::move(files);
     queue_.push_back(std::move(message));
   }
@@ -257,9 +267,10 @@ SysResult<size_t> UnixSocket::send_stream(ByteView data, uint32_t flags, SentFil
     }
     if (is_stream() && data.empty()) return size_t{0};  // an empty message would look like the end
     const size_t room = kCapacity - std::min(kCapacity, peer_->queued_);
-    const size_t part = is_stream()                    ? std::min(room, data.size() - done)
-                        : peer_->has_room(data.size()) ? data.size()
-                                                       : 0;
+    size_t part = is_stream()                    ? std::min(room, data.size() - done)
+                  : peer_->has_room(data.size()) ? data.size()
+                                                 : 0;
+    if (peer_->queue_.size() >= kMostMessages && !peer_->joins(part, files)) part = 0;
     if (part > 0 || (data.empty() && peer_->has_room(0))) {
       peer_->enqueue(data.subspan(done, part), name_, std::move(files));
       done += part;
@@ -292,6 +303,7 @@ SysResult<size_t> UnixSocket::send(ByteView data, uint32_t flags, ByteView addre
       return gone ? Errno::ConnectionRefused : Errno::NotConnected;
     }
     if (target->type() != type()) return Errno::Prototype;
+    if (!target->hears(*this)) return Errno::Perm;
     if (target->read_shut_ || write_shut_) return Errno::Pipe;
     if (target->has_room(data.size())) {
       target->enqueue(data, name_, std::move(files));

@@ -49,9 +49,12 @@ class UnixSocket final : public Socket {
   }
   // What makes a sender writable.
   bool roomy() const { return queue_.size() < kMostMessages && queued_ <= kCapacity / 2; }
+  // Datagrams: who has chosen a peer hears that one alone.
+  bool hears(const UnixSocket& sender) const { return peer_ == nullptr || peer_ == &sender; }
   void send_to(UnixSocket* target);
   void changed(uint16_t bits);
   void tell_senders();
+  bool joins(size_t size, const SentFiles& files) const;
   void enqueue(ByteView data, ByteView from, SentFiles files);
   size_t take(MutableByteView out, bool peek, Incoming& incoming);
   SysResult<size_t> send_stream(ByteView data, uint32_t flags, SentFiles files);
