@@ -49,9 +49,9 @@ class QuoteVerifier final : public EvidenceVerifier {
   explicit QuoteVerifier(QuoteVerifierOptions options);
 
   // `collateral`: a bundle in JSON (verifier.h), looked at only when a simulation root is trusted.
-  // Unavailable when there is none for this quote; Malformed when it is of another TEE than `kind` says,
-  // Unsupported when its report is of TD 1.5 extended; else as verify_quote: Denied only for another report
-  // data.
+  // Unavailable when there is none for this quote; Malformed when there is, and the quote is of another TEE
+  // than `kind` says, Unsupported when its report is of TD 1.5 extended; else as verify_quote: Denied only
+  // for another report data.
   Result<std::shared_ptr<const Verdict>> verify(EvidenceKind kind, ByteView quote, ByteView collateral,
                                                 const ReportData& expected) override;
   uint32_t kinds() const override;
