@@ -45,11 +45,11 @@ Bytes sgx_quote(const SimPki& pki, const sgx::SimPlatform& platform) {
   return pki.quote(platform.make_report(enclave, pki.target_info(), data)).value();
 }
 
-// The parts of an SGX quote v3 in the frame of v5, with another body.
-Bytes reframed(ByteView v3, size_t body_size) {
+// The parts of an SGX quote v3 in the frame of v4 or v5, with another body.
+Bytes reframed(ByteView v3, uint16_t version, size_t body_size) {
   const Quote quote = parse_quote(v3).value();
   Bytes header(v3.begin(), v3.begin() + 48);
-  store_le<uint16_t>(header.data(), 5);
+  store_le(header.data(), version);
   ByteWriter inner;
   inner.bytes(quote.qe_report).bytes(quote.qe_report_signature);
   inner.le(static_cast<uint16_t>(quote.qe_auth_data.size())).bytes(quote.qe_auth_data);
@@ -58,7 +58,7 @@ Bytes reframed(ByteView v3, size_t body_size) {
   auth.bytes(quote.signature).bytes(quote.attestation_key).le<uint16_t>(6).field(inner.view());
   ByteWriter out;
   out.bytes(header);
-  out.le<uint16_t>(1).le(static_cast<uint32_t>(body_size));
+  if (version == 5) out.le<uint16_t>(1).le(static_cast<uint32_t>(body_size));
   for (size_t i = 0; i < body_size; ++i) out.le(static_cast<uint8_t>(i));
   return out.field(auth.view()).take();
 }
@@ -72,7 +72,8 @@ void make_sgx(const fs::path& folder) {
   const Quote parsed = parse_quote(quote).value();
   const auto chain = certificates_from_pem(as_text(parsed.certification_data)).value();
   write(folder / "quote3-sgx.bin", quote);
-  write(folder / "quote5-sgx.bin", reframed(quote, 384));
+  write(folder / "quote4-sgx.bin", reframed(quote, 4, 384));
+  write(folder / "quote5-sgx.bin", reframed(quote, 5, 384));
   write(folder / "collateral.json", as_bytes(collateral_bundle_json(bundle)));
   write(folder / "sgx-root.pem", as_bytes(pki.root_pem()));
   write(folder / "pck-chain.pem", parsed.certification_data);
@@ -80,6 +81,11 @@ void make_sgx(const fs::path& folder) {
   write(folder / "pck-extension.der", chain.front().extension("1.2.840.113741.1.13.1").value());
   write(folder / "pck-crl.der", bundle.pck_crl);
   write(folder / "root-crl.der", bundle.root_ca_crl);
+  ByteWriter parts;  // as x509_fuzz.cpp takes them
+  for (const Bytes* part : {&chain.front().der(), &bundle.pck_crl}) {
+    parts.be(static_cast<uint16_t>(part->size())).bytes(*part);
+  }
+  write(folder / "x509-parts", parts.bytes(parsed.certification_data).view());
   write(folder / "tcb-info.json", as_bytes(bundle.tcb_info));
   write(folder / "qe-identity.json", as_bytes(bundle.qe_identity));
 }
@@ -97,6 +103,11 @@ void make_tdx(const fs::path& folder) {
   td.platform_svn_now = 7;
   write(folder / "quote4-tdx.bin", quote4);
   write(folder / "quote5-tdx15.bin", intel.quote(td));
+  for (const auto& [body_type, name] : {std::pair{2, "quote5-tdx10.bin"}, {4, "quote5-tdx15-extended.bin"}}) {
+    TestTd other = td;
+    other.body_type = static_cast<uint16_t>(body_type);
+    write(folder / name, intel.quote(other));
+  }
   write(folder / "tdx-root.pem", as_bytes(intel.root_pem()));
   write(folder / "tdx-collateral.json", as_bytes(collateral_bundle_json(bundle)));
   const CollateralBundle later = intel.collateral(kNow, newer);
