@@ -55,6 +55,19 @@ std::vector<std::string> arguments_of(int argc, char** argv) {
   return out;
 }
 
+// The first option or argument that was given as nothing. Everywhere an absent option means "no such check"
+// or "the usual place", so a script whose variable is unset would switch a check off without noticing.
+const CLI::Option* empty_option(const CLI::App& command) {
+  for (const CLI::Option* option : command.get_options()) {
+    const std::vector<std::string>& given = option->results();
+    if (std::find(given.begin(), given.end(), "") != given.end()) return option;
+  }
+  for (const CLI::App* chosen : command.get_subcommands()) {
+    if (const CLI::Option* option = empty_option(*chosen)) return option;
+  }
+  return nullptr;
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Cloister: unmodified programs as trusted DApps", "cloister");
   app.require_subcommand(1);
@@ -87,6 +100,10 @@ int run(int argc, char** argv) {
     app.parse(words);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kOk : kUsage;
+  }
+  if (const CLI::Option* option = empty_option(app)) {
+    return report(Error(Code::InvalidArgument, option->get_name() + " is empty",
+                        "Is a variable unset? Leave the option out to say nothing."));
   }
   const int code = action();
   if (std::fflush(stdout) != 0) return report(Error(Code::Unavailable, "cannot write to standard output"));

@@ -79,6 +79,17 @@ expect 2 'needs --leaf and --chain' verify --snp-report own/snp-report3.bin
 expect 2 'absent' verify --quote absent --collateral own/collateral.json
 expect 2 'time' verify --quote own/quote3-sgx.bin --collateral own/collateral.json --time yesterday
 expect 2 'hex' verify "${quote[@]}" --report-data 00
+# What a script gives when its variable is unset: no check is left out because of it, in any command.
+for option in --report-data --root --time --minimum-evaluation-number --crl; do
+  expect 2 "$option is empty" verify "${quote[@]:0:4}" "$option" ''
+done
+for option in --report-data --root --time --crl --collateral; do
+  expect 2 "$option is empty" verify "${snp[@]:0:6}" "$option" ''
+done
+expect 2 '--leaf is empty' verify "${snp[@]:0:2}" --leaf '' --chain own/snp-chain.pem
+expect 2 '--minimum-evaluation-number is empty' collateral status --folder kept --minimum-evaluation-number ''
+expect 2 '--cas-key is empty' "$cloister" execute --image i --sessionID s/s --url u --cas-key ''
+expect 2 'FILE is empty' inspect ''
 
 # Every structure is recognised and printed.
 declare -A shown=(
