@@ -8,6 +8,7 @@
 #include "attestation/tcb_json.h"
 #include "attestation/verify_snp.h"
 #include "base/files.h"
+#include "cli/amounts.h"
 #include "cli/commands.h"
 #include "cli/verdict_json.h"
 
@@ -21,7 +22,7 @@ constexpr size_t kMaxCollateral = 8 << 20;
 
 struct Arguments {
   std::string quote, collateral, snp_report, leaf, chain, crl, time, root, report_data;
-  uint32_t minimum_evaluation_number = 0;
+  std::optional<uint32_t> minimum_evaluation_number;
   bool accept_missing_crls = false;
   bool json = false;
 };
@@ -52,6 +53,12 @@ Result<void> check_combination(const Arguments& a) {
   if (snp && (a.leaf.empty() || a.chain.empty() || !a.collateral.empty())) {
     return Error(Code::InvalidArgument, "--snp-report needs --leaf and --chain, and no --collateral");
   }
+  if (snp && (a.minimum_evaluation_number || a.accept_missing_crls)) {
+    return Error(
+        Code::InvalidArgument,
+        "--minimum-evaluation-number and --accept-missing-crls are about --quote's collateral",
+        "--snp-report has none; its list is --crl, and leaving that out accepts that there is none.");
+  }
   return {};
 }
 
@@ -66,9 +73,13 @@ Result<Input> load(const Arguments& a) {
   if (!a.crl.empty() && input.crl.empty()) return Error(Code::Malformed, a.crl + ": empty");
   input.root = TRY(optional_file(a.root, kMaxEvidence));
   input.now = static_cast<int64_t>(std::time(nullptr));
-  if (!a.time.empty()) input.now = TRY(attestation::parse_rfc3339(a.time));
-  if (!a.report_data.empty()) input.report_data = TRY(array_from_hex<64>(a.report_data));
-  input.options.minimum_tcb_evaluation_number = a.minimum_evaluation_number;
+  if (!a.time.empty()) input.now = TRY(parse_time(a.time, "--time"));
+  if (!a.report_data.empty()) {
+    auto data = array_from_hex<64>(a.report_data);
+    if (!data.ok()) return std::move(data.error()).within("--report-data");
+    input.report_data = *data;
+  }
+  input.options.minimum_tcb_evaluation_number = a.minimum_evaluation_number.value_or(0);
   // --crl is optional: AMD's lists only ever name an ASK. The verdict says when none was given.
   input.options.accept_missing_crls = a.accept_missing_crls || !a.snp_report.empty();
   return input;
@@ -113,8 +124,7 @@ int run_verify(const Arguments& a) {
   return verdict->ok() ? kOk : kRefused;
 }
 
-Result<std::string> inspect(const std::string& path, const std::string& as) {
-  const Bytes content = TRY(read_file(path, kMaxCollateral));
+Result<std::string> inspect(ByteView content, const std::string& as) {
   if (as.empty())
     return attestation::inspect_structure(content, TRY(attestation::recognise_structure(content)));
   const auto kind = attestation::parse_structure_name(as);
@@ -126,7 +136,12 @@ Result<std::string> inspect(const std::string& path, const std::string& as) {
 }
 
 int run_inspect(const std::string& path, const std::string& as, bool json) {
-  const auto shown = inspect(path, as);
+  const auto content = read_file(path, kMaxCollateral);
+  if (!content.ok()) {
+    report(content.error());
+    return kUsage;
+  }
+  const auto shown = inspect(*content, as);
   if (!shown.ok()) {
     report(Error(shown.error()).within(path));
     return kUsage;
@@ -159,7 +174,8 @@ void add_verify(CLI::App& group, Action& action) {
       "--crl", a->crl,
       "Revocation list of the ARK for --snp-report; without it a revoked ASK is accepted, and the verdict "
       "says `crl: not given`");
-  sub->add_option("--time", a->time, "Verify as of this time, 2025-07-04T10:28:44Z (default: now)");
+  sub->add_option("--time", a->time,
+                  "Verify as of this time (RFC 3339), 2025-07-04T10:28:44Z (default: now)");
   sub->add_option("--root", a->root, "Trust this root certificate in place of Intel's or AMD's");
   sub->add_option("--report-data", a->report_data, "Refuse other report data than this (128 hex digits)");
   sub->add_option("--minimum-evaluation-number", a->minimum_evaluation_number,
