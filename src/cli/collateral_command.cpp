@@ -8,6 +8,7 @@
 #include "attestation/tcb_json.h"
 #include "base/files.h"
 #include "cas/trust.h"
+#include "cli/amounts.h"
 #include "cli/commands.h"
 #include "collateral/cache.h"
 
@@ -26,6 +27,19 @@ struct Words {
   bool json = false;
 };
 
+// A file named on the command line that cannot be read is wrong usage, as it is to `attestation verify`.
+Result<Bytes> read_input(const std::string& file, size_t limit) {
+  const auto content = read_file(file, limit);
+  if (content.ok()) return *content;
+  return Error(Code::InvalidArgument, content.error().message(), content.error().hint());
+}
+
+// So is one that is not what it has to be; what is well formed and refused keeps its code.
+Error about_file(const Error& error, const std::string& file) {
+  const Code code = error.code() == Code::Malformed ? Code::InvalidArgument : error.code();
+  return Error(code, file + ": " + error.message(), error.hint());
+}
+
 Result<collateral::CacheOptions> cache_options(const Words& words) {
   collateral::CacheOptions out;
   out.folder =
@@ -35,11 +49,13 @@ Result<collateral::CacheOptions> cache_options(const Words& words) {
   out.service.root_crl_url = words.root_crl_url;
   out.minimum_evaluation_number = words.minimum_evaluation_number;
   if (!words.root.empty()) {
-    const Bytes certificate = TRY(read_file(words.root, 64 << 10));
-    out.anchors.assign(1, TRY(attestation::anchor_from_certificate(certificate, true)));
+    const Bytes certificate = TRY(read_input(words.root, 64 << 10));
+    const auto anchor = attestation::anchor_from_certificate(certificate, true);
+    if (!anchor.ok()) return about_file(anchor.error(), words.root);
+    out.anchors.assign(1, *anchor);
   }
   if (!words.time.empty()) {
-    const int64_t time = TRY(attestation::parse_rfc3339(words.time));
+    const int64_t time = TRY(parse_time(words.time, "--time"));
     out.clock = [time] { return time; };
   }
   return out;
@@ -87,10 +103,11 @@ Result<int> run_import(const Words& words) {
   const collateral::CacheOptions options = TRY(cache_options(words));
   collateral::Cache cache(options);
   for (const std::string& file : words.files) {
-    const Bytes content = TRY(read_file(file, kMaxFile));
-    const auto bundle = TRY(attestation::parse_collateral_bundle(as_text(content)));
-    auto names = cache.import_bundle(bundle);
-    if (!names.ok()) return std::move(names.error()).within(file);
+    const Bytes content = TRY(read_input(file, kMaxFile));
+    const auto bundle = attestation::parse_collateral_bundle(as_text(content));
+    if (!bundle.ok()) return about_file(bundle.error(), file);
+    const auto names = cache.import_bundle(*bundle);
+    if (!names.ok()) return about_file(names.error(), file);
     for (const std::string& name : *names) std::printf("%s\n", name.c_str());
   }
   return static_cast<int>(kOk);
@@ -98,8 +115,10 @@ Result<int> run_import(const Words& words) {
 
 Result<collateral::PlatformKey> wanted_platform(const Words& words) {
   if (!words.quote.empty()) {
-    const Bytes quote = TRY(read_file(words.quote, 1 << 20));
-    return collateral::platform_of_quote(quote);
+    const Bytes quote = TRY(read_input(words.quote, 1 << 20));
+    auto platform = collateral::platform_of_quote(quote);
+    if (!platform.ok()) return about_file(platform.error(), words.quote);
+    return platform;
   }
   collateral::PlatformKey out;
   out.fmspc = to_hex(TRY(array_from_hex<6>(words.fmspc)));
@@ -128,7 +147,7 @@ Result<int> run_export(const Words& words) {
 void add_common(CLI::App& sub, Words& words) {
   sub.add_option("--folder", words.folder, "Where collateral is kept (default: CONFIG/collateral)");
   sub.add_option("--root", words.root, "Trust this root certificate in place of Intel's");
-  sub.add_option("--time", words.time, "As of this time, 2025-07-04T10:28:44Z (default: now)");
+  sub.add_option("--time", words.time, "As of this time (RFC 3339), 2025-07-04T10:28:44Z (default: now)");
   sub.add_option("--minimum-evaluation-number", words.minimum_evaluation_number,
                  "Refuse a lower tcbEvaluationDataNumber");
 }

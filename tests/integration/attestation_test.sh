@@ -77,8 +77,10 @@ expect 2 'either --quote or --snp-report' verify "${quote[@]}" --snp-report own/
 expect 2 'needs --collateral' verify --quote own/quote3-sgx.bin
 expect 2 'needs --leaf and --chain' verify --snp-report own/snp-report3.bin
 expect 2 'absent' verify --quote absent --collateral own/collateral.json
-expect 2 'time' verify --quote own/quote3-sgx.bin --collateral own/collateral.json --time yesterday
-expect 2 'hex' verify "${quote[@]}" --report-data 00
+expect 2 '--time yesterday is not a time' verify --quote own/quote3-sgx.bin --collateral own/collateral.json --time yesterday
+expect 2 '--report-data: ' verify "${quote[@]}" --report-data 00
+expect 2 'about --quote' verify "${snp[@]}" "${amd[@]}" --minimum-evaluation-number 0
+expect 2 'about --quote' verify "${snp[@]}" "${amd[@]}" --accept-missing-crls
 # What a script gives when its variable is unset: no check is left out because of it, in any command.
 for option in --report-data --root --time --minimum-evaluation-number --crl; do
   expect 2 "$option is empty" verify "${quote[@]:0:4}" "$option" ''
@@ -90,6 +92,11 @@ expect 2 '--leaf is empty' verify "${snp[@]:0:2}" --leaf '' --chain own/snp-chai
 expect 2 '--minimum-evaluation-number is empty' collateral status --folder kept --minimum-evaluation-number ''
 expect 2 '--cas-key is empty' "$cloister" execute --image i --sessionID s/s --url u --cas-key ''
 expect 2 'FILE is empty' inspect ''
+# The time in every form of RFC 3339.
+for time in 2026-09-21t14:13:20z 2026-09-21T16:13:20+02:00 2026-09-21T14:13:20.999+00:00 2026-09-21T09:43:20.5-04:30; do
+  expect 0 UpToDate verify "${quote[@]:0:4}" "${root[@]}" --time "$time"
+done
+expect 4 'expired' verify "${quote[@]:0:4}" "${root[@]}" --time 2026-12-01T00:00:00+00:00
 
 # Every structure is recognised and printed.
 declare -A shown=(
@@ -117,6 +124,7 @@ expect 2 'not a known structure' inspect hello.txt
 expect 2 'no kind of structure' inspect own/pck.der --as nonsense
 expect 2 '' inspect own/pck.der --as quote
 expect 2 'absent' inspect absent
+[[ ${out#*absent} != *absent* ]] || fail "the path twice: $out"
 
 # Collateral that is kept: import, status, export, and what is refused.
 kept=(--folder kept "${root[@]}" "${at[@]}")
@@ -129,6 +137,12 @@ expect 4 'expired' collateral status --folder kept "${root[@]}" --time 2026-12-0
 expect 5 'no collateral service' collateral export --fmspc 00606a000000 "${kept[@]}"
 expect 3 'not trusted' collateral import own/collateral.json --folder other "${at[@]}"
 expect 2 'needs --quote or --fmspc' collateral export "${kept[@]}"
+expect 2 'cannot open /none:' collateral import /none "${kept[@]}"
+expect 2 'own/quote3-sgx.bin: ' collateral import own/quote3-sgx.bin "${kept[@]}"
+expect 2 'cannot open /none:' collateral export --quote /none "${kept[@]}"
+expect 2 'own/pck.der: ' collateral export --quote own/pck.der "${kept[@]}"
+expect 2 'own/quote3-sgx.bin: ' collateral status --folder kept --root own/quote3-sgx.bin
+expect 2 '--time yesterday' collateral status --folder kept --time yesterday
 sed -i 's/"body": "7b22/"body": "7b23/' kept/sgx-tcb-*.json
 expect 4 'the stored file is not used' collateral status "${kept[@]}"
 
