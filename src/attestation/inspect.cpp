@@ -2,6 +2,7 @@
 
 #include "attestation/inspect_x509.h"
 #include "attestation/json.h"
+#include "attestation/pck.h"
 #include "attestation/quote.h"
 #include "attestation/snp_report.h"
 #include "attestation/tcb_json.h"
@@ -20,6 +21,7 @@ constexpr std::pair<StructureKind, std::string_view> kNames[] = {
     {StructureKind::TcbInfo, "tcb-info"},
     {StructureKind::QeIdentity, "qe-identity"},
     {StructureKind::Collateral, "collateral"},
+    {StructureKind::PckExtension, "pck-extension"},
 };
 
 std::string hex_number(uint64_t value) {
@@ -277,6 +279,9 @@ Result<void> inspect_into(ByteView bytes, StructureKind kind, OrderedJson& out) 
       for (const auto& [key, value] : fields.items()) out[key] = value;
       return {};
     }
+    case StructureKind::PckExtension:
+      out["sgx_extension"] = TRY(inspect_pck_extension(bytes));
+      return {};
     case StructureKind::TcbInfo:
     case StructureKind::QeIdentity:
       return inspect_signed_json(bytes, kind, out);
@@ -323,8 +328,10 @@ Result<StructureKind> recognise_structure(ByteView bytes) {
   if (!bytes.empty() && bytes[0] == 0x30 && inspect_certificates(bytes).ok())
     return StructureKind::Certificate;
   if (!bytes.empty() && inspect_crl(bytes).ok()) return StructureKind::Crl;
+  if (parse_pck_extension(bytes).ok()) return StructureKind::PckExtension;
   return Error(Code::NotFound, "not a known structure",
-               "Say what it is with --as quote|snp-report|certificate|crl|tcb-info|qe-identity|collateral.");
+               "Say what it is with --as "
+               "quote|snp-report|certificate|crl|tcb-info|qe-identity|collateral|pck-extension.");
 }
 
 Result<std::string> inspect_structure(ByteView bytes, StructureKind kind) {

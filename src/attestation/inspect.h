@@ -1,6 +1,6 @@
 // Any structure of attestation, field by field, for people: quotes, SNP reports, certificates with their SGX
-// or SEV extensions, revocation lists, TCB info, QE identities, collateral bundles. Nothing is verified here,
-// and the output says so.
+// or SEV extensions, such an SGX extension alone, revocation lists, TCB info, QE identities, collateral
+// bundles. Nothing is verified here, and the output says so.
 #pragma once
 
 #include <optional>
@@ -18,6 +18,7 @@ enum class StructureKind : uint8_t {
   TcbInfo,
   QeIdentity,
   Collateral,
+  PckExtension,  // the SGX extension of a PCK certificate, without the certificate
 };
 std::string_view structure_name(StructureKind kind);  // "quote", "snp-report", …
 std::optional<StructureKind> parse_structure_name(std::string_view name);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "attestation/json.h"
+#include "attestation/sim_issue.h"
 #include "attestation/snp_test_support.h"
 
 namespace cloister::attestation {
@@ -46,6 +47,22 @@ TEST(Inspect, ShowsCertificatesAndLists) {
   EXPECT_EQ(crl["revoked"][0]["serial"], "02");
   const std::string hex = to_hex(crl_der) + "\n";
   EXPECT_EQ(shown(as_bytes(hex))["issuer"], "CN=ARK-Genoa");
+}
+
+TEST(Inspect, ShowsTheExtensionOfAPckCertificateAlone) {
+  SimPckFields fields;
+  fields.fmspc = {0x00, 0x53, 0x49, 0x4d, 0x00, 0x01};
+  fields.pce_svn = 13;
+  Bytes extension = encode_sgx_extension(fields);
+  const Json json = shown(extension);
+  EXPECT_EQ(json["kind"], "pck-extension");
+  EXPECT_EQ(json["verified"], false);
+  EXPECT_EQ(json["sgx_extension"]["fmspc"], "0053494d0001");
+  EXPECT_EQ(json["sgx_extension"]["pce_svn"], 13);
+  EXPECT_EQ(parse_structure_name("pck-extension"), StructureKind::PckExtension);
+  extension.push_back(0);
+  EXPECT_EQ(recognise_structure(extension).error().code(), Code::NotFound);
+  EXPECT_FALSE(inspect_structure(extension, StructureKind::PckExtension).ok());
 }
 
 TEST(Inspect, KeysOfSignedTextHideNothing) {

@@ -59,26 +59,21 @@ OrderedJson public_key(X509* x509) {
   return out;
 }
 
-OrderedJson sgx_extension(const Bytes& der) {
+OrderedJson sgx_extension(const PckExtension& fields) {
   OrderedJson out;
-  const auto fields = parse_pck_extension(der);
-  if (!fields.ok()) {
-    out["fault"] = fields.error().message();
-    return out;
-  }
   static constexpr const char* kTypes[] = {"standard", "scalable", "scalable with integrity"};
-  out["ppid"] = to_hex(fields->ppid);
-  out["components"] = fields->components;
-  out["pce_svn"] = fields->pce_svn;
-  out["cpu_svn"] = to_hex(fields->cpu_svn);
-  out["pce_id"] = to_hex(fields->pce_id);
-  out["fmspc"] = to_hex(fields->fmspc);
-  out["sgx_type"] = fields->sgx_type < 3 ? kTypes[fields->sgx_type] : std::to_string(fields->sgx_type);
-  if (fields->platform_instance) out["platform_instance_id"] = to_hex(*fields->platform_instance);
-  if (fields->has_configuration) {
-    out["dynamic_platform"] = fields->dynamic_platform;
-    out["cached_keys"] = fields->cached_keys;
-    out["smt_enabled"] = fields->smt_enabled;
+  out["ppid"] = to_hex(fields.ppid);
+  out["components"] = fields.components;
+  out["pce_svn"] = fields.pce_svn;
+  out["cpu_svn"] = to_hex(fields.cpu_svn);
+  out["pce_id"] = to_hex(fields.pce_id);
+  out["fmspc"] = to_hex(fields.fmspc);
+  out["sgx_type"] = fields.sgx_type < 3 ? kTypes[fields.sgx_type] : std::to_string(fields.sgx_type);
+  if (fields.platform_instance) out["platform_instance_id"] = to_hex(*fields.platform_instance);
+  if (fields.has_configuration) {
+    out["dynamic_platform"] = fields.dynamic_platform;
+    out["cached_keys"] = fields.cached_keys;
+    out["smt_enabled"] = fields.smt_enabled;
   }
   return out;
 }
@@ -125,7 +120,11 @@ OrderedJson certificate_fields(X509* x509, ByteView der) {
   out["ca"] = (X509_get_extension_flags(x509) & EXFLAG_CA) != 0;
   out["public_key"] = public_key(x509);
   const auto sgx = x509_extension(x509, kSgxExtension);
-  if (sgx.ok()) out["sgx_extension"] = sgx_extension(*sgx);
+  if (sgx.ok()) {
+    const auto fields = parse_pck_extension(*sgx);
+    out["sgx_extension"] =
+        fields.ok() ? sgx_extension(*fields) : OrderedJson{{"fault", fields.error().message()}};
+  }
   if (has_extension(x509, "1.3.6.1.4.1.3704.1.2")) out["sev_extensions"] = sev_extensions(der);
   out["sha256"] = to_hex(crypto::sha256(der));
   return out;
@@ -141,6 +140,10 @@ Result<OrderedJson> inspect_certificates(ByteView input) {
     out.push_back(certificate_fields(x509.get(), der));
   }
   return out;
+}
+
+Result<OrderedJson> inspect_pck_extension(ByteView der) {
+  return sgx_extension(TRY(parse_pck_extension(der)));
 }
 
 Result<OrderedJson> inspect_crl(ByteView bytes) {

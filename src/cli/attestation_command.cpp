@@ -129,8 +129,9 @@ Result<std::string> inspect(ByteView content, const std::string& as) {
     return attestation::inspect_structure(content, TRY(attestation::recognise_structure(content)));
   const auto kind = attestation::parse_structure_name(as);
   if (!kind) {
-    return Error(Code::InvalidArgument, "--as " + as + " is no kind of structure",
-                 "Known: quote, snp-report, certificate, crl, tcb-info, qe-identity, collateral.");
+    return Error(
+        Code::InvalidArgument, "--as " + as + " is no kind of structure",
+        "Known: quote, snp-report, certificate, crl, tcb-info, qe-identity, collateral, pck-extension.");
   }
   return attestation::inspect_structure(content, *kind);
 }
@@ -192,7 +193,7 @@ void add_inspect(CLI::App& group, Action& action) {
       "Example: cloister attestation inspect quote.bin\n"
       "Knows quotes, SNP reports, certificates with their SGX or SEV extensions, revocation lists, TCB info, "
       "QE\n"
-      "identities and collateral bundles.");
+      "identities, collateral bundles, and the SGX extension alone.");
   struct Words {
     std::string path, as;
     bool json = false;

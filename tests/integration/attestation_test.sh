@@ -102,7 +102,7 @@ expect 4 'expired' verify "${quote[@]:0:4}" "${root[@]}" --time 2026-12-01T00:00
 declare -A shown=(
   [quote3-sgx.bin]='"mrenclave": "aa00' [quote4-tdx.bin]='"body_type": "TD 1.0"' [quote5-sgx.bin]='"version": 5'
   [quote5-tdx15.bin]='"mr_service_td"' [collateral.json]='"qe_identity_issuer_chain"' [pck.der]='"fmspc"'
-  [pck-chain.pem]='Intel SGX PCK Platform CA' [pck-crl.der]='"next_update"' [tcb-info.json]='"tcbLevels"'
+  [pck-extension.der]='"kind": "pck-extension"' [pck-chain.pem]='Intel SGX PCK Platform CA' [pck-crl.der]='"next_update"' [tcb-info.json]='"tcbLevels"'
   [qe-identity.json]='"isvprodid"' [snp-report2.bin]='"raw"' [snp-report5.bin]='"launch_mitigations"'
   [tdx-tcb-info.json]='"tdxModuleIdentities"' [tdx-qe-identity.json]='"TD_QE"' [tdx-collateral.json]='"TDX"'
   [snp-leaf.der]='"sev_extensions"' [snp-crl-revoked.der]='"revoked_count": 1')
