@@ -3,6 +3,8 @@
 // expectation.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
 #include <set>
 
 #include "attestation/json.h"
@@ -65,19 +67,73 @@ const std::map<std::string, std::string>& recommended() {
   return table;
 }
 
+std::string hex_le(uint64_t value) {
+  uint8_t bytes[8];
+  store_le(bytes, value);
+  return to_hex(bytes);
+}
+
+// Every register of the body that a verdict has, as the expectation writes it: hex digits as they stand in
+// the quote. What the body is not about is absent there, and must then be empty or zero here.
+void check_registers(const Json& body, const Verdict& got) {
+  ASSERT_TRUE(got.tee == Tee::Sgx || got.rtmrs.size() == 4);
+  static constexpr ByteArray<48> kNone{};
+  const auto rtmr = [&](size_t i) { return to_hex(got.rtmrs.empty() ? kNone : got.rtmrs[i]); };
+  const std::pair<const char*, std::string> registers[] = {
+      {"report_data", to_hex(got.report_data)},
+      {"mrenclave", to_hex(got.mrenclave)},
+      {"mrsigner", to_hex(got.mrsigner)},
+      {"configid", to_hex(got.config_id)},
+      {"attributes", hex_le(got.attributes) + hex_le(got.xfrm)},
+      {"mrtd", to_hex(got.mrtd)},
+      {"rtmr0", rtmr(0)},
+      {"rtmr1", rtmr(1)},
+      {"rtmr2", rtmr(2)},
+      {"rtmr3", rtmr(3)},
+      {"mrseam", to_hex(got.mr_seam)},
+      {"mrsignerseam", to_hex(got.mr_signer_seam)},
+      {"mrconfigid", to_hex(got.mr_config_id)},
+      {"mrowner", to_hex(got.mr_owner)},
+      {"mrownerconfig", to_hex(got.mr_owner_config)},
+      {"mrservicetd", got.mr_service_td ? to_hex(*got.mr_service_td) : ""},
+      {"tdattributes", hex_le(got.td_attributes)},
+      {"xfam", hex_le(got.xfam)},
+  };
+  for (const auto& [key, value] : registers) {
+    if (body.contains(key)) {
+      EXPECT_EQ(value, body[key].get<std::string>()) << key;
+    } else {
+      EXPECT_EQ(value.find_first_not_of('0'), std::string::npos) << key;
+    }
+  }
+  const std::pair<const char*, int> numbers[] = {
+      {"isvprodid", got.isv_prod_id}, {"isvsvn", got.isv_svn}, {"configsvn", got.config_svn}};
+  for (const auto& [key, value] : numbers) EXPECT_EQ(value, body.value(key, 0)) << key;
+  EXPECT_EQ(got.debug, body["debug"].get<bool>());
+  EXPECT_EQ(got.mr_service_td.has_value(), body.contains("mrservicetd"));
+}
+
+void check_platform(const Json& expected, const Verdict& got) {
+  const Json& pck = expected["pck"];
+  std::string fmspc = pck["fmspc"].get<std::string>();
+  std::transform(fmspc.begin(), fmspc.end(), fmspc.begin(), [](unsigned char c) { return std::tolower(c); });
+  EXPECT_EQ(to_hex(got.fmspc), fmspc);
+  EXPECT_EQ(got.ppid, pck["ppid"].get<std::string>());
+  if (pck.value("smt_enabled", Json()).is_boolean()) {
+    EXPECT_EQ(got.smt_enabled, pck["smt_enabled"].get<bool>());
+    EXPECT_EQ(got.dynamic_platform, pck["dynamic_platform"].get<bool>());
+    EXPECT_EQ(got.cached_keys, pck["cached_keys"].get<bool>());
+  }
+  EXPECT_EQ(got.quote_version, expected["quote"]["version"].get<int>());
+  if (expected.value("tcb_date", Json()).is_string()) {
+    EXPECT_EQ(format_rfc3339(got.tcb_date), expected["tcb_date"].get<std::string>());
+  }
+}
+
 void check_identity(const Json& expected, const Answer& got) {
   if (!expected.contains("quote") || !expected["quote"].is_object() || got.status == "reject") return;
-  const Json& body = expected["quote"]["body"];
-  EXPECT_EQ(to_hex(got.verdict.report_data), body["report_data"].get<std::string>());
-  if (body.contains("mrenclave")) {
-    EXPECT_EQ(to_hex(got.verdict.mrenclave), body["mrenclave"].get<std::string>());
-    EXPECT_EQ(to_hex(got.verdict.mrsigner), body["mrsigner"].get<std::string>());
-    EXPECT_EQ(got.verdict.isv_svn, body["isvsvn"].get<int>());
-    EXPECT_EQ(got.verdict.debug, body["debug"].get<bool>());
-  }
-  if (body.contains("mrtd")) {
-    EXPECT_EQ(to_hex(got.verdict.mrtd), body["mrtd"].get<std::string>());
-  }
+  check_registers(expected["quote"]["body"], got.verdict);
+  check_platform(expected, got.verdict);
 }
 
 void check_vector(const fs::path& folder, std::map<std::string, int>& counts) {

@@ -1,6 +1,8 @@
 // Where the outside vectors are, and how the drivers read them.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -28,6 +30,27 @@ inline std::string text_of(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
+// How many vectors of each kind ran in this process; said once, after the last test.
+class VectorTotals : public ::testing::Environment {
+ public:
+  static std::map<std::string, int>& of_kinds() {
+    static std::map<std::string, int> totals;
+    return totals;
+  }
+  void TearDown() override {
+    if (of_kinds().empty()) return;
+    int total = 0;
+    std::string kinds;
+    for (const auto& [kind, count] : of_kinds()) {
+      total += count;
+      kinds += ", " + kind + " " + std::to_string(count);
+    }
+    std::cout << "all vectors: " << total << kinds << "\n";
+  }
+};
+inline ::testing::Environment* const kVectorTotals =
+    ::testing::AddGlobalTestEnvironment(new VectorTotals);  // GoogleTest frees it
+
 // "snp: 9 vectors, ok 5, reject 4"; returns how many.
 inline int print_counts(std::string_view kind, const std::map<std::string, int>& counts) {
   int total = 0;
@@ -35,6 +58,7 @@ inline int print_counts(std::string_view kind, const std::map<std::string, int>&
   std::cout << kind << ": " << total << " vectors";
   for (const auto& [expectation, count] : counts) std::cout << ", " << expectation << " " << count;
   std::cout << "\n";
+  VectorTotals::of_kinds()[std::string(kind)] += total;
   return total;
 }
 
