@@ -83,6 +83,29 @@ TEST_F(CollateralCache, FetchesFourPiecesOnceAndMakesAVerifierOfThem) {
   EXPECT_EQ(bundle.tcb_info, pki().collateral(kNow).value().tcb_info) << "exact bytes";
 }
 
+TEST_F(CollateralCache, TheRootsListMayComeAsDerFromAnotherHost) {
+  service_->keep_no_root_list();
+  const PlatformKey platform{Tee::Sgx, kFmspc, "platform"};
+  EXPECT_EQ(Cache(options()).trusted(platform).error().code(), Code::NotFound);
+  const Bytes list = pki().collateral(kNow).value().root_ca_crl;
+  const testing::RootListHost host(list);
+  CacheOptions both = options();
+  both.service.root_crl_url = host.url();
+  Cache cache(both);
+  const auto trusted = cache.trusted(platform);
+  ASSERT_TRUE(trusted.ok()) << trusted.error().message();
+  EXPECT_EQ(host.requests(), 1);
+  EXPECT_EQ(cache.bundle(platform).value().root_ca_crl, list);
+}
+
+TEST_F(CollateralCache, AnotherHostsListMustBeTheRootsOwn) {
+  const testing::RootListHost host(pki().collateral(kNow).value().pck_crl);  // a good list, of the CA
+  CacheOptions both = options();
+  both.service.root_crl_url = host.url();
+  EXPECT_EQ(Cache(both).trusted({Tee::Sgx, kFmspc, "platform"}).error().code(), Code::Integrity);
+  EXPECT_EQ(host.requests(), 1);
+}
+
 TEST_F(CollateralCache, DiskSurvivesARestartAndNeedsNoService) {
   ASSERT_TRUE(Cache(options()).get(kTcb).ok());
   service_->fail(500);

@@ -38,6 +38,7 @@ class ServiceStandIn {
     const std::lock_guard lock(mutex_);
     bundle_ = std::move(bundle);
   }
+  void keep_no_root_list() { has_root_list_ = false; }  // Intel's own service has it elsewhere
   void fail(unsigned status) { status_ = status; }
   void delay(std::chrono::milliseconds time) { delay_ = time; }
   int requests() const { return requests_; }
@@ -66,7 +67,7 @@ class ServiceStandIn {
                                     percent_encoded(bundle_.pck_crl_issuer_chain));
       response.content_type = "application/pkix-crl";
       response.body = std::string(as_text(bundle_.pck_crl));
-    } else if (request.path == sgx + "rootcacrl") {
+    } else if (request.path == sgx + "rootcacrl" && has_root_list_) {
       response.body = to_hex(bundle_.root_ca_crl);
     } else {
       response.status = 404;
@@ -81,6 +82,30 @@ class ServiceStandIn {
   const std::string tee_;
   std::atomic<unsigned> status_ = 200;
   std::atomic<std::chrono::milliseconds> delay_{std::chrono::milliseconds(0)};
+  std::atomic<int> requests_ = 0;
+  std::atomic<bool> has_root_list_ = true;
+  std::unique_ptr<http::Server> server_;  // last: ends first
+};
+
+// The host that only has the root's revocation list, as DER: certificates.trustedservices.intel.com.
+class RootListHost {
+ public:
+  explicit RootListHost(ByteView der) : der_(as_text(der)) {
+    server_ = http::Server::start({}, [this](http::Exchange& exchange) {
+                ++requests_;
+                http::Response response;
+                response.content_type = "application/pkix-crl";
+                const bool here = exchange.request().path == "/IntelSGXRootCA.der";
+                response.status = here ? 200 : 404;
+                if (here) response.body = der_;
+                static_cast<void>(exchange.respond(std::move(response)).ok());
+              }).value();
+  }
+  std::string url() const { return "http://" + server_->address() + "/IntelSGXRootCA.der"; }
+  int requests() const { return requests_; }
+
+ private:
+  const std::string der_;
   std::atomic<int> requests_ = 0;
   std::unique_ptr<http::Server> server_;  // last: ends first
 };
