@@ -23,6 +23,13 @@ struct Arguments {
   bool json = false;
 };
 
+// As TCB info names them: INTEL-SA- and five digits.
+bool is_advisory(std::string_view id) {
+  constexpr std::string_view kBegin = "INTEL-SA-";
+  return id.size() == kBegin.size() + 5 && id.starts_with(kBegin) &&
+         id.find_first_not_of("0123456789", kBegin.size()) == std::string_view::npos;
+}
+
 Result<void> serve(const Arguments& a) {
   if (a.mode != "sim" && a.mode != "hw")
     return Error(Code::InvalidArgument, "las serve: unknown mode " + a.mode, "it is sim or hw");
@@ -31,6 +38,12 @@ Result<void> serve(const Arguments& a) {
     return Error(Code::InvalidArgument, "unknown TCB status " + a.tcb_status,
                  "one of UpToDate, SWHardeningNeeded, ConfigurationNeeded, "
                  "ConfigurationAndSWHardeningNeeded, OutOfDate, OutOfDateConfigurationNeeded, Revoked");
+  }
+  for (const std::string& id : a.advisories) {
+    if (!is_advisory(id)) {
+      return Error(Code::InvalidArgument, "--advisory " + id + " is no advisory of Intel's",
+                   "They are named like INTEL-SA-00615.");
+    }
   }
   las::LasOptions options;
   options.listen = a.listen;
@@ -113,7 +126,8 @@ void add_las_commands(CLI::App& app, Action& action) {
   sub->add_option("--listen", a->listen, "Numeric IP:PORT")->capture_default_str();
   sub->add_option("--tcb-status", a->tcb_status, "What the simulated Intel says about this platform")
       ->capture_default_str();
-  sub->add_option("--advisory", a->advisories, "Advisory of the platform's TCB level (repeatable)");
+  sub->add_option("--advisory", a->advisories,
+                  "Advisory of the platform's TCB level, INTEL-SA-NNNNN (repeatable)");
   sub->add_flag("--revoke-pck", a->revoke_pck, "The platform's certificate is on the revocation list");
   sub->add_flag("--debug-qe", a->debug_qe, "The quoting enclave is a debug enclave");
   sub->add_flag("--expired-collateral", a->expired_collateral, "All collateral is two months old");

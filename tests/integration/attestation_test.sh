@@ -146,6 +146,11 @@ expect 2 '--time yesterday' collateral status --folder kept --time yesterday
 sed -i 's/"body": "7b22/"body": "7b23/' kept/sgx-tcb-*.json
 expect 4 'the stored file is not used' collateral status "${kept[@]}"
 
+# A simulated platform has no advisories that cannot be.
+for id in foo INTEL-SA-615 INTEL-SA-00615x intel-sa-00615 'INTEL-SA-00615"'; do
+  expect 2 "--advisory $id is no advisory" timeout 20 "$cloister" las serve --state las --listen 127.0.0.1:0 --advisory "$id"
+done
+
 # Every outside SNP report by AMD and a part of the quotes, through the binary.
 if [ ! -d "$vectors" ]; then
   echo "not run: the outside vectors, a set shared between projects and not part of this one, looked for in $vectors (see CLOISTER_TESTDATA)"
