@@ -18,6 +18,14 @@ ReportData report_data_for(const Binding& binding) {
   return crypto::sha512(fields.view());
 }
 
+Error other_report_data(std::string_view evidence, const ReportData& found) {
+  const std::string name(evidence);
+  if (found == ReportData{}) {
+    return Error(Code::Denied, "report data: all zero, so the " + name + " is bound to nothing");
+  }
+  return Error(Code::Denied, "report data: the " + name + " was made for something else");
+}
+
 crypto::Digest channel_hash(const Binding& of_enclave) {
   ByteWriter fields;
   fields.field(of_enclave.nonce)

@@ -39,6 +39,10 @@ struct Binding {
 // nonce, exporter, own key hash, peer key hash, subject, runtime configuration hash.
 ReportData report_data_for(const Binding& binding);
 
+// Denied: `evidence` ("quote", "report") verified, and its report data is not what was expected. Says when it
+// is bound to nothing at all; what else it was made for cannot be known from a hash.
+Error other_report_data(std::string_view evidence, const ReportData& found);
+
 // What makes the connection unique, for access proofs: SHA-256 over nonce, exporter, enclave's key hash and
 // service's key hash, each with a u32 little-endian length before it.
 crypto::Digest channel_hash(const Binding& of_enclave);

@@ -94,7 +94,13 @@ TEST_F(Tdx, OtherReportDataIsDenied) {
   ByteArray<64> other = td.report_data;
   other[63] ^= 1;
   EXPECT_TRUE(verify_bytes(pki_.quote(td), {}, td.report_data).ok());
-  EXPECT_EQ(verify_bytes(pki_.quote(td), {}, other).error().code(), Code::Denied);
+  const auto bound_elsewhere = verify_bytes(pki_.quote(td), {}, other);
+  EXPECT_EQ(bound_elsewhere.error().code(), Code::Denied);
+  EXPECT_NE(bound_elsewhere.error().message().find("made for something else"), std::string::npos);
+  td.report_data = {};
+  const auto unbound = verify_bytes(pki_.quote(td), {}, other);
+  EXPECT_EQ(unbound.error().code(), Code::Denied);
+  EXPECT_EQ(unbound.error().message(), "report data: all zero, so the quote is bound to nothing");
 }
 
 TEST_F(Tdx, TheModuleMustBeIntelsAndKnown) {

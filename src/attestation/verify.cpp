@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "attestation/binding.h"
 #include "attestation/pck.h"
 #include "attestation/quote.h"
 #include "attestation/trusted_collateral.h"
@@ -337,7 +338,7 @@ Result<Verdict> verify_quote(ByteView bytes, const TrustedCollateral& collateral
   }
   fill_platform(quote, platform.extension, v);
   if (expected_report_data && !equal_constant_time(*expected_report_data, v.report_data)) {
-    return Error(Code::Denied, "report data: the quote was made for something else");
+    return other_report_data("quote", v.report_data);
   }
   if (fresh) collateral.attestors.keep(key, std::move(fresh));
   return v;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "attestation/amd_x509.h"
+#include "attestation/binding.h"
 #include "attestation/snp_report.h"
 
 namespace cloister::attestation {
@@ -199,7 +200,7 @@ Result<Verdict> verify_snp(const SnpEvidence& evidence, const std::vector<SnpAnc
   fill(report, chain, turin, v);
   v.snp->csp_id = fields.csp_id;
   if (expected_report_data && !equal_constant_time(*expected_report_data, v.report_data)) {
-    return Error(Code::Denied, "report data: the report was made for something else");
+    return other_report_data("report", v.report_data);
   }
   return v;
 }
