@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 
 #include "base/process_hardening.h"
 #include "cli/commands.h"
@@ -68,6 +69,22 @@ const CLI::Option* empty_option(const CLI::App& command) {
   return nullptr;
 }
 
+Error is_empty(const std::string& name) {
+  return Error(Code::InvalidArgument, name + " is empty",
+               "Is a variable unset? Leave the option out to say nothing.");
+}
+
+// `--name=` with nothing behind it, which the parser takes for `--name`: a flag would be set, and another
+// option would take the next word.
+std::optional<std::string> unfinished_option(const std::vector<std::string>& words) {
+  for (const std::string& word : words) {
+    if (word == "--") break;
+    if (word.starts_with("--") && word.find_first_of("= ") == word.size() - 1 && word.ends_with('='))
+      return word.substr(0, word.size() - 1);
+  }
+  return std::nullopt;
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Cloister: unmodified programs as trusted DApps", "cloister");
   app.require_subcommand(1);
@@ -76,6 +93,7 @@ int run(int argc, char** argv) {
       "unavailable.");
   std::vector<std::string> words = arguments_of(argc, argv);
   const std::vector<std::string> program_arguments = take_program_arguments(words);
+  if (const auto name = unfinished_option(words)) return report(is_empty(*name));
   Action action;
   auto* version = app.add_subcommand("version", "Print the version");
   version->callback([&action] {
@@ -102,8 +120,7 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? kOk : kUsage;
   }
   if (const CLI::Option* option = empty_option(app)) {
-    return report(Error(Code::InvalidArgument, option->get_name() + " is empty",
-                        "Is a variable unset? Leave the option out to say nothing."));
+    return report(is_empty(option->get_name()));
   }
   const int code = action();
   if (std::fflush(stdout) != 0) return report(Error(Code::Unavailable, "cannot write to standard output"));

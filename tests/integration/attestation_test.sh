@@ -92,6 +92,8 @@ expect 2 '--leaf is empty' verify "${snp[@]:0:2}" --leaf '' --chain own/snp-chai
 expect 2 '--minimum-evaluation-number is empty' collateral status --folder kept --minimum-evaluation-number ''
 expect 2 '--cas-key is empty' "$cloister" execute --image i --sessionID s/s --url u --cas-key ''
 expect 2 'FILE is empty' inspect ''
+expect 2 '--report-data is empty' verify "${quote[@]}" "${root[@]}" --report-data= --json
+expect 2 '--accept-missing-crls is empty' verify "${without[@]}" --accept-missing-crls=
 # The time in every form of RFC 3339.
 for time in 2026-09-21t14:13:20z 2026-09-21T16:13:20+02:00 2026-09-21T14:13:20.999+00:00 2026-09-21T09:43:20.5-04:30; do
   expect 0 UpToDate verify "${quote[@]:0:4}" "${root[@]}" --time "$time"
