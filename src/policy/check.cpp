@@ -1,5 +1,6 @@
 #include "policy/check.h"
 
+#include "policy/check_sgx.h"
 #include "policy/check_snp.h"
 #include "policy/check_tdx.h"
 #include "policy/denials.h"
@@ -37,30 +38,6 @@ const StatusRow* row_of(TcbStatus status) {
   return nullptr;  // Revoked, and whatever is added later: refused
 }
 
-bool signer_holds(const SignerFactor& signer, const Verdict& verdict) {
-  if (signer.mrsigner && *signer.mrsigner != verdict.mrsigner) return false;
-  if (signer.isv_prod_id && *signer.isv_prod_id != verdict.isv_prod_id) return false;
-  if (signer.isv_svn && *signer.isv_svn != verdict.isv_svn) return false;
-  if (signer.isv_svn_min && verdict.isv_svn < *signer.isv_svn_min) return false;
-  if (signer.isv_svn_max && verdict.isv_svn > *signer.isv_svn_max) return false;
-  return true;
-}
-
-bool measurement_listed(const AttestationVariant& variant, const Verdict& verdict) {
-  return variant.mrenclaves.empty() || std::find(variant.mrenclaves.begin(), variant.mrenclaves.end(),
-                                                 verdict.mrenclave) != variant.mrenclaves.end();
-}
-
-std::string described(const SignerFactor& signer) {
-  std::string out;
-  if (signer.mrsigner) out += "mrsigner " + to_hex(*signer.mrsigner);
-  if (signer.isv_prod_id) out += ", isvprodid " + std::to_string(*signer.isv_prod_id);
-  if (signer.isv_svn) out += ", isvsvn " + std::to_string(*signer.isv_svn);
-  if (signer.isv_svn_min) out += ", isvsvn_min " + std::to_string(*signer.isv_svn_min);
-  if (signer.isv_svn_max) out += ", isvsvn_max " + std::to_string(*signer.isv_svn_max);
-  return out;
-}
-
 class Decision {
  public:
   Decision(const Session& session, const Service& service, const Verdict& verdict)
@@ -74,7 +51,7 @@ class Decision {
       denials_ = check_tdx(session_, service_, verdict_);
       status();
     } else {
-      identity();
+      denials_ = check_sgx(service_, verdict_);
       status();
     }
     mode();
@@ -86,34 +63,6 @@ class Decision {
  private:
   void deny(std::string rule, std::string expected, std::string actual, std::string suggestion) {
     denials_.push_back({std::move(rule), std::move(expected), std::move(actual), std::move(suggestion)});
-  }
-
-  void identity() {
-    if (verdict_.tee != attestation::Tee::Sgx) {
-      return deny("tee", "an enclave, or an SEV-SNP or TDX machine", "another kind of TEE", "");
-    }
-    std::string signers;
-    Listed measurements;
-    for (const AttestationVariant& variant : service_.attestation) {
-      if (variant.of_machine()) continue;
-      const bool measured = measurement_listed(variant, verdict_);
-      if (measured && (!variant.signer || signer_holds(*variant.signer, verdict_))) return;
-      if (measured) {
-        signers += (signers.empty() ? "" : " or ") + described(*variant.signer);
-        continue;
-      }
-      measurements.add(variant.mrenclaves);
-    }
-    const std::string got = to_hex(verdict_.mrenclave);
-    if (!signers.empty()) {
-      deny("signer", signers,
-           "mrsigner " + to_hex(verdict_.mrsigner) + ", isvprodid " + std::to_string(verdict_.isv_prod_id) +
-               ", isvsvn " + std::to_string(verdict_.isv_svn),
-           "");
-      return;
-    }
-    deny("mrenclave", measurements.text("a virtual machine, no enclave"), got,
-         in_service(service_, "mrenclaves: [" + got + "]"));
   }
 
   void mode() {

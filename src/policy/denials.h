@@ -36,8 +36,17 @@ class Listed {
 inline std::string in_service(const Service& service, const std::string& keys) {
   return "services: [{name: " + service.name + ", " + keys + "}]";
 }
+// A variant of `attestation`. A service cannot have that key and `mrenclaves`, so one that is written with
+// the latter is shown both ways in one, unless its list is long.
 inline std::string with_variant(const Service& service, const std::string& factors) {
-  return in_service(service, "attestation: [{" + factors + "}]");
+  std::string own;
+  if (service.by_mrenclaves && service.attestation.size() == 1 &&
+      service.attestation[0].mrenclaves.size() <= Listed::kShown) {
+    Listed listed;
+    listed.add(service.attestation[0].mrenclaves);
+    own = "{mrenclave: [" + listed.text("") + "]}, ";
+  }
+  return in_service(service, "attestation: [" + own + "{" + factors + "}]");
 }
 inline std::string tolerate_line(std::string_view names) {
   return "security: {attestation: {tolerate: [" + std::string(names) + "]}}";

@@ -243,6 +243,7 @@ Result<Service> read_service(const Place& place) {
   service.name = TRY(read_name(name));
   service.image_name = TRY(fields.string_or("image_name", ""));
   service.attestation = TRY(read_attestation(fields));
+  service.by_mrenclaves = fields.has("mrenclaves");
   const Place command = TRY(fields.require("command"));
   service.command = TRY(read_command(command));
   if (const auto environment = fields.find("environment")) {

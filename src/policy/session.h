@@ -85,6 +85,7 @@ struct Service {
   std::vector<EnvironmentEntry> environment;
   std::string pwd = "/";
   std::vector<AttestationVariant> attestation;  // any of them
+  bool by_mrenclaves = false;                   // written with `mrenclaves`, which excludes `attestation`
   std::vector<ByteArray<16>> platforms;         // QE ids; empty: any
   std::string
       password_secret;  // one_time_password_shared_secret, base32 or a reference; empty: the session's
