@@ -102,6 +102,10 @@ std::vector<Finding> lint(const Session& session) {
     add_if(out, session.security.tolerates(advice.toleration), toleration_name(advice.toleration),
            session.mark, std::string(advice.text));
   }
+  for (const auto& [name, mark] : session.security.without_effect) {
+    add_if(out, true, "without-effect", mark,
+           "`" + name + "` has no effect here: evidence of that kind is not accepted; leave it out");
+  }
   add_if(
       out, session.security.ignore_all_advisories, "wildcard-advisories",
       session.security.ignore_all_mark.value_or(session.mark),

@@ -85,8 +85,10 @@ Result<void> read_tolerations(const Place& place, Security& security) {
     const std::string name = TRY(item.string());
     if (const auto toleration = parse_toleration(name)) {
       security.tolerate.push_back(*toleration);
-    } else if (std::find(std::begin(kWithoutEffect), std::end(kWithoutEffect), name) ==
+    } else if (std::find(std::begin(kWithoutEffect), std::end(kWithoutEffect), name) !=
                std::end(kWithoutEffect)) {
+      security.without_effect.emplace_back(name, item.node().mark);
+    } else {
       std::string what = "unknown variant `" + name.substr(0, 64) + "`, expected one of ";
       const char* between = "`";
       for (const TolerationRow& row : kTolerations) {

@@ -162,6 +162,8 @@ std::optional<Toleration> parse_toleration(std::string_view name);
 
 struct Security {
   std::vector<Toleration> tolerate;
+  std::vector<std::pair<std::string, Mark>>
+      without_effect;                  // tolerations of evidence that is not accepted here
   bool ignore_all_advisories = false;  // "*"
   std::vector<std::string> ignore_advisories;
   std::optional<Mark> ignore_all_mark;

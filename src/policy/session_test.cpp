@@ -209,6 +209,27 @@ TEST(Lint, NamesWhatWeakensASession) {
                           [](const Finding& finding) { return finding.rule == "simulation-mode"; }));
 }
 
+// Who writes them believes in them.
+TEST(Lint, NamesTolerationsWithoutEffectWhereTheyStand) {
+  const std::string begin = "name: s\nversion: \"0.3\"\nsecurity:\n  attestation:\n    tolerate: [",
+                    end = "]\n";
+  const auto found = [&](const std::string& list) {
+    std::string out;
+    for (const Finding& finding : lint(parse_session(begin + list + end).value())) {
+      if (finding.rule == "without-effect") out += finding.mark.text() + ": " + finding.text + "\n";
+    }
+    return out;
+  };
+  EXPECT_EQ(found("hyperthreading, aepic-leak"), "");
+  const std::string both = found("maa-managed-tcb, hyperthreading, local-attestation-trust-cas-tcb");
+  EXPECT_EQ(
+      both,
+      "at line 5 column 16: `maa-managed-tcb` has no effect here: evidence of that kind is not accepted; "
+      "leave it out\n"
+      "at line 5 column 49: `local-attestation-trust-cas-tcb` has no effect here: evidence of that kind is "
+      "not accepted; leave it out\n");
+}
+
 TEST(Placeholders, FillsInHostArgumentsAndRefusesMissingOnes) {
   EXPECT_EQ(expand_arguments("-x=@@2", {"a", "b"}).value(), "-x=b");
   EXPECT_EQ(expand_arguments("@@2", {"a"}).error().code(), Code::InvalidArgument);
