@@ -2,6 +2,8 @@
 // TDX quotes of a test Intel.
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "attestation/snp_test_support.h"
 #include "attestation/tdx_test_support.h"
 #include "cas/world_test_support.h"
@@ -43,6 +45,7 @@ class CasMachines : public ::testing::Test {
     attestation::ReportData data = client.report_data(request).value();
     data[0] ^= for_another ? 1 : 0;
     request.quote = attestation::unsigned_snp_report(3, leaf_);
+    if (change_report_) change_report_(request.quote);
     std::copy(data.begin(), data.end(), request.quote.begin() + 0x50);
     amd_.sign(request.quote);
     const std::string chain = amd_.chain_pem();
@@ -80,6 +83,12 @@ class CasMachines : public ::testing::Test {
     const auto config = attest(subject, for_another_connection);
     return config.ok() ? "accepted" : config.error().message();
   }
+  // The variant after "would be allowed by" in the newest event.
+  std::string suggestion(const std::string& session) {
+    const std::string all = events(session), begin = "attestation: [{", end = "}]}])";
+    const size_t at = all.rfind(begin) + begin.size();
+    return all.substr(at, all.find(end, at) - at);
+  }
   std::string events(const std::string& name) {
     std::string out;
     Client client = world_.client(world_.owner);
@@ -91,6 +100,7 @@ class CasMachines : public ::testing::Test {
   World world_;
   attestation::SnpTestPki amd_;
   attestation::SnpLeafRequest leaf_;
+  std::function<void(Bytes&)> change_report_;  // before it is signed
   attestation::TdxTestPki intel_;
   attestation::TestTd td_;
   attestation::TestTcb tcb_;
@@ -125,6 +135,74 @@ TEST_F(CasMachines, OneThatIsNotListedIsRefusedAndTheOwnerReadsWhy) {
   EXPECT_EQ(refusal("strict/app"), refused + "(simulation-mode, hyperthreading)");
 }
 
+// Where each stands in a report: AMD's ATTESTATION_REPORT.
+TEST_F(CasMachines, EachFactorRefusesAloneAndItsDenialsYamlHelps) {
+  change_report_ = [](Bytes& report) {
+    store_le<uint64_t>(report.data() + 0x08, 0x10003001f);
+    report[0x48] |= 1;  // AUTHOR_KEY_EN
+    std::fill_n(report.begin() + 0xc0, 32, uint8_t{0xc0});
+    std::fill_n(report.begin() + 0xe0, 48, uint8_t{0xe0});
+    std::fill_n(report.begin() + 0x110, 48, uint8_t{0x11});
+  };
+  const std::string tolerate = "simulation-mode, hyperthreading, outdated-tcb";
+  const std::tuple<const char*, const char*, std::string, std::string> factors[] = {
+      {"host_data", "host-data", repeated("c0", 32), repeated("c1", 32)},
+      {"id_key_digest", "id-key-digest", repeated("e0", 48), repeated("e1", 48)},
+      {"author_key_digest", "author-key-digest", repeated("11", 48), repeated("12", 48)},
+      {"guest_policy", "guest-policy", "000000010003001f", "000000000003001f"}};
+  for (const auto& [key, rule, right, wrong] : factors) {
+    const std::string start = "measurement: " + kMeasurement + ", " + key + ": ", name = rule;
+    create("right-" + name, start + right, tolerate);
+    EXPECT_EQ(refusal("right-" + name + "/app"), "accepted") << key;
+    create(name, start + wrong, tolerate);
+    EXPECT_EQ(refusal(name + "/app"),
+              "the CAS refuses: The program enclave is not trustworthy (" + name + ")");
+    EXPECT_TRUE(has(events(name), name + ": " + right + " - Expected " + wrong)) << events(name);
+    create("helped-" + name, suggestion(name), tolerate);
+    EXPECT_EQ(refusal("helped-" + name + "/app"), "accepted") << suggestion(name);
+  }
+}
+
+TEST_F(CasMachines, AReportThatNoFirmwareMakesIsRefusedWhateverIsTolerated) {
+  create("s", "measurement: " + kMeasurement,
+         "simulation-mode, hyperthreading, outdated-tcb, insecure-configuration, debug-mode");
+  const std::string refused = "the CAS refuses: The program enclave is not trustworthy ";
+  change_report_ = [](Bytes& report) { store_le<uint64_t>(report.data() + 0x08, 0x10000); };
+  EXPECT_EQ(refusal("s/app"), refused + "(guest-policy)");
+  change_report_ = [](Bytes& report) { --report[0x1e0]; };  // COMMITTED_TCB: the boot loader
+  EXPECT_EQ(refusal("s/app"), refused + "(tcb-order)");
+  EXPECT_FALSE(has(events("s"), "would be allowed"));
+  change_report_ = nullptr;
+  EXPECT_EQ(refusal("s/app"), "accepted");
+}
+
+// Each with all it can be refused for; what would allow them all may be more than an event holds.
+TEST_F(CasMachines, ManyReasonsCutNoEvent) {
+  change_report_ = [](Bytes& report) {
+    store_le<uint64_t>(report.data() + 0x08, 0xd0000);
+    report[0x30] = 3;
+    --report[0x1e0];
+  };
+  const auto list = [](const char* key, int size) {
+    std::string out = std::string(key) + ": [";
+    for (int i = 0; i < 20; ++i) out += (i == 0 ? "" : ", ") + repeated("77", size);
+    return out + "], ";
+  };
+  create("s",
+         list("measurement", 48) + list("host_data", 32) + list("id_key_digest", 48) +
+             list("author_key_digest", 48) +
+             "minimum_tcb: {boot_loader: 255, tee: 255, snp: 255, microcode: 255}, guest_policy: "
+             "\"000000000003001f\"",
+         "");
+  EXPECT_NE(refusal("s/app"), "accepted");
+  const std::string read = events("s");
+  for (const char* rule : {"measurement: ", "host-data: ", "id-key-digest: ", "author-key-digest: ", "vmpl: ",
+                           "tcb-status: ", "tcb-order: ", "guest-policy: ", "debug-mode: ", "migration: ",
+                           "simulation-mode: ", "hyperthreading: "})
+    EXPECT_TRUE(has(read, rule)) << rule << read;
+  EXPECT_FALSE(has(read, "[cut]")) << read;
+}
+
 TEST_F(CasMachines, AReportOfAnotherConnectionIsRefused) {
   create("s", "measurement: " + kMeasurement, "simulation-mode, hyperthreading, outdated-tcb");
   EXPECT_TRUE(has(refusal("s/app", true), "another connection"));
@@ -146,12 +224,6 @@ class CasTdxMachines : public CasMachines {
   }
   void expect_owner_reads(const std::string& session, const std::string& text) {
     EXPECT_TRUE(has(events(session), text)) << events(session);
-  }
-  // The YAML after "would be allowed by" in the newest event.
-  std::string suggestion(const std::string& session) {
-    const std::string all = events(session), begin = "attestation: [{", end = "}]}])";
-    const size_t at = all.rfind(begin) + begin.size();
-    return all.substr(at, all.find(end, at) - at);
   }
 };
 

@@ -34,8 +34,10 @@ struct Denial {
 //   revocation         lists were checked
 //
 // Of an SEV-SNP machine, in place of measurement and TCB status (check_snp.h): its measurement is in a
-// variant; it asked itself, at the variant's `vmpl` or a more privileged one; its firmware is at least the
-// variant's `minimum_tcb`, or outdated-tcb is tolerated; a migration agent needs insecure-configuration.
+// variant, and so are host data, key digests and guest policy where the variant names them; it asked itself,
+// at the variant's `vmpl` or a more privileged one; its firmware is at least the variant's `minimum_tcb`, or
+// outdated-tcb is tolerated, and reported <= committed <= current; bit 17 of its policy is set; a migration
+// agent needs insecure-configuration.
 //
 // Of a TDX machine, in place of measurement (check_tdx.h): each register that a variant names; TD attributes;
 // a machine that may migrate needs insecure-configuration, or the variant's `mrservicetd`. When none holds,

@@ -133,15 +133,21 @@ TEST(CheckSgx, ASignerIsRefusedByAllVariantsAndTheNearestIsMended) {
 
 // A service cannot have `mrenclaves` and `attestation`: what is suggested for a machine keeps the enclaves.
 TEST(CheckSgx, AMachinesSuggestionForAServiceOfEnclavesIsReadAndKeepsThem) {
+  Verdict machine = enclave();
+  machine.tee = attestation::Tee::Snp;
+  machine.status = attestation::TcbStatus::Unrated;
+  machine.snp.emplace().policy = 0x30000;
   Verdict td = enclave();
   td.tee = attestation::Tee::Tdx;
   td.td_attributes = 1u << 28;
   td.rtmrs.resize(4);
   const std::string own = "mrenclaves: [" + kFive + "]";
-  const std::vector<Denial> found = denials(own, td);
-  ASSERT_EQ(found.size(), 1u);
-  EXPECT_EQ(rules(suggested(found[0]), td), "") << suggested(found[0]);
-  EXPECT_EQ(rules(suggested(found[0]), enclave()), "") << "its enclaves are still those";
+  for (const Verdict& verdict : {machine, td}) {
+    const std::vector<Denial> found = denials(own, verdict);
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(rules(suggested(found[0]), verdict), "") << suggested(found[0]);
+    EXPECT_EQ(rules(suggested(found[0]), enclave()), "") << "its enclaves are still those";
+  }
 }
 
 }  // namespace

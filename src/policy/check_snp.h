@@ -6,7 +6,8 @@
 
 namespace cloister::policy {
 
-// Measurement, level of privilege, migration and firmware. `verdict.snp` is present.
+// Measurement, host data, keys, level of privilege, firmware, guest policy and migration. `verdict.snp` is
+// present.
 std::vector<Denial> check_snp(const Session& session, const Service& service,
                               const attestation::Verdict& verdict);
 

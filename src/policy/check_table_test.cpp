@@ -196,6 +196,7 @@ const FirmwareRow kFirmware[] = {
 TEST(CheckTable, EveryAgeOfAMachinesFirmwareAgainstEverySetOfTolerations) {
   for (const FirmwareRow& row : kFirmware) {
     Verdict verdict = good(Tee::Snp);
+    verdict.snp->current_tcb = verdict.snp->committed_tcb = kHigh;
     verdict.snp->reported_tcb = row.reported;
     verdict.snp->launch_tcb = row.launch;
     for (unsigned number = 0; number < kSets; ++number) {
@@ -238,6 +239,9 @@ const FaultRow kFaults[] = {
     {"measurement", "n", [](Verdict& v) { v.snp->measurement[47] ^= 1; }, "!"},
     {"vmpl", "n", [](Verdict& v) { v.snp->vmpl = 1; }, "!"},
     {"vmpl", "n", [](Verdict& v) { v.snp->vmpl = 0xffffffff; }, "!"},
+    {"guest-policy", "n", [](Verdict& v) { v.snp->policy &= ~(1ull << 17); }, "!"},
+    {"tcb-order", "n", [](Verdict& v) { v.snp->reported_tcb.snp = 23; }, "!"},
+    {"tcb-order", "n", [](Verdict& v) { v.snp->current_tcb.microcode = 199; }, "!"},
     {"migration", "n", [](Verdict& v) { v.snp->migration_agent = true; }, "c"},
     {"migration", "n", [](Verdict& v) { v.snp->policy |= 1u << 18; }, "c"},
     {"mrtd", "t", [](Verdict& v) { v.mrtd[47] ^= 1; }, "!"},

@@ -15,12 +15,14 @@ constexpr std::string_view kRootProtection =
     "supported";
 
 constexpr std::string_view kTdAttributes = "td_attributes";
+constexpr std::string_view kOfSnp[] = {"measurement",   "minimum_tcb",       "vmpl",     "guest_policy",
+                                       "id_key_digest", "author_key_digest", "host_data"};
 constexpr auto kFactors = [] {
-  constexpr std::string_view kOthers[] = {"mrenclave",   "signer", "measurement",
-                                          "minimum_tcb", "vmpl",   kTdAttributes};
-  std::array<std::string_view, std::size(kOthers) + kTdxRegisterCount> out;
-  std::copy(kTdxRegisters.begin(), kTdxRegisters.end(),
-            std::copy_n(kOthers, std::size(kOthers), out.begin()));
+  constexpr std::string_view kOthers[] = {"mrenclave", "signer", kTdAttributes};
+  std::array<std::string_view, std::size(kOthers) + std::size(kOfSnp) + kTdxRegisterCount> out;
+  auto* end = std::copy_n(kOthers, std::size(kOthers), out.data());
+  end = std::copy_n(kOfSnp, std::size(kOfSnp), end);
+  std::copy(kTdxRegisters.begin(), kTdxRegisters.end(), end);
   return out;
 }();
 constexpr std::string_view kNoValue =
@@ -82,10 +84,29 @@ Result<attestation::SnpTcb> read_snp_tcb(const Place& place) {
   return tcb;
 }
 
+template <size_t N>
+Result<std::vector<ByteArray<N>>> read_optional(const Fields& fields, std::string_view key) {
+  if (const auto place = fields.find(key)) return read_measurements<N>(*place);
+  return std::vector<ByteArray<N>>();
+}
+
+Result<uint64_t> read_bits(const Place& place) {
+  const ByteArray<8> number = TRY(place.hex<8>());
+  return load_be<uint64_t>(number.data());
+}
+
 Result<SnpFactor> read_snp(const Fields& fields) {
   SnpFactor snp;
   const Place measurement = TRY(fields.require("measurement"));
   snp.measurements = TRY(read_measurements<48>(measurement));
+  snp.host_data = TRY(read_optional<32>(fields, "host_data"));
+  snp.id_key_digests = TRY(read_optional<48>(fields, "id_key_digest"));
+  snp.author_key_digests = TRY(read_optional<48>(fields, "author_key_digest"));
+  if (const auto policy = fields.find("guest_policy")) {
+    snp.guest_policy = TRY(read_bits(*policy));
+    if ((*snp.guest_policy & snp_policy::kAlwaysOne) == 0)
+      return policy->malformed("bit 17 of a guest's policy is always one");
+  }
   if (const auto tcb = fields.find("minimum_tcb")) snp.minimum_tcb = TRY(read_snp_tcb(*tcb));
   if (const auto vmpl = fields.find("vmpl")) snp.vmpl = static_cast<uint32_t>(TRY(vmpl->integer(3)));
   return snp;
@@ -98,11 +119,13 @@ Result<TdxFactor> read_tdx(const Fields& fields) {
     if (const auto values = fields.find(kTdxRegisters[i]))
       tdx.registers[i] = TRY(read_measurements<48>(*values));
   }
-  if (const auto attributes = fields.find(kTdAttributes)) {
-    const ByteArray<8> number = TRY(attributes->hex<8>());
-    tdx.td_attributes = load_be<uint64_t>(number.data());
-  }
+  if (const auto attributes = fields.find(kTdAttributes)) tdx.td_attributes = TRY(read_bits(*attributes));
   return tdx;
+}
+
+bool is_snp(const Fields& fields) {
+  return std::any_of(std::begin(kOfSnp), std::end(kOfSnp),
+                     [&](std::string_view key) { return fields.has(key); });
 }
 
 bool is_tdx(const Fields& fields) {
@@ -118,14 +141,15 @@ Result<AttestationVariant> read_variant(const Place& place) {
     variant.mrenclaves = TRY(read_measurements<32>(*mrenclave));
   if (const auto signer = fields.find("signer")) variant.signer = TRY(read_signer(*signer));
   const bool enclave = !variant.mrenclaves.empty() || variant.signer;
-  const bool snp = fields.has("measurement") || fields.has("minimum_tcb") || fields.has("vmpl");
+  const bool snp = is_snp(fields);
   const bool tdx = is_tdx(fields);
   if (!enclave && !snp && !tdx)
     return place.malformed("expected `mrenclave`, `signer`, `measurement` or `mrtd`");
   if (int{enclave} + int{snp} + int{tdx} > 1) {
     return place.malformed(
-        "nothing is both: `mrenclave` and `signer` are an enclave's, `measurement` with `minimum_tcb` and "
-        "`vmpl` an SEV-SNP machine's, the others a TDX machine's");
+        "nothing is both: `mrenclave` and `signer` are an enclave's; `measurement`, `minimum_tcb`, `vmpl`, "
+        "`guest_policy`, `host_data`, `id_key_digest` and `author_key_digest` an SEV-SNP machine's; the "
+        "others a TDX machine's");
   }
   if (snp) variant.snp = TRY(read_snp(fields));
   if (tdx) variant.tdx = TRY(read_tdx(fields));

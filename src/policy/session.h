@@ -29,12 +29,21 @@ struct SignerFactor {
   std::optional<uint16_t> isv_svn, isv_svn_min, isv_svn_max;
 };
 
-// Of a confidential virtual machine (SEV-SNP).
+// Of a confidential virtual machine (SEV-SNP). Lists: any of the values; empty: not a factor.
 struct SnpFactor {
-  std::vector<ByteArray<48>> measurements;         // any of them
+  std::vector<ByteArray<48>> measurements;  // never empty
+  std::vector<ByteArray<32>> host_data;
+  std::vector<ByteArray<48>> id_key_digests, author_key_digests;
   std::optional<attestation::SnpTcb> minimum_tcb;  // each number of the firmware at least this
   uint32_t vmpl = 0;                               // the least privileged level that may ask
+  std::optional<uint64_t> guest_policy;            // exactly this
 };
+
+// Of a guest's policy (AMD SEV-SNP firmware ABI).
+namespace snp_policy {
+inline constexpr uint64_t kAlwaysOne = 1ull << 17;
+inline constexpr uint64_t kMigrationAgent = 1ull << 18;
+}  // namespace snp_policy
 
 // What a TDX machine's report measures or names, 48 bytes each, by the keys of the language.
 enum TdxRegister : size_t {
