@@ -37,6 +37,7 @@ refused() {  # words, image, folder, anchor: a start that must end with 3
 }
 
 start_las
+las_pid=$service_pid
 start_transfer
 "$source_folder/tools/build_cas_enclave.sh" "$bin" cas.enclave LAS/simulation-root.pem >/dev/null
 mrenclave=$(cloister hash cas.enclave)
@@ -108,9 +109,16 @@ for round in $(seq "$kills"); do
   kill -0 "$churn_pid" 2>/dev/null || fail "round $round: the program ended: $(cat churn.err)"
   [ "$(wc -l <numbers)" -gt "$numbers" ] || fail "round $round: no tag was acknowledged: $(cat churn.err)"
   sleep "0.$((RANDOM % 10))$((RANDOM % 10))"
+  if [ "$round" = 1 ]; then  # the host goes down: its LAS too
+    kill -9 "$las_pid" "$cas_pid"
+    wait "$las_pid" 2>/dev/null || true
+    stop_cas
+    start_las
+  fi
   stop_cas
   start_enclave
   [ "$cas_key" = "$first_key" ] || fail "round $round: the key changed"
+  [ "$round" != 1 ] || expect 0 'is trustworthy' attest --mrenclave "$mrenclave"
 done
 # shellcheck disable=SC2086
 kill -9 $creators "$churn_pid"
