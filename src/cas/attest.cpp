@@ -1,5 +1,7 @@
 #include "cas/attest.h"
 
+#include <algorithm>
+
 #include "attestation/json.h"
 #include "cas/trust.h"
 #include "crypto/encoding.h"
@@ -17,6 +19,52 @@ constexpr std::string_view kWhat = "the CAS's answer";
 
 Error refused(const std::string& address, const std::string& reason, std::string hint = {}) {
   return Error(Code::Denied, "CAS " + address + " is not trustworthy: " + reason, std::move(hint));
+}
+
+struct AcceptingOption {
+  policy::Toleration toleration;
+  std::string_view option;  // of `cloister cas attest`
+};
+constexpr AcceptingOption kAccepting[] = {
+    {policy::Toleration::InsecureConfiguration, "--accept-configuration-needed"},
+    {policy::Toleration::Hyperthreading, "--accept-configuration-needed"},
+    {policy::Toleration::OutdatedTcb, "--accept-group-out-of-date"},
+    {policy::Toleration::SoftwareHardeningNeeded, "--accept-sw-hardening-needed"},
+    {policy::Toleration::DebugMode, "--only-for-testing-debug"},
+};
+
+// What to add to the command so that it accepts this; empty: nothing does, or a word about another enclave.
+std::string accepting(const policy::Denial& denial) {
+  std::string out;
+  const auto add = [&](std::string_view option) { out.append(out.empty() ? "" : " ").append(option); };
+  if (denial.suggestion.empty()) return out;
+  if (denial.rule == "advisories") {
+    for (size_t at = 0; at < denial.actual.size();) {
+      const size_t end = std::min(denial.actual.find(", ", at), denial.actual.size());
+      add("--ignore-advisory " + denial.actual.substr(at, end - at));
+      at = end + 2;
+    }
+    return out;
+  }
+  constexpr std::string_view kTolerate = "tolerate: [";
+  const size_t list = denial.suggestion.find(kTolerate);
+  if (list == std::string::npos) return out;
+  for (const AcceptingOption& one : kAccepting) {
+    const std::string_view name = policy::toleration_name(one.toleration);
+    if (denial.suggestion.find(name, list) != std::string::npos) add(one.option);
+  }
+  return out;
+}
+
+// All that `denials` need, or nothing when one of them cannot be accepted.
+std::string accepting_hint(const std::vector<policy::Denial>& denials) {
+  std::string out;
+  for (const policy::Denial& denial : denials) {
+    const std::string options = accepting(denial);
+    if (options.empty()) return {};
+    out += " " + options;
+  }
+  return "if you have judged that, it is accepted with:" + out;
 }
 
 class Attestation {
@@ -52,7 +100,10 @@ class Attestation {
 
  private:
   Result<http::ClientResponse> get(const std::string& path) {
-    return http::fetch("GET", "https://" + address_ + path, {}, {}, http_, kMaxAnswer);
+    Result<http::ClientResponse> answer =
+        http::fetch("GET", "https://" + address_ + path, {}, {}, http_, kMaxAnswer);
+    if (answer.ok() || !answer.error().hint().empty()) return answer;
+    return Error(answer.error().code(), answer.error().message(), std::string(kWhichPort));
   }
 
   Result<attestation::Verdict> verified(const std::string& body, const attestation::Nonce& nonce) {
@@ -104,15 +155,16 @@ class Attestation {
     policy::Service service;
     service.name = "cas";
     service.attestation.push_back(options_.wanted);
+    const std::vector<policy::Denial> denials = policy::check(session, service, verdict);
     std::string reasons;
-    for (const policy::Denial& denial : policy::check(session, service, verdict)) {
+    for (const policy::Denial& denial : denials) {
       const bool hash = denial.rule == "mrenclave";
       reasons += (reasons.empty() ? "" : "; ") + (hash ? "Enclave hash does not match expectation: " +
                                                              denial.actual + " - Expected " + denial.expected
                                                        : denial.text());
     }
     if (reasons.empty()) return {};
-    return refused(address_, reasons);
+    return refused(address_, reasons, accepting_hint(denials));
   }
 
   Result<std::string> version() {
@@ -139,7 +191,8 @@ Result<AttestedCas> attest_cas(const std::string& address, const AttestOptions& 
   const crypto::Digest key = TRY(presented_key(full));
   Result<AttestedCas> out = Attestation(full, key, options).run();
   // Whatever does not decode came from there: whoever decodes above only passes the fault on.
-  if (!out.ok() && out.error().code() == Code::Malformed) return refused(full, out.error().message());
+  if (!out.ok() && out.error().code() == Code::Malformed)
+    return refused(full, out.error().message(), out.error().hint());
   return out;
 }
 

@@ -192,9 +192,22 @@ TEST_F(AttestTest, EvidenceForAnotherKeyOrNonceIsRefused) {
   expect_denied(attest(replayed, wanted('c')), "not bound to its key and our nonce");
 }
 
+TEST_F(AttestTest, APortThatIsNoClientApiEndsWithAHint) {
+  world_.start(world_.options());
+  const auto result = attest_cas(world_.server->enclave_address(), wanted('c'));
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), Code::Unavailable) << result.error().message();
+  EXPECT_THAT(result.error().hint(), HasSubstr("the client API is on port 8081 unless --listen-api"));
+}
+
 TEST_F(AttestTest, ADebugEnclaveNeedsAToleration) {
   AttestOptions options = wanted('c');
-  expect_denied(attest(source('c', sgx::kFlagDebug), options), "debug-mode");
+  const auto refused = attest(source('c', sgx::kFlagDebug), options);
+  expect_denied(refused, "debug-mode");
+  EXPECT_THAT(refused.error().hint(), HasSubstr("is accepted with: --only-for-testing-debug"));
+  const auto other = attest(source('d', sgx::kFlagDebug), options);
+  expect_denied(other, "debug-mode");
+  EXPECT_EQ(other.error().hint(), "") << "another enclave is not accepted with anything";
   options.security.tolerate.push_back(policy::Toleration::DebugMode);
   EXPECT_TRUE(attest(source('c', sgx::kFlagDebug), options).ok());
 }

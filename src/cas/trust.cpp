@@ -156,7 +156,7 @@ Result<crypto::Digest> presented_key(const std::string& address) {
   crypto::TlsOptions options;
   options.any_key_type = true;
   const crypto::TlsContext tls = TRY(crypto::TlsContext::client(std::nullopt, options));
-  std::string reason;
+  std::string reason, hint;
   for (const std::string& one : numeric) {
     const Deadline deadline = deadline_in(kTimeout);
     Result<Socket> socket = connect_tcp(one, deadline);
@@ -167,8 +167,9 @@ Result<crypto::Digest> presented_key(const std::string& address) {
     const Result<crypto::TlsStream> stream = tls.connect(std::move(*socket), deadline);
     if (stream.ok()) return *stream->peer_spki_sha256();
     reason = stream.error().message();
+    hint = kWhichPort;
   }
-  return Error(Code::Unavailable, "cannot reach " + full + ": " + reason);
+  return Error(Code::Unavailable, "cannot reach " + full + ": " + reason, hint);
 }
 
 }  // namespace cloister::cas

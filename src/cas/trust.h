@@ -34,6 +34,10 @@ Result<void> trust(const std::string& address, const crypto::Digest& key, const 
 // NotFound "CAS HOST:PORT is not trusted" with the command that changes it. Malformed: the file is broken.
 Result<crypto::Digest> trusted_key(const std::string& address);
 
+// To whoever is answered by something that is no client API.
+inline constexpr std::string_view kWhichPort =
+    "the client API is on port 8081 unless --listen-api says otherwise";
+
 // The key that a server presents now, to be compared by a person with what its operator says. Unavailable.
 Result<crypto::Digest> presented_key(const std::string& address);
 

@@ -11,17 +11,22 @@ namespace cloister::cli {
 namespace {
 
 struct Arguments {
-  std::string address, mrsigner;
+  std::string address, mrenclave, mrsigner;
   std::vector<std::string> mrenclaves, simulation_roots, collateral, ignored;
   std::optional<uint16_t> prod_id, svn;
-  bool configuration = false, group_out_of_date = false, hardening = false, debug = false, any = false;
+  bool configuration = false, group_out_of_date = false, hardening = false, debug = false, any = false,
+       any_signer = false;
+  // Any enclave at all.
+  bool trusts_any() const { return any || (any_signer && mrenclave.empty() && mrenclaves.empty()); }
 };
 
 Result<policy::AttestationVariant> wanted(const Arguments& a) {
   policy::AttestationVariant out;
-  for (const std::string& text : a.mrenclaves) {
+  std::vector<std::string> mrenclaves = a.mrenclaves;
+  if (!a.mrenclave.empty()) mrenclaves.push_back(a.mrenclave);
+  for (const std::string& text : mrenclaves) {
     const Result<ByteArray<32>> hash = array_from_hex<32>(text);
-    if (!hash.ok()) return Error(Code::InvalidArgument, "--mrenclave is 64 hex digits");
+    if (!hash.ok()) return Error(Code::InvalidArgument, "a MRENCLAVE is 64 hex digits");
     out.mrenclaves.push_back(*hash);
   }
   const bool signer = !a.mrsigner.empty() || a.prod_id || a.svn;
@@ -38,7 +43,7 @@ Result<policy::AttestationVariant> wanted(const Arguments& a) {
     out.signer = factor;
   }
   const bool nothing = out.mrenclaves.empty() && !signer;
-  if (nothing && !a.any) {
+  if (nothing && !a.trusts_any()) {
     return Error(Code::InvalidArgument,
                  "say which enclave you expect: --mrenclave, or --mrsigner with its numbers",
                  "cloister hash cas.enclave prints the MRENCLAVE of an image that you built or checked");
@@ -46,6 +51,8 @@ Result<policy::AttestationVariant> wanted(const Arguments& a) {
   if (!nothing && a.any)
     return Error(Code::InvalidArgument,
                  "--only-for-testing-trust-any contradicts --mrenclave and --mrsigner");
+  if (signer && a.any_signer)
+    return Error(Code::InvalidArgument, "--only-for-testing-ignore-signer contradicts --mrsigner");
   return out;
 }
 
@@ -61,7 +68,13 @@ Result<cas::AttestOptions> options_of(const Arguments& a) {
   tolerate(a.hardening, policy::Toleration::SoftwareHardeningNeeded);
   tolerate(a.debug, policy::Toleration::DebugMode);
   tolerate(!a.simulation_roots.empty(), policy::Toleration::SimulationMode);
-  options.security.ignore_advisories = a.ignored;
+  for (const std::string& advisory : a.ignored) {
+    if (!policy::is_advisory(advisory))
+      return Error(Code::InvalidArgument,
+                   "--ignore-advisory: `" + advisory.substr(0, 64) + "` is no advisory",
+                   "one is written INTEL-SA-00161");
+    options.security.ignore_advisories.push_back(advisory);
+  }
   for (const std::string& path : a.simulation_roots)
     TRY(attestation::add_simulation_root(path, options.evidence.anchors));
   for (const std::string& path : a.collateral)
@@ -79,7 +92,8 @@ Result<void> attest(const Arguments& a, cas::AttestOptions options) {
   if (options.known && options.known->key != cas.key)
     std::fputs("cloister: warning: another key than before: this CAS has no history of the old one\n",
                stderr);
-  if (a.any) std::fputs("cloister: warning: any enclave was accepted, so this proves nothing\n", stderr);
+  if (a.trusts_any())
+    std::fputs("cloister: warning: any enclave was accepted, so this proves nothing\n", stderr);
   if (cas.verdict.simulated)
     std::fputs("cloister: warning: the CAS's platform is simulated: it protects nothing from its owner\n",
                stderr);
@@ -108,6 +122,8 @@ void add_tolerances(CLI::App& sub, const std::shared_ptr<Arguments>& a) {
   sub.add_flag("--only-for-testing-debug,--only_for_testing-debug", a->debug,
                "Accept an enclave whose memory can be read");
   sub.add_flag("--only-for-testing-trust-any,--only_for_testing-trust-any", a->any, "Accept any enclave");
+  sub.add_flag("--only-for-testing-ignore-signer,--only_for_testing-ignore-signer", a->any_signer,
+               "Accept an enclave of any signer; without MRENCLAVE any enclave");
 }
 
 }  // namespace
@@ -121,6 +137,7 @@ void add_cas_attest_command(CLI::App& group, Action& action) {
       "or unusable file.");
   const auto a = std::make_shared<Arguments>();
   sub->add_option("ADDRESS", a->address, "HOST or HOST:PORT (port 8081)")->required();
+  sub->add_option("MRENCLAVE", a->mrenclave, "The measurement to expect, as with --mrenclave");
   sub->add_option("--mrenclave", a->mrenclaves, "The measurement to expect (repeatable: any of them)")
       ->allow_extra_args(false);
   sub->add_option("--mrsigner", a->mrsigner, "The signer to expect, with --isvprodid and --isvsvn");

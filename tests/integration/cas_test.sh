@@ -56,6 +56,12 @@ expect 4 'does not run inside an enclave' "$cloister" cas attest "$api" --mrencl
 expect 2 'absent' "$cloister" cas attest "$api" --mrenclave "$zeros" --trust-simulation absent
 expect 2 'collateral' "$cloister" cas attest "$api" --mrenclave "$zeros" --collateral template.yml
 expect 5 'cannot reach' "$cloister" cas attest 127.0.0.1:1 --mrenclave "$zeros"
+expect 2 '`nonsense` is no advisory' "$cloister" cas attest "$api" "$zeros" --ignore-advisory nonsense
+expect 2 'no advisory' "$cloister" cas attest "$api" "$zeros" --ignore-advisory INTEL-SA-00334 --ignore-advisory '*'
+expect 2 '64 hex digits' "$cloister" cas attest "$api" "${zeros}0"
+expect 4 'does not run inside an enclave' "$cloister" cas attest "$api" "$zeros" --ignore-advisory INTEL-SA-00334
+enclave=$(sed -n 's/^enclave API: //p' serve.out)
+expect 5 'the client API is on port 8081 unless --listen-api says otherwise' "$cloister" cas attest "$enclave" "$zeros"
 expect 2 '64 hex digits' "$cloister" cas trust "$api" --key abc
 expect 0 'is trusted with key' "$cloister" cas trust "$api" --key "$key"
 expect 2 'Value for variable $SESSION is missing at line 1 column 7' "$cloister" session create template.yml --cas "$api"
