@@ -34,37 +34,39 @@ constexpr AcceptingOption kAccepting[] = {
 };
 
 // What to add to the command so that it accepts this; empty: nothing does, or a word about another enclave.
-std::string accepting(const policy::Denial& denial) {
-  std::string out;
-  const auto add = [&](std::string_view option) { out.append(out.empty() ? "" : " ").append(option); };
+std::vector<std::string> accepting(const policy::Denial& denial) {
+  std::vector<std::string> out;
   if (denial.suggestion.empty()) return out;
   if (denial.rule == "advisories") {
     for (size_t at = 0; at < denial.actual.size();) {
       const size_t end = std::min(denial.actual.find(", ", at), denial.actual.size());
-      add("--ignore-advisory " + denial.actual.substr(at, end - at));
+      out.push_back("--ignore-advisory " + denial.actual.substr(at, end - at));
       at = end + 2;
     }
     return out;
   }
-  constexpr std::string_view kTolerate = "tolerate: [";
-  const size_t list = denial.suggestion.find(kTolerate);
+  const size_t list = denial.suggestion.find("tolerate: [");
   if (list == std::string::npos) return out;
   for (const AcceptingOption& one : kAccepting) {
     const std::string_view name = policy::toleration_name(one.toleration);
-    if (denial.suggestion.find(name, list) != std::string::npos) add(one.option);
+    if (denial.suggestion.find(name, list) != std::string::npos) out.emplace_back(one.option);
   }
   return out;
 }
 
-// All that `denials` need, or nothing when one of them cannot be accepted.
+// All that `denials` need, each once, or nothing when one of them cannot be accepted.
 std::string accepting_hint(const std::vector<policy::Denial>& denials) {
-  std::string out;
+  std::vector<std::string> all;
   for (const policy::Denial& denial : denials) {
-    const std::string options = accepting(denial);
+    const std::vector<std::string> options = accepting(denial);
     if (options.empty()) return {};
-    out += " " + options;
+    for (const std::string& option : options) {
+      if (std::find(all.begin(), all.end(), option) == all.end()) all.push_back(option);
+    }
   }
-  return "if you have judged that, it is accepted with:" + out;
+  std::string out = "if you have judged that, it is accepted with:";
+  for (const std::string& option : all) out += " " + option;
+  return out;
 }
 
 class Attestation {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/files.h"
 #include "cas/evidence.h"
 #include "cas/world_test_support.h"
 #include "http/server.h"
@@ -210,6 +211,29 @@ TEST_F(AttestTest, ADebugEnclaveNeedsAToleration) {
   EXPECT_EQ(other.error().hint(), "") << "another enclave is not accepted with anything";
   options.security.tolerate.push_back(policy::Toleration::DebugMode);
   EXPECT_TRUE(attest(source('c', sgx::kFlagDebug), options).ok());
+}
+
+// As of a real platform, of which an owner has the collateral: there hyperthreading counts, too.
+TEST_F(AttestTest, ARefusalNamesEachOptionThatWouldAcceptItOnce) {
+  attestation::SimSettings settings;
+  settings.tcb_status = attestation::TcbStatus::ConfigurationNeeded;
+  settings.advisory_ids = {"INTEL-SA-00334", "INTEL-SA-00615"};
+  const auto pki = attestation::SimPki::open(world_.folder.path / "pki", world_.platform(), settings).value();
+  const auto file = world_.folder.path / "bundle.json";
+  const std::string bundle = attestation::collateral_bundle_json(pki.collateral(std::time(nullptr)).value());
+  ASSERT_TRUE(write_public_file(file, as_bytes(bundle)).ok());
+  AttestOptions options = wanted('c');
+  options.evidence.anchors = {world_.pki().anchor()};
+  options.evidence.anchors[0].simulation = false;
+  options.evidence.collateral = {attestation::load_collateral(file, options.evidence.anchors).value()};
+  const auto refused = attest(source('c'), options);
+  expect_denied(refused, "hyperthreading");
+  EXPECT_EQ(refused.error().hint(),
+            "if you have judged that, it is accepted with: --accept-configuration-needed --ignore-advisory "
+            "INTEL-SA-00334 --ignore-advisory INTEL-SA-00615");
+  options.security.tolerate = {policy::Toleration::InsecureConfiguration, policy::Toleration::Hyperthreading};
+  options.security.ignore_advisories = settings.advisory_ids;
+  EXPECT_TRUE(attest(source('c'), options).ok());
 }
 
 TEST_F(AttestTest, ASimulatedPlatformIsRefusedWithoutItsRoot) {
