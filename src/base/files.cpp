@@ -50,12 +50,10 @@ Error file_error(const std::filesystem::path& path, std::string_view what, int n
   Code code = Code::Unavailable;
   if (number == ENOENT || number == ENOTDIR) code = Code::NotFound;
   if (number == EACCES || number == EPERM || number == EROFS) code = Code::Denied;
-  return Error(code, std::string("cannot ")
-                         .append(what)
-                         .append(" ")
-                         .append(path.string())
-                         .append(": ")
-                         .append(::strerror(number)));
+  const bool full = number == ENOSPC || number == EDQUOT;
+  std::string message = std::string("cannot ").append(what).append(" ").append(path.string());
+  message.append(": ").append(::strerror(number));
+  return Error(code, std::move(message), full ? std::string(kFullDiskHint) : std::string());
 }
 
 Result<Bytes> read_file(const std::filesystem::path& path, size_t limit) {

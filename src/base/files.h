@@ -12,6 +12,9 @@
 
 namespace cloister {
 
+// The hint of an error of a full disk.
+inline constexpr std::string_view kFullDiskHint = "free some space on that disk";
+
 // "cannot `what` `path`: reason" of errno `number`: NotFound, Denied, else Unavailable.
 Error file_error(const std::filesystem::path& path, std::string_view what, int number);
 

@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <ctime>
 
+#include "base/files.h"
+
 namespace cloister::fuse {
 
 using volume::InodeId;
@@ -42,6 +44,11 @@ int errno_of(Reason reason) {
       return EIO;
   }
   return EIO;
+}
+
+int errno_of(const Error& error) {
+  const bool full = error.hint() == volume::kNoSpaceHint || error.hint() == kFullDiskHint;
+  return error.code() == Code::Unavailable && full ? ENOSPC : EIO;
 }
 
 volume::Timestamp now() {

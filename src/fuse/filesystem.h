@@ -16,6 +16,7 @@
 namespace cloister::fuse {
 
 int errno_of(volume::Reason reason);
+int errno_of(const Error& error);  // of a commit: ENOSPC when there is no room for the state or its tag
 volume::Timestamp now();
 
 class FileSystem {

@@ -283,7 +283,8 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
 }
 
 void op_fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info*) {
-  fuse_reply_err(request, files(request).commit().ok() ? 0 : EIO);
+  const Result<void> committed = files(request).commit();
+  fuse_reply_err(request, committed.ok() ? 0 : errno_of(committed.error()));
 }
 
 // --- reading directories
