@@ -11,6 +11,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
 #include "cli/volume_opening.h"
 #include "fuse/mount.h"
 
@@ -67,7 +68,9 @@ Result<void> mount_here(const MountArguments& a, std::function<void()> ready) {
       ::syslog(LOG_DAEMON | LOG_ERR, "%.*s", static_cast<int>(text.size()), text.data());
     }
   };
-  return fuse::serve(*opened.volume, options);
+  Result<void> served = fuse::serve(*opened.volume, options);
+  if (!served.ok() && !a.read_only) volume::leave_failure(a.volume.volume, served.error());
+  return served;
 }
 
 // Tells the waiting parent that the volume is mounted, and lets go of its terminal and working folder.
@@ -127,29 +130,42 @@ std::string unescape(std::string_view text) {
   return out;
 }
 
-// The folder of the volume mounted there: the last such line of mountinfo(5).
-Result<std::string> volume_mounted_on(const std::string& mountpoint) {
+struct MountedVolume {
+  std::string folder;
+  bool read_only = false;
+};
+
+// What is mounted there: the last such line of mountinfo(5).
+Result<MountedVolume> volume_mounted_on(const std::string& mountpoint) {
   std::ifstream table("/proc/self/mountinfo");
-  std::string found;
+  MountedVolume found;
   for (std::string line; std::getline(table, line);) {
     std::istringstream fields(line);
-    std::string skip, where, type, source;
+    std::string skip, where, type, source, options;
     fields >> skip >> skip >> skip >> skip >> where;
     while (fields >> skip && skip != "-") {
     }
-    fields >> type >> source;
-    if (type == "fuse.cloister" && unescape(where) == mountpoint) found = unescape(source);
+    fields >> type >> source >> options;
+    if (type != "fuse.cloister" || unescape(where) != mountpoint) continue;
+    found = {unescape(source), options == "ro" || options.starts_with("ro,")};
   }
-  if (found.empty()) return Error(Code::NotFound, "no volume is mounted on " + mountpoint);
+  if (found.folder.empty()) return Error(Code::NotFound, "no volume is mounted on " + mountpoint);
   return found;
 }
 
-// Returns when the last state is committed: umount(8) alone does not wait for that.
-Result<void> unmount(const std::string& named) {
-  std::error_code problem;
-  const std::string mountpoint = fs::canonical(named, problem).native();
-  if (problem) return Error(Code::NotFound, "no such folder: " + named);
-  const std::string folder = TRY(volume_mounted_on(mountpoint));
+// While the mount is still there, so that on a full disk nothing is lost: the user makes room and repeats it.
+// Other failures stay for ever; the server says them when it ends.
+Result<void> commit_mounted(const std::string& mountpoint) {
+  const Descriptor root(::open(mountpoint.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root.valid() || (::syncfs(root.get()) == 0 && ::fsync(root.get()) == 0)) return {};
+  if (errno != ENOSPC && errno != EDQUOT) return {};
+  return Error(
+      Code::Unavailable,
+      "the disk is full: what was written to " + mountpoint + " cannot be committed, and it stays mounted",
+      "free some space and repeat this; umount " + mountpoint + " gives up what is not committed");
+}
+
+Result<void> take_off(const std::string& mountpoint) {
   if (::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW) != 0) {
     if (errno == EBUSY) {
       return Error(Code::Unavailable, "files on " + mountpoint + " are in use",
@@ -166,11 +182,23 @@ Result<void> unmount(const std::string& named) {
       return Error(Code::Unavailable, "cannot unmount " + mountpoint);
     }
   }
+  return {};
+}
+
+// Returns when the last state is committed, or says why it is not: umount(8) alone does not wait for that.
+Result<void> unmount(const std::string& named) {
+  std::error_code problem;
+  const std::string mountpoint = fs::canonical(named, problem).native();
+  if (problem) return Error(Code::NotFound, "no such folder: " + named);
+  const MountedVolume mounted = TRY(volume_mounted_on(mountpoint));
+  if (!mounted.read_only) TRY(commit_mounted(mountpoint));
+  TRY(take_off(mountpoint));
+  if (mounted.read_only) return {};  // it has nothing to commit, and the lock may be another mount's
   constexpr int kWaits = 6000;
   for (int i = 0; i < kWaits; ++i) {
-    const auto storage = TRY(volume::open_posix_storage(folder));
-    const Result<void> locked = storage->lock_for_writing("cloister volume unmount");
-    if (locked.ok() || locked.error().code() == Code::Denied) return {};
+    Result<bool> ended = volume::writer_ended(mounted.folder);
+    if (!ended.ok()) return std::move(ended).error().within("it is unmounted, but not committed");
+    if (*ended) return {};
     ::usleep(10'000);
   }
   return Error(Code::Unavailable, "the volume is unmounted but still being written");
