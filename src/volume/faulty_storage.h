@@ -2,7 +2,11 @@
 // For tests.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <optional>
+#include <set>
+#include <string>
 
 #include "volume/storage.h"
 
@@ -16,6 +20,10 @@ struct Faults {
   bool no_space = false;      // report a full disk instead of an I/O error
   uint64_t writes = 0;        // of the operations
   uint64_t syncs = 0;         // of files
+  // The disk has room for so many blocks more: a write to where nothing was written takes some. No value: it
+  // has enough. Holes that were there before are told by their zeros.
+  std::optional<uint64_t> room;
+  std::map<std::string, std::set<uint64_t>> taken;  // blocks of files
 };
 
 class FaultyStorage final : public Storage {

@@ -196,6 +196,9 @@ TEST(VolumeCrash, GoesOnAfterAFullDiskGotRoom) {
   auto written = volume.write(*inode, 0, content, {});
   ASSERT_FALSE(written.ok());
   EXPECT_EQ(written.error().reason, Reason::NoSpace);
+  const auto refused = volume.commit();
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().hint(), kNoSpaceHint);
   faults.fail_at = 0;
   ASSERT_TRUE(volume.write(*inode, 0, content, {}).ok());
   auto tag = volume.commit();
@@ -207,6 +210,145 @@ TEST(VolumeCrash, GoesOnAfterAFullDiskGotRoom) {
   ASSERT_TRUE((*opened)->read(*inode, 0, back).ok());
   EXPECT_EQ(back, content);
   EXPECT_TRUE((*opened)->verify_all().ok());
+}
+
+// Some work on a disk with room for so many blocks more, then with enough. True: it did not get full.
+bool work_on_a_full_disk(Storage& storage, Faults& faults, std::unique_ptr<Volume> volume, uint64_t room) {
+  InodeId inode = volume->lookup(kRootInode, "a").value();
+  const auto work = [&](uint8_t value, bool must) {
+    Result<void> result = {};
+    const Bytes content(100'000, value);
+    for (int i = 0; i < 3 && result.ok(); ++i) {
+      auto written = volume->write(inode, static_cast<uint64_t>(i) * 50'000, content, {});
+      if (!written.ok()) result = static_cast<Error>(written.error());
+      Result<Tag> tag = result.ok() ? volume->commit() : Result<Tag>(Error(result.error()));
+      if (!tag.ok()) result = Error(tag.error());
+      if (tag.ok() && i != 1) result = volume->acknowledge(*tag);
+    }
+    EXPECT_TRUE(!must || result.ok()) << result.error().message();
+    EXPECT_TRUE(result.ok() || result.error().hint() == kNoSpaceHint) << result.error().message();
+    return result.ok();
+  };
+  faults.room = room;
+  const bool fits = work(1, false);
+  faults.room.reset();
+  work(2, true);
+  const Tag tag = volume->tag();
+  volume.reset();
+  auto opened = Volume::open(storage, kKey, tag, {});
+  EXPECT_TRUE(opened.ok());
+  if (!opened.ok()) return true;
+  Bytes back(200'000);
+  EXPECT_TRUE((*opened)->read(inode, 0, back).ok());
+  EXPECT_EQ(back, Bytes(200'000, 2));
+  EXPECT_TRUE((*opened)->verify_all().ok());
+  return fits;
+}
+
+void make_for_a_full_disk(Storage& storage, Tag& tag) {
+  auto volume = Volume::create(storage, kKey, {}).value();
+  const InodeId inode = volume->create_file(kRootInode, "a", 0644, 0, 0, {}).value();
+  ASSERT_TRUE(volume->write(inode, 0, Bytes(90'000, 7), {}).ok());
+  tag = volume->commit().value();
+  ASSERT_TRUE(volume->acknowledge(tag).ok());
+}
+
+TEST(VolumeCrash, GoesOnAfterADiskGotFullAtAnyWrite) {
+  uint64_t room = 0;
+  for (bool fits = false; !fits && !HasFailure(); ++room) {
+    SCOPED_TRACE("room for " + std::to_string(room));
+    MemoryStorage memory(false);
+    Faults faults;
+    FaultyStorage faulty(memory, faults);
+    Tag tag{};
+    make_for_a_full_disk(faulty, tag);
+    fits = work_on_a_full_disk(faulty, faults, Volume::open(faulty, kKey, tag, {}).value(), room);
+  }
+  EXPECT_GT(room, 30u);
+}
+
+// As older builds made them.
+TEST(VolumeCrash, GoesOnAfterAFullDiskAlsoWhereSlotsAreHoles) {
+  uint64_t room = 0;
+  for (bool fits = false; !fits && !HasFailure(); ++room) {
+    SCOPED_TRACE("room for " + std::to_string(room));
+    MemoryStorage memory(false);
+    Tag tag{};
+    make_for_a_full_disk(memory, tag);
+    Faults faults;
+    FaultyStorage faulty(memory, faults);
+    fits = work_on_a_full_disk(faulty, faults, Volume::open(faulty, kKey, tag, {}).value(), room);
+  }
+  EXPECT_GT(room, 30u);
+}
+
+TEST(VolumeCrash, AWriterWithoutCommitLeavesNoObjects) {
+  MemoryStorage memory(false);
+  Tag tag{};
+  make_for_a_full_disk(memory, tag);
+  const auto before = memory.names();
+  {
+    auto volume = Volume::open(memory, kKey, tag, kSmallCache).value();
+    const InodeId inode = volume->create_file(kRootInode, "large", 0644, 0, 0, {}).value();
+    ASSERT_TRUE(volume->write(inode, 0, Bytes(4u << 20, 3), {}).ok());
+    ASSERT_GT(memory.names().size(), before.size());
+  }
+  EXPECT_EQ(memory.names(), before);
+  auto opened = Volume::open(memory, kKey, tag, {});
+  ASSERT_TRUE(opened.ok());
+  EXPECT_TRUE((*opened)->verify_all().ok());
+}
+
+// Any operation of the host may fail once, also reading, opening and asking for sizes: that is no attack.
+TEST(VolumeCrash, AFailingHostOperationIsNeitherDamageNorChange) {
+  MemoryStorage memory(false);
+  Tag tag{};
+  make_for_a_full_disk(memory, tag);
+  const auto files = memory.snapshot();
+  uint64_t fail_at = 1;
+  for (bool reached = true; reached && !HasFailure(); ++fail_at) {
+    SCOPED_TRACE("operation " + std::to_string(fail_at));
+    memory.restore(files);
+    Faults faults{.fail_at = fail_at};
+    FaultyStorage faulty(memory, faults);
+    const auto check = [&](const Error& error) {
+      EXPECT_NE(error.code(), Code::Integrity) << error.message();
+      EXPECT_NE(error.code(), Code::Internal) << error.message();
+    };
+    Tag last = tag;
+    auto opened = Volume::open(faulty, kKey, tag, {.cache_size = 1u << 20});
+    if (!opened.ok()) check(opened.error());
+    if (opened.ok()) {
+      Bytes out(90'000);
+      auto inode = (*opened)->lookup(kRootInode, "a");
+      if (!inode.ok()) check(inode.error());
+      auto got = (*opened)->read(2, 0, out);
+      if (!got.ok()) check(got.error());
+      if (got.ok()) {
+        EXPECT_EQ(out, Bytes(90'000, 7));
+      }
+      auto made = (*opened)->create_file(kRootInode, "b", 0644, 0, 0, {});
+      if (!made.ok()) check(made.error());
+      if (made.ok()) {
+        auto written = (*opened)->write(*made, 0, Bytes(600'000, 8), {});
+        if (!written.ok()) check(written.error());
+      }
+      auto committed = (*opened)->commit();
+      if (!committed.ok()) check(committed.error());
+      if (committed.ok()) last = *committed;
+      auto verified = (*opened)->verify_all();
+      if (!verified.ok()) check(verified.error());
+      opened->reset();
+    }
+    reached = faults.count >= fail_at;
+    auto again = Volume::open(memory, kKey, last, {});
+    ASSERT_TRUE(again.ok()) << again.error().message();
+    Bytes out(90'000);
+    ASSERT_TRUE((*again)->read(2, 0, out).ok());
+    EXPECT_EQ(out, Bytes(90'000, 7));
+    EXPECT_TRUE((*again)->verify_all().ok());
+  }
+  EXPECT_GT(fail_at, 30u);
 }
 
 TEST(VolumeCrash, ReusesFreedSpaceOnlyAfterAcknowledgement) {

@@ -113,6 +113,7 @@ VolumeResult<StorageFile*> VolumeImpl::object_of(Inode& inode, bool for_writing)
   ++open_objects_;
   if (how == OpenMode::CreateNew) {
     inode.record.has_object = true;
+    made_objects_.push_back(inode.record.object);
     names_unsynced_ = true;
     mark(inode);
   }

@@ -27,6 +27,33 @@ VolumeResult<void> VolumeImpl::prepare_writes() {
   return remove_orphans();
 }
 
+// The slots that hold nothing may be holes: then a full disk has no room for the next superblock, and that
+// write is the one that must not fail. Volumes are made with written slots, but older builds left holes.
+VolumeResult<void> VolumeImpl::fill_slots() {
+  if (slots_filled_) return {};
+  Bytes slots(kSuperblockSlots * kBlockSize);
+  for (size_t done = 0; done < slots.size();) {
+    const MutableByteView rest = MutableByteView(slots).subspan(done);
+    const size_t got = TRY(lift(main_->read_at(done, rest)));
+    if (got == 0 || got > rest.size()) break;
+    done += got;
+  }
+  const Bytes zeros(slots.size(), 0);
+  const auto empty = [&](size_t slot) {
+    return slot < kSuperblockSlots &&
+           std::memcmp(slots.data() + slot * kBlockSize, zeros.data(), kBlockSize) == 0;
+  };
+  for (size_t slot = 0; slot < kSuperblockSlots; ++slot) {
+    size_t end = slot;
+    while (empty(end)) ++end;
+    if (end == slot) continue;
+    TRY(lift(main_->write_at(slot * kBlockSize, ByteView(zeros).first((end - slot) * kBlockSize))));
+    slot = end;
+  }
+  slots_filled_ = true;
+  return {};
+}
+
 VolumeResult<void> VolumeImpl::write_epoch_page() {
   uint8_t page[kBlockSize];
   encode_epoch_page(epoch_tail_, page);
@@ -127,6 +154,7 @@ Result<Tag> VolumeImpl::commit() {
   TRY(lower(check_readable()));
   if (!changed_) return tag_;
   TRY(lower(prepare_writes()));
+  TRY(lower(fill_slots()));
   TRY(lower(write_everything()));
   const bool one_barrier = mode_ == Mode::Encrypted && fresh_blocks_ <= kOneBarrierBlocks;
   VolumeResult<void> synced = sync_objects();
@@ -140,6 +168,7 @@ Result<Tag> VolumeImpl::commit() {
   next.previous = tag_;
   next.root = tree_.root();
   next.height = tree_.height();
+  made_objects_.clear();
   const unsigned slot = choose_slot();
   VolumeResult<void> written = clear_gone_slots();
   if (written.ok()) written = write_superblock(next, slot);

@@ -279,6 +279,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> write_everything();
   VolumeResult<void> write_epoch_page();
   VolumeResult<void> sync_objects();
+  VolumeResult<void> fill_slots();
   VolumeResult<void> write_superblock(const Superblock& next, unsigned slot);
   unsigned choose_slot();
   VolumeResult<void> clear_gone_slots();
@@ -311,6 +312,8 @@ class VolumeImpl final : public Volume, private TreeIo {
 
   bool changed_ = false;
   bool prepared_ = false;
+  std::optional<crypto::Digest> opened_slot_;  // what the opened state's slot held, up to kDone
+  bool slots_filled_ = false;
   unsigned changing_ = 0;
   std::optional<VolumeError> poisoned_;
 
@@ -340,6 +343,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   bool names_unsynced_ = false;
 
   Table<Inode> inodes_;
+  std::vector<ByteArray<16>> made_objects_;  // since the last commit: no superblock names them
   LruList<Inode> inode_lru_;
   std::vector<InodeId> dirty_inodes_;
   std::map<InodeId, uint32_t> holds_;

@@ -53,6 +53,9 @@ VolumeImpl::~VolumeImpl() {
 Result<std::unique_ptr<Volume>> VolumeImpl::make(Storage& storage, const Key& key,
                                                  const CreateOptions& options) {
   TRY(storage.lock_for_writing(kOwner));
+  if (!poisoned_) {
+    for (const ByteArray<16>& object : made_objects_) (void)storage_.remove(object_name(object));
+  }
   Superblock first;
   first.mode = options.mode;
   Keys keys;
@@ -70,6 +73,8 @@ Result<std::unique_ptr<Volume>> VolumeImpl::make(Storage& storage, const Key& ke
   volume->state_.next_inode = kRootInode;
   VolumeResult<Inode*> root = volume->make_inode(FileType::Directory, kRootInode, 0755, 0, 0, options.now);
   TRY(lower(std::move(root)));
+  TRY(volume->main_->write_at(0, Bytes(kSuperblockSlots * kBlockSize)));  // takes their place on the disk
+  volume->slots_filled_ = true;
   TRY(volume->commit());
   return std::unique_ptr<Volume>(std::move(volume));
 }
