@@ -20,8 +20,20 @@ crypto::GcmNonce nonce_of(const BlockName& name, const Ref& ref) {
 }  // namespace
 
 VolumeError VolumeImpl::poison(VolumeError error) {
-  if (!poisoned_) poisoned_ = error;
+  if (poisoned_) return error;
+  if (error.reason == Reason::Integrity && writer_went_on())
+    error.message += "; the writer has gone on since: open it again at the new tag";
+  poisoned_ = error;
   return error;
+}
+
+// A reader's state lasts until the writer's next one is acknowledged; then its blocks are used again. That is
+// no excuse, the failure stays one: an attacker can remove a superblock, too.
+bool VolumeImpl::writer_went_on() {
+  if (!read_only_ || !opened_slot_ || states_.empty()) return false;
+  ByteArray<kDoneOffset> now{};
+  const VolumeResult<void> read = read_exactly(*main_, states_.front().slot * kBlockSize, now);
+  return read.ok() ? crypto::sha256(now) != *opened_slot_ : read.error().reason == Reason::Integrity;
 }
 
 VolumeResult<void> VolumeImpl::check_readable() {

@@ -89,7 +89,8 @@ class VolumeImpl final : public Volume, private TreeIo {
     Keys keys;
     Tag tag{};
     unsigned slot = 0;
-    bool done = false;  // kDone follows it
+    bool done = false;        // kDone follows it
+    crypto::Digest digest{};  // of the slot up to kDone
   };
   struct Scan {
     std::vector<Candidate> valid;
@@ -198,6 +199,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   void forget_node(const Ref& ref) override { free_block(ref); }
   VolumeError poison(VolumeError error);
   VolumeResult<void> check_readable();
+  bool writer_went_on();
   VolumeResult<void> read_exactly(StorageFile& file, uint64_t offset, MutableByteView out);
   VolumeResult<Epoch> epoch(uint32_t index);
   VolumeResult<void> begin_epoch();
@@ -310,10 +312,10 @@ class VolumeImpl final : public Volume, private TreeIo {
   std::vector<unsigned> gone_slots_;   // hold superblocks older than the acknowledged one
   bool found_unfinished_ = false;
 
-  bool changed_ = false;
-  bool prepared_ = false;
   std::optional<crypto::Digest> opened_slot_;  // what the opened state's slot held, up to kDone
   bool slots_filled_ = false;
+  bool changed_ = false;
+  bool prepared_ = false;
   unsigned changing_ = 0;
   std::optional<VolumeError> poisoned_;
 

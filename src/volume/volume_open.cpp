@@ -87,7 +87,8 @@ Result<VolumeImpl::Scan> VolumeImpl::scan(StorageFile& main, const Key& key) {
     if (opened.ok()) {
       const bool done =
           block.size() == kBlockSize && as_text(ByteView(block).subspan(kDoneOffset, kDone.size())) == kDone;
-      scan.valid.push_back({opened->superblock, opened->keys, opened->tag, slot, done});
+      const crypto::Digest digest = crypto::sha256(ByteView(block).first(kDoneOffset));
+      scan.valid.push_back({opened->superblock, opened->keys, opened->tag, slot, done, digest});
     } else if (opened.error().code() == Code::Denied) {
       scan.wrong_key = true;
     } else if (opened.error().code() != Code::Malformed && !scan.other) {
@@ -113,6 +114,7 @@ Result<std::unique_ptr<Volume>> VolumeImpl::mount(Storage& storage, std::unique_
   volume->fresh_epoch_ = chosen.superblock.epochs;
   volume->fresh_block_ = chosen.superblock.blocks;
   volume->tree_.start_at(chosen.superblock.root, chosen.superblock.height);
+  if (chosen.superblock.mode == Mode::Encrypted) volume->opened_slot_ = chosen.digest;
   VolumeResult<Inode*> root = volume->get_directory(kRootInode);
   if (!root.ok()) {
     if (root.error().reason == Reason::Io) return static_cast<Error>(root.error());
