@@ -98,7 +98,7 @@ int64_t call_StorageOpen(Call& call) {
   if (!file->valid()) return -errno;
   struct stat status {};
   if (fstat(file->get(), &status) != 0) return -errno;
-  if (!S_ISREG(status.st_mode)) return -EACCES;
+  if (!S_ISREG(status.st_mode)) return -ELOOP;
   if (call.a[2] == kCreateNew) storage->unsynced.insert(folder_part(name));
   return static_cast<int64_t>(call.process.files.add(std::move(file)));
 }
@@ -180,7 +180,9 @@ int64_t call_StorageLock(Call& call) {
   if (!lock.valid()) return -errno;
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return errno == EWOULDBLOCK ? -EBUSY : -errno;
   const std::string text = lock_text(owner);
-  if (ftruncate(lock.get(), 0) != 0 || pwrite(lock.get(), text.data(), text.size(), 0) < 0) return -errno;
+  // The text is for people; on a full disk the lock holds without it.
+  const bool written = ftruncate(lock.get(), 0) == 0 && pwrite(lock.get(), text.data(), text.size(), 0) >= 0;
+  if (!written && errno != ENOSPC && errno != EDQUOT) return -errno;
   storage->lock = std::move(lock);
   return 0;
 }

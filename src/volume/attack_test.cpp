@@ -2,9 +2,15 @@
 // committed content or an Integrity error, never anything else.
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 
 #include "volume/memory_storage.h"
+#include "volume/posix_storage.h"
 #include "volume/volume.h"
 #include "volume/volume_test_support.h"
 
@@ -36,33 +42,43 @@ void put(Volume& volume, Content& content, const std::string& name, Bytes bytes)
   content.files[name] = std::move(bytes);
 }
 
-// "" when everything is as it must be, else the error; a wrong byte is a test failure.
-std::string read_all(MemoryStorage& storage, const Tag& tag, const Content& content, const Key& key = kKey) {
+void expect_integrity(const VolumeError& error) {
+  EXPECT_TRUE(error.reason == Reason::Integrity || error.reason == Reason::Poisoned) << error.message;
+}
+
+// "" when everything is as it must be, else the error, which must be of class Integrity; a wrong byte is a
+// test failure.
+std::string read_all(Storage& storage, const Tag& tag, const Content& content, const Key& key = kKey) {
   auto opened = Volume::open(storage, key, tag, {.read_only = true});
   if (!opened.ok()) {
-    EXPECT_NE(opened.error().code(), Code::Internal);
+    EXPECT_EQ(opened.error().code(), Code::Integrity) << opened.error().message();
     return opened.error().message();
   }
   for (const auto& [name, bytes] : content.files) {
     VolumeResult<InodeId> inode = (*opened)->lookup(kRootInode, name);
     if (!inode.ok()) {
-      EXPECT_NE(inode.error().reason, Reason::NotFound) << name << " vanished";
+      expect_integrity(inode.error());  // above all not NotFound
       return inode.error().message;
     }
     VolumeResult<Attributes> attributes = (*opened)->attributes(*inode);
-    if (!attributes.ok()) return attributes.error().message;
+    if (!attributes.ok()) {
+      expect_integrity(attributes.error());
+      return attributes.error().message;
+    }
     EXPECT_EQ(attributes->size, bytes.size());
     Bytes out(bytes.size());
     VolumeResult<size_t> got = (*opened)->read(*inode, 0, out);
     if (!got.ok()) {
-      EXPECT_TRUE(got.error().reason == Reason::Integrity || got.error().reason == Reason::Poisoned);
+      expect_integrity(got.error());
       EXPECT_EQ((*opened)->read(*inode, 0, out).ok(), false) << "the mount must stay poisoned";
       return got.error().message;
     }
     EXPECT_EQ(out, bytes) << name << ": wrong bytes were read";
   }
   auto verified = (*opened)->verify_all();
-  return verified.ok() ? "" : verified.error().message();
+  if (verified.ok()) return "";
+  EXPECT_EQ(verified.error().code(), Code::Integrity) << verified.error().message();
+  return verified.error().message();
 }
 
 class Attack : public ::testing::Test {
@@ -206,7 +222,7 @@ TEST_F(Attack, DetectsBlocksSwappedInOneFileAndBetweenFiles) {
 }
 
 TEST_F(Attack, DetectsEveryReplayedOldBlock) {
-  size_t replayed = 0;
+  size_t replayed = 0, detected = 0;
   for (const auto& [name, bytes] : old_files) {
     for (size_t at = 0; at + kBlock <= std::min(bytes.size(), files[name].size()); at += kBlock) {
       const bool same =
@@ -214,13 +230,17 @@ TEST_F(Attack, DetectsEveryReplayedOldBlock) {
                      files[name].begin() + static_cast<long>(at));
       if (same) continue;
       ++replayed;
-      // Whatever comes out must be right or refused; read_all() fails the test otherwise.
-      after([&, n = name](Snapshot& s) {
+      // Refused, unless nothing reaches the block; wrong bytes fail read_all().
+      const bool reached = !after([&, n = name](Snapshot& s) { s[n][at] ^= 1; }).empty();
+      const std::string error = after([&, n = name](Snapshot& s) {
         std::copy_n(bytes.begin() + static_cast<long>(at), kBlock, s[n].begin() + static_cast<long>(at));
       });
+      EXPECT_EQ(error.empty(), !reached) << name << " block " << at / kBlock << ": " << error;
+      detected += !error.empty();
     }
   }
   EXPECT_GT(replayed, 0u);
+  EXPECT_GT(detected, 0u);
 }
 
 TEST_F(Attack, RefusesTheWholeFolderRolledBack) {
@@ -260,10 +280,160 @@ TEST_F(Attack, RefusesAnotherVolumeUnderTheSameKey) {
 TEST_F(Attack, RefusesUnknownVersionsAndSuites) {
   size_t slot = 0;
   while (files["volume.fspf"][slot * kBlock] == 0) ++slot;
-  for (const size_t at : {8, 12, 13}) {
+  for (const size_t at : {8, 12, 13, 14}) {
     const std::string error = after([&](Snapshot& s) { s["volume.fspf"][slot * kBlock + at] = 9; });
     EXPECT_NE(error.find("this build reads"), std::string::npos) << error;
   }
+}
+
+// --- every mutation of every structure
+
+struct Place {
+  std::string file;
+  size_t block;
+  auto in(Snapshot& s) const { return s[file].begin() + static_cast<long>(block * kBlock); }
+};
+using Places = std::vector<Place>;
+
+// The reached blocks by what they are, as the errors of their damage say.
+std::map<std::string, Places> classify(const Snapshot& files,
+                                       const std::function<std::string(const Place&)>& damage) {
+  std::map<std::string, Places> out;
+  for (const auto& [file, bytes] : files) {
+    for (size_t block = 0; (block + 1) * kBlock <= bytes.size(); ++block) {
+      const std::string error = damage({file, block});
+      if (error.empty()) continue;
+      std::string kind = "node";
+      if (block < 8 && file == "volume.fspf") kind = "superblock slot";
+      if (error.find("epochs") != error.npos) kind = "epoch page";
+      if (error.find("file chunk") != error.npos)
+        kind = file == "volume.fspf" ? "chunk in volume.fspf" : "chunk in an object";
+      out[kind].push_back({file, block});
+    }
+  }
+  return out;
+}
+
+TEST_F(Attack, RefusesEveryMutationOfEveryStructure) {
+  const auto kinds =
+      classify(files, [&](const Place& place) { return after([&](Snapshot& s) { *place.in(s) ^= 1; }); });
+  ASSERT_EQ(kinds.size(), 5u);
+  const Place& node = kinds.at("node").front();
+  using Mutation = std::function<void(Snapshot&, const Place& it, const Place& other)>;
+  const std::pair<const char*, Mutation> mutations[] = {
+      {"flip the first bit", [](Snapshot& s, const Place& it, const Place&) { *it.in(s) ^= 1; }},
+      {"flip a bit inside", [](Snapshot& s, const Place& it, const Place&) { it.in(s)[100] ^= 0x10; }},
+      {"zero", [](Snapshot& s, const Place& it, const Place&) { std::fill_n(it.in(s), kBlock, 0); }},
+      {"set all bits",
+       [](Snapshot& s, const Place& it, const Place&) { std::fill_n(it.in(s), kBlock, 0xff); }},
+      {"swap with another",
+       [](Snapshot& s, const Place& it, const Place& other) {
+         std::swap_ranges(it.in(s), it.in(s) + kBlock, other.in(s));
+       }},
+      {"put another in its place",
+       [](Snapshot& s, const Place& it, const Place& other) { std::copy_n(other.in(s), kBlock, it.in(s)); }},
+      {"shift by a byte", [](Snapshot& s, const Place& it,
+                             const Place&) { std::rotate(it.in(s), it.in(s) + 1, it.in(s) + kBlock); }},
+      {"cut the file before it",
+       [](Snapshot& s, const Place& it, const Place&) { s[it.file].resize(it.block * kBlock); }},
+      {"cut the file inside",
+       [](Snapshot& s, const Place& it, const Place&) { s[it.file].resize(it.block * kBlock + 200); }},
+      {"replay an older one", [this](Snapshot& s, const Place& it,
+                                     const Place&) { std::copy_n(it.in(old_files), kBlock, it.in(s)); }},
+  };
+  size_t rows = 0;
+  for (const auto& [kind, places] : kinds) {
+    for (const auto& [what, mutate] : mutations) {
+      SCOPED_TRACE(kind + ": " + what);
+      const bool replay = std::string_view(what) == "replay an older one";
+      const auto usable = [&](const Place& place) {
+        if (!replay) return true;
+        const auto old = old_files.find(place.file);
+        return old != old_files.end() && old->second.size() >= (place.block + 1) * kBlock &&
+               !std::equal(place.in(files), place.in(files) + kBlock, place.in(old_files));
+      };
+      const auto it = std::find_if(places.begin(), places.end(), usable);
+      if (it == places.end()) continue;
+      const Place& other = places.size() > 1 ? places[it == places.begin() ? 1 : 0] : node;
+      EXPECT_NE(after([&, &change = mutate](Snapshot& s) { change(s, *it, other); }), "");
+      ++rows;
+    }
+  }
+  const auto names = objects();
+  const std::pair<const char*, std::function<void(Snapshot&)>> whole[] = {
+      {"delete volume.fspf", [](Snapshot& s) { s.erase("volume.fspf"); }},
+      {"empty volume.fspf", [](Snapshot& s) { s["volume.fspf"].clear(); }},
+      {"keep only the slots", [](Snapshot& s) { s["volume.fspf"].resize(8 * kBlock); }},
+      {"an object as volume.fspf", [&](Snapshot& s) { s["volume.fspf"] = s[names[0]]; }},
+      {"replay volume.fspf", [&](Snapshot& s) { s["volume.fspf"] = old_files["volume.fspf"]; }},
+      {"delete an object", [&](Snapshot& s) { s.erase(names[0]); }},
+      {"empty an object", [&](Snapshot& s) { s[names[0]].clear(); }},
+      {"cut an object", [&](Snapshot& s) { s[names[0]].resize(kBlock); }},
+      {"swap objects", [&](Snapshot& s) { std::swap(s[names[0]], s[names[1]]); }},
+      {"duplicate an object", [&](Snapshot& s) { s[names[0]] = s[names[1]]; }},
+      {"volume.fspf as an object", [&](Snapshot& s) { s[names[0]] = s["volume.fspf"]; }},
+      {"delete everything", [](Snapshot& s) { s.clear(); }},
+  };
+  for (const auto& [what, mutate] : whole) {
+    SCOPED_TRACE(what);
+    EXPECT_NE(after(mutate), "");
+    ++rows;
+  }
+  EXPECT_GE(rows, 40u);
+}
+
+// Links, folders and pipes in place of the files, in a folder of the host.
+TEST_F(Attack, RefusesOtherKindsOfFilesInPlace) {
+  namespace fs = std::filesystem;
+  char pattern[] = "/tmp/attack_test.XXXXXX";
+  ASSERT_NE(::mkdtemp(pattern), nullptr);
+  const fs::path root = pattern, folder = root / "volume";
+  const std::string object = objects()[0];
+  const std::pair<const char*, std::function<void(const fs::path&)>> kinds[] = {
+      {"nothing", [](const fs::path&) {}},
+      {"a link to the same", [&](const fs::path& at) { fs::create_symlink(root / "moved", at); }},
+      {"a link to nowhere", [&](const fs::path& at) { fs::create_symlink("nowhere", at); }},
+      {"a folder", [](const fs::path& at) { fs::create_directory(at); }},
+      {"a pipe", [](const fs::path& at) { ASSERT_EQ(::mkfifo(at.c_str(), 0600), 0); }},
+  };
+  for (const std::string& name :
+       {std::string("volume.fspf"), object, object.substr(0, 10), std::string("objects")}) {
+    for (const auto& [what, put_there] : kinds) {
+      SCOPED_TRACE(name + ": " + what);
+      fs::remove_all(folder);
+      fs::remove_all(root / "moved");
+      for (const auto& [file, bytes] : files) {
+        fs::create_directories((folder / file).parent_path());
+        std::ofstream(folder / file, std::ios::binary)
+            .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+      }
+      auto place = open_posix_storage(folder).value();
+      EXPECT_EQ(read_all(*place, tag, content), "");
+      fs::rename(folder / name, root / "moved");
+      put_there(folder / name);
+      EXPECT_NE(read_all(*place, tag, content), "");
+    }
+  }
+  fs::remove_all(root);
+}
+
+TEST_F(Attack, AReaderIsToldThatTheWriterWentOn) {
+  auto reader = Volume::open(storage, kKey, tag, {.read_only = true}).value();
+  auto writer = Volume::open(storage, kKey, tag, {}).value();
+  for (uint8_t round = 3; round < 12; ++round) {
+    write_version(*writer, content, round);
+    ASSERT_TRUE(writer->acknowledge(writer->commit().value()).ok());
+  }
+  const Result<void> verified = reader->verify_all();
+  ASSERT_FALSE(verified.ok());
+  EXPECT_EQ(verified.error().code(), Code::Integrity);
+  EXPECT_NE(verified.error().message().find("the writer has gone on since"), std::string::npos);
+}
+
+TEST_F(Attack, AnAttackedReaderHearsOfNoWriter) {
+  const std::string error = after([&](Snapshot& s) { s[objects()[0]].clear(); });
+  EXPECT_NE(error, "");
+  EXPECT_EQ(error.find("the writer has gone on"), std::string::npos);
 }
 
 TEST_F(Attack, NamesTheChunkThatFailed) {

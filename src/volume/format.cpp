@@ -99,9 +99,11 @@ Result<Superblock> decode_head(ByteView head) {
   const uint16_t size = TRY(in.le<uint16_t>());
   const bool known = (mode == 1 && suite == kSuiteAes256Gcm) || (mode == 2 && suite == kSuiteNone);
   if (version != kFormatVersion || !known || size != kBodySize) {
-    return Error(Code::Unsupported, "the volume has format version " + std::to_string(version) +
-                                        ", cipher suite " + std::to_string(suite) +
-                                        ": this build reads version 1, suite 1");
+    return Error(Code::Unsupported,
+                 "the volume has format version " + std::to_string(version) + ", cipher suite " +
+                     std::to_string(suite) + ", mode " + std::to_string(mode) + " and superblocks of " +
+                     std::to_string(size) +
+                     " bytes: this build reads version 1, suite 1 in mode 1 or 0 in mode 2, 256 bytes");
   }
   Superblock out;
   out.mode = mode == 1 ? Mode::Encrypted : Mode::AuthenticatedOnly;

@@ -46,6 +46,14 @@ Error system_error(std::string_view what, std::string_view name) {
   }
 }
 
+// Somebody put something else there: a link, a pipe, a folder. No volume has such a name.
+Error not_a_file(std::string_view name) {
+  return {Code::Integrity, std::string(name) + " is not a regular file"};
+}
+bool tells_another_kind(int number) {
+  return number == ELOOP || number == ENOTDIR || number == EISDIR || number == ENXIO || number == ENODEV;
+}
+
 class PosixFile final : public StorageFile {
  public:
   PosixFile(Descriptor fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
@@ -101,10 +109,11 @@ class PosixStorage final : public Storage {
     flags |= mode == OpenMode::Read ? O_RDONLY : O_RDWR;
     if (create) flags |= O_CREAT | O_EXCL;
     Descriptor fd(::openat(parent.get(), last.c_str(), flags, 0600));
+    if (!fd.valid() && !create && tells_another_kind(errno)) return not_a_file(name);
     if (!fd.valid()) return system_error(create ? "cannot create" : "cannot open", name);
     struct stat status {};
     if (::fstat(fd.get(), &status) != 0) return system_error("cannot stat", name);
-    if (!S_ISREG(status.st_mode)) return Error(Code::Denied, std::string(name) + " is not a regular file");
+    if (!S_ISREG(status.st_mode)) return not_a_file(name);
     if (create) unsynced_.insert(std::string(name.substr(0, name.size() - last.size())));
     return std::unique_ptr<StorageFile>(std::make_unique<PosixFile>(std::move(fd), std::string(name)));
   }
@@ -172,6 +181,8 @@ class PosixStorage final : public Storage {
       if (create && ::mkdirat(at.get(), part.c_str(), 0700) == 0) unsynced_.insert(below);
       below += part + "/";
       Descriptor next(::openat(at.get(), part.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      if (!next.valid() && !create && tells_another_kind(errno))
+        return Error(Code::Integrity, part + " is not a folder");
       if (!next.valid()) return system_error("cannot open", part);
       at = std::move(next);
       name.remove_prefix(slash + 1);

@@ -95,7 +95,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   struct Scan {
     std::vector<Candidate> valid;
     bool wrong_key = false;
-    std::optional<Error> other;
+    std::optional<Error> newer;  // said by the owner of the key: a later build wrote it
+    std::optional<Error> other;  // said by whoever can write there
   };
   static Result<Scan> scan(StorageFile& main, const Key& key);
   static Result<std::unique_ptr<Volume>> mount(Storage& storage, std::unique_ptr<StorageFile> main,
@@ -198,8 +199,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> finish_nodes() override { return writer_.flush(); }
   void forget_node(const Ref& ref) override { free_block(ref); }
   VolumeError poison(VolumeError error);
-  VolumeResult<void> check_readable();
   bool writer_went_on();
+  VolumeResult<void> check_readable();
   VolumeResult<void> read_exactly(StorageFile& file, uint64_t offset, MutableByteView out);
   VolumeResult<Epoch> epoch(uint32_t index);
   VolumeResult<void> begin_epoch();
@@ -278,10 +279,10 @@ class VolumeImpl final : public Volume, private TreeIo {
 
   // --- volume_commit.cpp
   VolumeResult<void> prepare_writes();
+  VolumeResult<void> fill_slots();
   VolumeResult<void> write_everything();
   VolumeResult<void> write_epoch_page();
   VolumeResult<void> sync_objects();
-  VolumeResult<void> fill_slots();
   VolumeResult<void> write_superblock(const Superblock& next, unsigned slot);
   unsigned choose_slot();
   VolumeResult<void> clear_gone_slots();
@@ -311,9 +312,9 @@ class VolumeImpl final : public Volume, private TreeIo {
   std::vector<unsigned> stale_slots_;  // hold superblocks newer than the opened one
   std::vector<unsigned> gone_slots_;   // hold superblocks older than the acknowledged one
   bool found_unfinished_ = false;
-
   std::optional<crypto::Digest> opened_slot_;  // what the opened state's slot held, up to kDone
   bool slots_filled_ = false;
+
   bool changed_ = false;
   bool prepared_ = false;
   unsigned changing_ = 0;
@@ -342,10 +343,10 @@ class VolumeImpl final : public Volume, private TreeIo {
   std::vector<Freed> freed_;
   std::vector<FreedObject> freed_objects_;
   std::map<InodeId, ByteArray<16>> unsynced_objects_;
+  std::vector<ByteArray<16>> made_objects_;  // since the last commit: no superblock names them
   bool names_unsynced_ = false;
 
   Table<Inode> inodes_;
-  std::vector<ByteArray<16>> made_objects_;  // since the last commit: no superblock names them
   LruList<Inode> inode_lru_;
   std::vector<InodeId> dirty_inodes_;
   std::map<InodeId, uint32_t> holds_;

@@ -18,6 +18,13 @@ Result<std::unique_ptr<StorageFile>> open_main(Storage& storage, OpenMode mode) 
   return file;
 }
 
+// A tag or a root says that there is a volume: then its absence is not a mistake of who asks.
+Result<std::unique_ptr<StorageFile>> open_named(Storage& storage, OpenMode mode) {
+  Result<std::unique_ptr<StorageFile>> file = open_main(storage, mode);
+  if (file.ok() || file.error().code() != Code::NotFound) return file;
+  return Error(Code::Integrity, file.error().message());
+}
+
 // Up to one slot; a short file gives a short (then invalid) slot.
 Result<Bytes> read_slot(StorageFile& main, unsigned slot) {
   Bytes block(kBlockSize);
@@ -46,6 +53,9 @@ VolumeImpl::VolumeImpl(Storage& storage, const Superblock& superblock, const Key
 
 VolumeImpl::~VolumeImpl() {
   if (prepared_ && !poisoned_) close();
+  if (!poisoned_) {
+    for (const ByteArray<16>& object : made_objects_) (void)storage_.remove(object_name(object));
+  }
   while (Inode* inode = inode_lru_.oldest()) forget_inode(inode);
   wipe(random_pool_.data(), random_pool_.size());
 }
@@ -53,9 +63,6 @@ VolumeImpl::~VolumeImpl() {
 Result<std::unique_ptr<Volume>> VolumeImpl::make(Storage& storage, const Key& key,
                                                  const CreateOptions& options) {
   TRY(storage.lock_for_writing(kOwner));
-  if (!poisoned_) {
-    for (const ByteArray<16>& object : made_objects_) (void)storage_.remove(object_name(object));
-  }
   Superblock first;
   first.mode = options.mode;
   Keys keys;
@@ -66,6 +73,8 @@ Result<std::unique_ptr<Volume>> VolumeImpl::make(Storage& storage, const Key& ke
   }
   auto volume = std::make_unique<VolumeImpl>(storage, first, keys, OpenOptions{});
   volume->main_ = TRY(storage.open(kMainName, OpenMode::CreateNew));
+  TRY(volume->main_->write_at(0, Bytes(kSuperblockSlots * kBlockSize)));  // takes their place on the disk
+  volume->slots_filled_ = true;
   volume->names_unsynced_ = true;
   volume->prepared_ = true;
   volume->fresh_block_ = kFirstBlock;
@@ -73,8 +82,6 @@ Result<std::unique_ptr<Volume>> VolumeImpl::make(Storage& storage, const Key& ke
   volume->state_.next_inode = kRootInode;
   VolumeResult<Inode*> root = volume->make_inode(FileType::Directory, kRootInode, 0755, 0, 0, options.now);
   TRY(lower(std::move(root)));
-  TRY(volume->main_->write_at(0, Bytes(kSuperblockSlots * kBlockSize)));  // takes their place on the disk
-  volume->slots_filled_ = true;
   TRY(volume->commit());
   return std::unique_ptr<Volume>(std::move(volume));
 }
@@ -91,6 +98,9 @@ Result<VolumeImpl::Scan> VolumeImpl::scan(StorageFile& main, const Key& key) {
       scan.valid.push_back({opened->superblock, opened->keys, opened->tag, slot, done, digest});
     } else if (opened.error().code() == Code::Denied) {
       scan.wrong_key = true;
+    } else if (opened.error().code() == Code::Unsupported &&
+               decode_head(ByteView(block).first(kHeadSize)).ok()) {
+      scan.newer = opened.error();  // the body, and its MAC was right
     } else if (opened.error().code() != Code::Malformed && !scan.other) {
       scan.other = opened.error();
     }
@@ -104,6 +114,7 @@ Result<std::unique_ptr<Volume>> VolumeImpl::mount(Storage& storage, std::unique_
   auto volume = std::make_unique<VolumeImpl>(storage, chosen.superblock, chosen.keys, options);
   volume->main_ = std::move(main);
   volume->tag_ = chosen.tag;
+  if (chosen.superblock.mode == Mode::Encrypted) volume->opened_slot_ = chosen.digest;
   volume->states_.push_back({chosen.slot, chosen.superblock.generation, chosen.tag, false});
   for (const Candidate& other : valid) {
     volume->newest_generation_ = std::max(volume->newest_generation_, other.superblock.generation);
@@ -114,7 +125,6 @@ Result<std::unique_ptr<Volume>> VolumeImpl::mount(Storage& storage, std::unique_
   volume->fresh_epoch_ = chosen.superblock.epochs;
   volume->fresh_block_ = chosen.superblock.blocks;
   volume->tree_.start_at(chosen.superblock.root, chosen.superblock.height);
-  if (chosen.superblock.mode == Mode::Encrypted) volume->opened_slot_ = chosen.digest;
   VolumeResult<Inode*> root = volume->get_directory(kRootInode);
   if (!root.ok()) {
     if (root.error().reason == Reason::Io) return static_cast<Error>(root.error());
@@ -133,6 +143,7 @@ namespace {
 
 Error no_state(const VolumeImpl::Scan& scan) {
   if (scan.wrong_key) return {Code::Integrity, "wrong volume key"};
+  if (scan.newer) return *scan.newer;
   if (scan.other) return *scan.other;
   return {Code::Integrity, "Verification of volume.fspf failed: it holds no state of a volume"};
 }
@@ -143,7 +154,7 @@ Result<std::unique_ptr<Volume>> Volume::open(Storage& storage, const Key& key, c
                                              const OpenOptions& options) {
   if (!options.read_only) TRY(storage.lock_for_writing(options.owner));
   std::unique_ptr<StorageFile> main =
-      TRY(open_main(storage, options.read_only ? OpenMode::Read : OpenMode::ReadWrite));
+      TRY(open_named(storage, options.read_only ? OpenMode::Read : OpenMode::ReadWrite));
   const VolumeImpl::Scan scan = TRY(VolumeImpl::scan(*main, key));
   for (const VolumeImpl::Candidate& candidate : scan.valid) {
     if (equal_constant_time(candidate.tag, tag)) {
@@ -151,7 +162,9 @@ Result<std::unique_ptr<Volume>> Volume::open(Storage& storage, const Key& key, c
     }
   }
   if (!scan.valid.empty()) return Error(Code::Integrity, std::string(kReplay));
-  return no_state(scan);
+  // Whatever stands in place of the state that the tag names, also another version.
+  const Error none = no_state(scan);
+  return scan.newer && !scan.wrong_key ? none : Error(Code::Integrity, none.message());
 }
 
 Result<std::unique_ptr<Volume>> Volume::open_newest_without_freshness(Storage& storage, const Key& key,
@@ -192,7 +205,7 @@ Result<std::unique_ptr<Volume>> VolumeImpl::open_newest(Storage& storage, const 
 
 Result<std::unique_ptr<Volume>> Volume::open_authenticated(Storage& storage, const Root& root,
                                                            const OpenOptions& options) {
-  std::unique_ptr<StorageFile> main = TRY(open_main(storage, OpenMode::Read));
+  std::unique_ptr<StorageFile> main = TRY(open_named(storage, OpenMode::Read));
   OpenOptions fixed = options;
   fixed.read_only = true;
   std::optional<Error> problem;
@@ -213,7 +226,7 @@ Result<std::unique_ptr<Volume>> Volume::open_authenticated(Storage& storage, con
     if (volume.ok()) static_cast<VolumeImpl&>(**volume).set_root(root);
     return volume;
   }
-  if (problem) return *problem;
+  if (problem) return Error(Code::Integrity, problem->message());
   return Error(Code::Integrity, "Verification of volume.fspf failed: it holds no state of a volume");
 }
 

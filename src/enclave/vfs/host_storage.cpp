@@ -29,6 +29,15 @@ Error host_error(std::string_view what, std::string_view name, Errno number) {
   }
 }
 
+// A link, a pipe or a folder in place of a file: no volume has such a name.
+Error open_error(std::string_view name, volume::OpenMode mode, Errno number) {
+  const bool another_kind =
+      number == Errno::Loop || number == Errno::NotDirectory || number == Errno::IsDirectory;
+  if (another_kind && mode != volume::OpenMode::CreateNew)
+    return {Code::Integrity, std::string(name) + " is not a regular file"};
+  return host_error("cannot open", name, number);
+}
+
 class HostFile final : public volume::StorageFile {
  public:
   HostFile(uint32_t handle, std::string name) : handle_(handle), name_(std::move(name)) {}
@@ -75,7 +84,7 @@ class HostStorage final : public volume::Storage {
 
   Result<std::unique_ptr<volume::StorageFile>> open(std::string_view name, volume::OpenMode mode) override {
     const auto file = host::storage_open(handle_, name, static_cast<uint32_t>(mode));
-    if (!file.ok()) return host_error("cannot open", name, file.error());
+    if (!file.ok()) return open_error(name, mode, file.error());
     return std::unique_ptr<volume::StorageFile>(std::make_unique<HostFile>(file.value(), std::string(name)));
   }
   Result<void> remove(std::string_view name) override {
