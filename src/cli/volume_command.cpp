@@ -16,22 +16,31 @@ Result<void> create(const VolumeArguments& a) {
   const auto storage = TRY(volume::open_posix_storage(a.volume, true));
   volume::CreateOptions options;
   options.now = now();
-  const auto made = TRY(Volume::create(*storage, key, options));
-  return hand_over(a, made->tag());
+  Result<std::unique_ptr<Volume>> made = Volume::create(*storage, key, options);
+  if (!made.ok()) return std::move(made).error().within(a.volume);
+  return hand_over(a, (*made)->tag());
+}
+
+void tell(const volume::CopyTotals& totals) {
+  std::fprintf(stderr, "%llu files, %llu bytes\n", static_cast<unsigned long long>(totals.files),
+               static_cast<unsigned long long>(totals.bytes));
+  if (totals.skipped == 0) return;
+  std::fprintf(stderr, "%llu devices, pipes and sockets skipped\n",
+               static_cast<unsigned long long>(totals.skipped));
 }
 
 Result<void> add(const VolumeArguments& a) {
   const OpenedVolume opened = TRY(open_volume(a, false));
   const auto totals = TRY(volume::copy_folder_in(*opened.volume, a.folder));
   TRY(commit_and_hand_over(a, *opened.volume));
-  std::fprintf(stderr, "%llu files, %llu bytes\n", static_cast<unsigned long long>(totals.files),
-               static_cast<unsigned long long>(totals.bytes));
+  tell(totals);
   return {};
 }
 
 Result<void> get(const VolumeArguments& a) {
   const OpenedVolume opened = TRY(open_volume(a, true));
-  TRY(volume::copy_folder_out(*opened.volume, a.folder));
+  const auto totals = TRY(volume::copy_folder_out(*opened.volume, a.folder));
+  tell(totals);
   return {};
 }
 
@@ -64,12 +73,13 @@ Result<void> cat(const VolumeArguments& a) {
   const volume::InodeId at = TRY(walk(*opened.volume, a.path));
   Bytes buffer(1 << 20);
   for (uint64_t offset = 0;;) {
-    const size_t count = TRY(opened.volume->read(at, offset, buffer));
-    if (count == 0) return {};
-    if (std::fwrite(buffer.data(), 1, count, stdout) != count) {
+    const volume::VolumeResult<size_t> count = opened.volume->read(at, offset, buffer);
+    if (!count.ok()) return static_cast<Error>(count.error()).within(printable(a.path));
+    if (*count == 0) return {};
+    if (std::fwrite(buffer.data(), 1, *count, stdout) != *count) {
       return Error(Code::Unavailable, "cannot write to standard output");
     }
-    offset += count;
+    offset += *count;
   }
 }
 
@@ -99,10 +109,18 @@ void add_volume_commands(CLI::App& app, Action& action) {
   sub->add_option("--tag-file", a->tag_file, "Write the tag there");
   sub = volume_subcommand(*group, "add", "Copy a folder's content in; prints the new tag",
                           "cloister volume add vol INPUTS --key-file vol.key --tag TAG", a, action, add);
+  add_remark(
+      sub,
+      "Names, content, holes, permissions, times and symbolic links are kept. Hard links become copies;\n"
+      "owners and extended attributes are not kept; devices, pipes and sockets are skipped.");
   sub->add_option("FOLDER", a->folder, "What to copy")->required();
   add_opening_options(sub, *a);
   sub = volume_subcommand(*group, "get", "Verify and copy everything out",
                           "cloister volume get vol OUTPUTS --key-file vol.key --tag TAG", a, action, get);
+  add_remark(
+      sub,
+      "Names, content, holes, permissions, times and symbolic links are kept. Hard links become copies;\n"
+      "owners, extended attributes and set-id bits are not restored.");
   sub->add_option("FOLDER", a->folder, "Where to")->required();
   add_opening_options(sub, *a);
   sub = volume_subcommand(*group, "ls", "List everything below a path",

@@ -212,6 +212,10 @@ void add_volume_mount_commands(CLI::App& group, const std::shared_ptr<VolumeArgu
   auto* sub = volume_subcommand(group, "mount", "Mount on a folder; every commit writes the new tag",
                                 "cloister volume mount vol /mnt --key-file vol.key --tag-file vol.tag",
                                 shared, action, {});
+  add_remark(
+      sub,
+      "A mount with --read-only shows the state that it was opened at. Beside a writer that state ends when\n"
+      "the writer has committed more: reading then fails as on damage. Mount it again at the new tag.");
   sub->add_option("MOUNTPOINT", a->mountpoint, "An existing folder")->required();
   add_opening_options(sub, *shared);
   sub->add_flag("--read-only", a->read_only, "Change nothing");

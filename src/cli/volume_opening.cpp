@@ -46,10 +46,25 @@ Result<volume::Tag> parse_tag(std::string_view text) {
   return *tag;
 }
 
+// A folder that was mistyped, before it is taken for a volume that somebody damaged.
+Result<void> expect_volume(const fs::path& folder) {
+  const auto absent = [&](const char* name) {
+    std::error_code error;
+    return fs::symlink_status(folder / name, error).type() == fs::file_type::not_found;
+  };
+  if (!absent("volume.fspf") || !absent("objects")) return {};
+  return Error(Code::NotFound, "there is no volume in " + folder.string());
+}
+
 // What cannot be looked at may: reading it says why.
 bool may_exist(const fs::path& path) {
   std::error_code error;
   return fs::status(path, error).type() != fs::file_type::not_found;
+}
+
+Result<volume::Tag> read_tag(const std::string& file) {
+  const Bytes text = TRY(read_file(file, 256));
+  return parse_tag(as_text(text));
 }
 
 }  // namespace
@@ -87,15 +102,13 @@ Result<volume::Key> load_or_make_key(const VolumeArguments& a) {
 
 Result<volume::Tag> wanted_tag(const VolumeArguments& a) {
   if (!a.tag.empty()) return parse_tag(a.tag);
-  if (!a.tag_file.empty() && may_exist(a.tag_file)) {
-    const Bytes text = TRY(read_file(a.tag_file, 256));
-    return parse_tag(as_text(text));
-  }
+  if (!a.tag_file.empty() && may_exist(a.tag_file)) return read_tag(a.tag_file);
   if (!a.session.empty()) {
     const policy::Volume named = TRY(session_volume(a));
     if (named.tag) return *named.tag;
   }
-  return parse_tag("");
+  if (!a.tag_file.empty()) return read_tag(a.tag_file);  // says what is wrong with it
+  return Error(Code::InvalidArgument, "no tag: give --tag, --tag-file or --without-freshness");
 }
 
 Result<OpenedVolume> open_volume(const VolumeArguments& a, bool read_only) {
@@ -104,6 +117,7 @@ Result<OpenedVolume> open_volume(const VolumeArguments& a, bool read_only) {
 }
 
 Result<OpenedVolume> open_volume(const VolumeArguments& a, const volume::Key& key, bool read_only) {
+  TRY(expect_volume(a.volume));
   OpenedVolume out;
   out.storage = TRY(volume::open_posix_storage(a.volume));
   volume::OpenOptions options;
@@ -163,12 +177,16 @@ Result<void> commit_and_hand_over(const VolumeArguments& a, Volume& volume) {
 }
 
 Result<volume::InodeId> walk(Volume& volume, std::string_view path) {
+  const std::string_view whole = path;
   volume::InodeId at = volume::kRootInode;
   while (!path.empty()) {
     const size_t slash = path.find('/');
     const std::string_view name = path.substr(0, slash);
     path = slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
-    if (!name.empty()) at = TRY(volume.lookup(at, name));
+    if (name.empty()) continue;
+    const volume::VolumeResult<volume::InodeId> found = volume.lookup(at, name);
+    if (!found.ok()) return static_cast<Error>(found.error()).within(printable(whole));
+    at = *found;
   }
   return at;
 }
@@ -190,6 +208,8 @@ CLI::App* volume_subcommand(CLI::App& group, const char* name, const char* what,
   });
   return sub;
 }
+
+void add_remark(CLI::App* sub, const std::string& text) { sub->footer(text + "\n" + sub->get_footer()); }
 
 void add_opening_options(CLI::App* sub, VolumeArguments& a) {
   auto* tag = sub->add_option("--tag", a.tag, "Tag of the state to open, 32 hex digits");

@@ -60,6 +60,8 @@ using VolumeCommand = std::function<Result<void>(const VolumeArguments&)>;
 CLI::App* volume_subcommand(CLI::App& group, const char* name, const char* what, const char* example,
                             const std::shared_ptr<VolumeArguments>& a, Action& action,
                             VolumeCommand function);
+// More to say in its help.
+void add_remark(CLI::App* sub, const std::string& text);
 // The options that name the state to open.
 void add_opening_options(CLI::App* sub, VolumeArguments& a);
 

@@ -52,7 +52,32 @@ expect 3 'wrong volume key' "$cloister" volume verify vol --key-file wrong --tag
 expect 2 'not 64 hex digits' env CLOISTER_VOLUME_KEY=abc "$cloister" volume verify vol --tag "$second"
 expect 2 'no volume key' env -u CLOISTER_VOLUME_KEY "$cloister" volume verify vol --tag "$second"
 expect 2 'not 32 hex digits' "$cloister" volume verify vol "${key[@]}" --tag 12
-expect 1 'nowhere' "$cloister" volume verify nowhere "${key[@]}" --tag "$second"
+expect 1 'there is no volume in nowhere' "$cloister" volume verify nowhere "${key[@]}" --tag "$second"
+mkdir empty
+expect 1 'there is no volume in empty' "$cloister" volume add empty IN "${key[@]}" --tag "$second"
+[ -z "$(ls -A empty)" ] || fail 'something was written into a folder without a volume'
+expect 2 'no tag: give --tag, --tag-file or --without-freshness' "$cloister" volume verify vol "${key[@]}"
+expect 1 'cannot open t.typo: No such file' "$cloister" volume verify vol "${key[@]}" --tag-file t.typo
+expect 1 'dir/missing: no such file' "$cloister" volume cat vol dir/missing "${key[@]}" --tag "$second"
+expect 2 'vol: cannot create volume.fspf' "$cloister" volume create vol "${key[@]}"
+expect 0 'Hard links become copies' "$cloister" volume add --help
+expect 0 'set-id bits are not restored' "$cloister" volume get --help
+mkdir special && mkfifo special/pipe && echo x >special/file
+rm -rf other.vol && "$cloister" volume create other.vol "${key[@]}" --tag-file other.tag
+expect 0 '1 devices, pipes and sockets skipped' "$cloister" volume add other.vol special "${key[@]}" --tag-file other.tag
+expect 0 '1 files, 2 bytes' "$cloister" volume get other.vol special.out "${key[@]}" --tag-file other.tag
+# What a tag names and is not there, or is another kind of file, was taken away: damage, not a mistake.
+head -c 100000 /dev/urandom >special/large
+"$cloister" volume create damaged "${key[@]}" --tag-file damaged.tag
+"$cloister" volume add damaged special "${key[@]}" --tag-file damaged.tag 2>/dev/null
+mv damaged/volume.fspf saved.fspf
+expect 3 'volume.fspf is missing' "$cloister" volume verify damaged "${key[@]}" --tag-file damaged.tag
+ln -s ../saved.fspf damaged/volume.fspf
+expect 3 'volume.fspf is not a regular file' "$cloister" volume verify damaged "${key[@]}" --tag-file damaged.tag
+rm damaged/volume.fspf && mkdir damaged/volume.fspf
+expect 3 'volume.fspf is not a regular file' "$cloister" volume verify damaged "${key[@]}" --tag-file damaged.tag
+rmdir damaged/volume.fspf && mkfifo damaged/volume.fspf
+expect 3 'volume.fspf is not a regular file' "$cloister" volume verify damaged "${key[@]}" --tag-file damaged.tag
 expect 2 '' "$cloister" volume nonsense
 expect 2 '' "$cloister"
 expect 0 'cloister ' "$cloister" version
