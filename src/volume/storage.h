@@ -41,6 +41,7 @@ enum class OpenMode : uint8_t {
 class Storage {
  public:
   virtual ~Storage() = default;
+  // NotFound when it does not exist; Integrity when a link, a folder or a pipe stands there.
   virtual Result<std::unique_ptr<StorageFile>> open(std::string_view name, OpenMode mode) = 0;
   virtual Result<void> remove(std::string_view name) = 0;  // a missing file is success
   virtual Result<void> sync_names() = 0;                   // created and removed names are durable afterwards
