@@ -57,9 +57,11 @@ std::vector<std::string> arguments_of(int argc, char** argv) {
 }
 
 // The first option or argument that was given as nothing. Everywhere an absent option means "no such check"
-// or "the usual place", so a script whose variable is unset would switch a check off without noticing.
+// or "the usual place", so a script whose variable is unset would switch a check off without noticing. Where
+// the value may be left out (`--push`), the parser's nothing says that it was.
 const CLI::Option* empty_option(const CLI::App& command) {
   for (const CLI::Option* option : command.get_options()) {
+    if (option->get_expected_min() == 0) continue;
     const std::vector<std::string>& given = option->results();
     if (std::find(given.begin(), given.end(), "") != given.end()) return option;
   }
