@@ -92,7 +92,7 @@ OrderedJson td_body(const TdReport& td, uint16_t body_type, ByteView signed_part
   out["mr_seam"] = to_hex(td.mr_seam);
   out["mr_signer_seam"] = to_hex(td.mr_signer_seam);
   out["seam_attributes"] = hex_number(td.seam_attributes);
-  out["td_attributes"] = td_attributes_text(td.td_attributes);
+  out["td_attributes"] = hex_bits(td.td_attributes);
   out["td_attribute_names"] = flag_names(
       td.td_attributes,
       {{0, "DEBUG"}, {28, "SEPT_VE_DISABLE"}, {29, "MIGRATABLE"}, {30, "PKS"}, {31, "KL"}, {63, "PERFMON"}});

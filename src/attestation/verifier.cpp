@@ -35,9 +35,9 @@ std::string_view tcb_status_name(TcbStatus status) {
   return "unknown";
 }
 
-std::string td_attributes_text(uint64_t attributes) {
+std::string hex_bits(uint64_t bits) {
   uint8_t bytes[8];
-  store_be(bytes, attributes);
+  store_be(bytes, bits);
   return to_hex(bytes);
 }
 

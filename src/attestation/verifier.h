@@ -99,8 +99,8 @@ struct Verdict {
        cached_keys = false;  // true when the certificate does not say
 };
 
-// 16 hex digits, most significant first: as sessions take them.
-std::string td_attributes_text(uint64_t attributes);
+// TD attributes or a guest policy in 16 hex digits, most significant first: as sessions take them.
+std::string hex_bits(uint64_t bits);
 
 // One root of trust: the 65-byte uncompressed P-256 point (0x04, x, y).
 struct TrustAnchor {

@@ -84,7 +84,7 @@ void add_tdx(const Verdict& v, Json& out) {
   out["mr_owner"] = to_hex(v.mr_owner);
   out["mr_owner_config"] = to_hex(v.mr_owner_config);
   if (v.mr_service_td) out["mr_service_td"] = to_hex(*v.mr_service_td);
-  out["td_attributes"] = attestation::td_attributes_text(v.td_attributes);
+  out["td_attributes"] = attestation::hex_bits(v.td_attributes);
   out["xfam"] = hex_number(v.xfam);
 }
 

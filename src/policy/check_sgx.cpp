@@ -11,8 +11,7 @@ namespace {
 using attestation::Verdict;
 
 bool measurement_listed(const AttestationVariant& variant, const Verdict& verdict) {
-  return variant.mrenclaves.empty() || std::find(variant.mrenclaves.begin(), variant.mrenclaves.end(),
-                                                 verdict.mrenclave) != variant.mrenclaves.end();
+  return holds(variant.mrenclaves, verdict.mrenclave);
 }
 
 // How many of the signer's parts do not hold.

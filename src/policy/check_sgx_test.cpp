@@ -2,7 +2,7 @@
 // when an owner takes them: each is put into the text of the session, which then holds.
 #include <gtest/gtest.h>
 
-#include "policy/check.h"
+#include "policy/check_test_support.h"
 
 namespace cloister::policy {
 namespace {
@@ -13,13 +13,8 @@ const std::string kFive(64, '5'), kSix(64, '6'), kSigner(64, '7'), kOtherSigner(
 constexpr std::string_view kBegin = "services: [{name: app, ";
 
 // `key`: what says which enclaves, as it stands in a suggestion.
-std::string session_text(const std::string& key) {
+std::string text_with(const std::string& key) {
   return "name: s\nversion: \"0.3\"\nservices: [{name: app, command: x, " + key + "}]\n";
-}
-Session session_of(const std::string& key) {
-  Result<Session> session = parse_session(session_text(key));
-  EXPECT_TRUE(session.ok()) << session.error().message() << "\n" << key;
-  return std::move(session).value();
 }
 Verdict enclave() {
   Verdict v;
@@ -32,16 +27,11 @@ Verdict enclave() {
   return v;
 }
 std::vector<Denial> denials(const std::string& key, const Verdict& verdict) {
-  const Session session = session_of(key);
-  return check(session, session.services[0], verdict);
+  return denials_of(text_with(key), verdict);
 }
-std::string rules(const std::string& key, const Verdict& verdict) {
-  std::string out;
-  for (const Denial& denial : denials(key, verdict)) out += (out.empty() ? "" : " ") + denial.rule;
-  return out;
-}
+std::string rules(const std::string& key, const Verdict& verdict) { return rules_of(denials(key, verdict)); }
 // The key of the service in a suggestion.
-std::string suggested(const Denial& denial) {
+std::string suggested_key(const Denial& denial) {
   const std::string& yaml = denial.suggestion;
   EXPECT_TRUE(yaml.starts_with(kBegin) && yaml.ends_with("}]")) << yaml;
   return yaml.substr(kBegin.size(), yaml.size() - kBegin.size() - 2);
@@ -61,8 +51,8 @@ void expect_helps(const Row& row, const Verdict& verdict) {
   ASSERT_FALSE(found.empty()) << row.key;
   EXPECT_EQ(rules(row.key, verdict), row.rules) << row.key;
   for (size_t i = 0; i + 1 < found.size(); ++i) EXPECT_EQ(found[i].suggestion, "") << row.key;
-  EXPECT_EQ(suggested(found.back()), row.suggestion) << row.key;
-  EXPECT_EQ(rules(suggested(found.back()), verdict), "") << "taken as it is";
+  EXPECT_EQ(suggested_key(found.back()), row.suggestion) << row.key;
+  EXPECT_EQ(rules(suggested_key(found.back()), verdict), "") << "taken as it is";
   // In the list, beside the session's own variants, it helps too.
   const std::string list = "attestation: [";
   if (!row.key.starts_with(list)) return;
@@ -145,8 +135,8 @@ TEST(CheckSgx, AMachinesSuggestionForAServiceOfEnclavesIsReadAndKeepsThem) {
   for (const Verdict& verdict : {machine, td}) {
     const std::vector<Denial> found = denials(own, verdict);
     ASSERT_EQ(found.size(), 1u);
-    EXPECT_EQ(rules(suggested(found[0]), verdict), "") << suggested(found[0]);
-    EXPECT_EQ(rules(suggested(found[0]), enclave()), "") << "its enclaves are still those";
+    EXPECT_EQ(rules(suggested_key(found[0]), verdict), "") << suggested_key(found[0]);
+    EXPECT_EQ(rules(suggested_key(found[0]), enclave()), "") << "its enclaves are still those";
   }
 }
 

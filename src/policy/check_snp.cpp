@@ -30,20 +30,9 @@ bool at_least(const SnpTcb& tcb, const SnpTcb& minimum) {
          tcb.snp >= minimum.snp && tcb.microcode >= minimum.microcode;
 }
 
-std::string hex_bits(uint64_t bits) {
-  ByteArray<8> out;
-  store_be<uint64_t>(out.data(), bits);
-  return to_hex(out);
-}
-
 // Without AUTHOR_KEY_EN the report names no author key, whatever stands in its place.
 ByteArray<48> author_key(const SnpFacts& facts) {
   return facts.author_key_enabled ? facts.author_key_digest : ByteArray<48>{};
-}
-
-template <size_t N>
-bool holds(const std::vector<ByteArray<N>>& wanted, const ByteArray<N>& actual) {
-  return wanted.empty() || std::find(wanted.begin(), wanted.end(), actual) != wanted.end();
 }
 
 std::string variant_of(const Service& service, const SnpFactor& factor) {
@@ -58,7 +47,7 @@ std::string variant_of(const Service& service, const SnpFactor& factor) {
   list("author_key_digest", factor.author_key_digests);
   if (factor.vmpl != 0) out += ", vmpl: " + std::to_string(factor.vmpl);
   if (factor.minimum_tcb) out += ", minimum_tcb: " + yaml_of(*factor.minimum_tcb);
-  if (factor.guest_policy) out += ", guest_policy: \"" + hex_bits(*factor.guest_policy) + "\"";
+  if (factor.guest_policy) out += ", guest_policy: \"" + attestation::hex_bits(*factor.guest_policy) + "\"";
   return with_variant(service, out);
 }
 
@@ -144,7 +133,7 @@ class Variant {
     if (!factor_.guest_policy || *factor_.guest_policy == facts_.policy) return;
     if ((facts_.policy & snp_policy::kAlwaysOne) == 0) return;  // has one denial, and no session allows it
     mended_.guest_policy = facts_.policy;
-    deny("guest-policy", hex_bits(*factor_.guest_policy), hex_bits(facts_.policy));
+    deny("guest-policy", attestation::hex_bits(*factor_.guest_policy), attestation::hex_bits(facts_.policy));
   }
 
   const SnpFactor& factor_;
@@ -155,24 +144,16 @@ class Variant {
   std::vector<Denial> out_;
 };
 
-// The nearest variant: one of the right measurement before others, then the one with the fewest reasons.
 std::vector<Denial> against_variants(const Service& service, Asking& asking) {
   for (const AttestationVariant& variant : service.attestation) {
     if (!variant.snp) continue;
     const std::vector<ByteArray<48>>& own = variant.snp->measurements;
     asking.measurements.insert(asking.measurements.end(), own.begin(), own.end());
   }
-  std::optional<std::vector<Denial>> nearest;
-  bool measured = false;
-  for (const AttestationVariant& variant : service.attestation) {
-    if (!variant.snp) continue;
-    const bool right = holds(variant.snp->measurements, asking.facts.measurement);
-    if (measured && !right) continue;
-    std::vector<Denial> reasons = Variant(*variant.snp, asking).denials();
-    if (nearest && right == measured && reasons.size() >= nearest->size()) continue;
-    nearest = std::move(reasons);
-    measured = right;
-  }
+  auto nearest = against_nearest(
+      service, &AttestationVariant::snp,
+      [&](const SnpFactor& factor) { return holds(factor.measurements, asking.facts.measurement); },
+      [&](const SnpFactor& factor) { return Variant(factor, asking).denials(); });
   if (nearest) return std::move(*nearest);
   SnpFactor own;
   own.measurements = {asking.facts.measurement};
@@ -205,7 +186,8 @@ std::vector<Denial> check_snp(const Session& session, const Service& service,
                    ""});
   }
   if ((facts.policy & snp_policy::kAlwaysOne) == 0)
-    out.push_back({"guest-policy", "bit 17 set, as in every guest's policy", hex_bits(facts.policy), ""});
+    out.push_back(
+        {"guest-policy", "bit 17 set, as in every guest's policy", attestation::hex_bits(facts.policy), ""});
   const bool movable = facts.migration_agent || (facts.policy & snp_policy::kMigrationAgent) != 0;
   if (movable && !session.security.tolerates(Toleration::InsecureConfiguration)) {
     out.push_back(may_migrate("migration agent", tolerate_line("insecure-configuration")));

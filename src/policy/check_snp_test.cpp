@@ -2,7 +2,7 @@
 // suggestions, which have to help when an owner takes them.
 #include <gtest/gtest.h>
 
-#include "policy/check.h"
+#include "policy/check_test_support.h"
 
 namespace cloister::policy {
 namespace {
@@ -10,11 +10,6 @@ namespace {
 using attestation::Verdict;
 
 std::string digits(char digit, size_t count = 96) { return std::string(count, digit); }
-
-std::string session_text(const std::string& variants, const std::string& tolerate) {
-  return "name: s\nversion: \"0.3\"\nservices:\n  - {name: app, command: x, attestation: [" + variants +
-         "]}\nsecurity: {attestation: {tolerate: [" + tolerate + "]}}\n";
-}
 
 constexpr uint64_t kPolicy = 0x3001f;
 Verdict machine() {
@@ -35,22 +30,11 @@ Verdict machine() {
 
 std::vector<Denial> denials(const std::string& variants, const Verdict& verdict,
                             const std::string& tolerate = "outdated-tcb") {
-  Result<Session> session = parse_session(session_text(variants, tolerate));
-  EXPECT_TRUE(session.ok()) << session.error().message() << "\n" << variants;
-  return check(*session, session->services[0], verdict);
+  return denials_of(session_text(variants, tolerate), verdict);
 }
 std::string rules(const std::string& variants, const Verdict& verdict,
                   const std::string& tolerate = "outdated-tcb") {
-  std::string out;
-  for (const Denial& denial : denials(variants, verdict, tolerate))
-    out += (out.empty() ? "" : " ") + denial.rule;
-  return out;
-}
-std::string suggested(const Denial& denial) {
-  const std::string begin = "services: [{name: app, attestation: [";
-  EXPECT_TRUE(denial.suggestion.starts_with(begin) && denial.suggestion.ends_with("]}]"))
-      << denial.suggestion;
-  return denial.suggestion.substr(begin.size(), denial.suggestion.size() - begin.size() - 3);
+  return rules_of(denials(variants, verdict, tolerate));
 }
 
 struct Factor {
@@ -221,25 +205,25 @@ TEST(CheckSnp, SessionsAreReadStrictly) {
     for (const std::string& value : {std::string("~"), std::string(), std::string("[]"), std::string("{}"),
                                      std::string("1"), factor.right.substr(1), factor.right + "1"}) {
       std::string text = variant(factor.key, value);
-      const auto session = parse_session(session_text(text, ""));
+      const auto session = parse_session(session_text(text));
       ASSERT_FALSE(session.ok()) << text;
       if (value.empty() || value == "~") {
         EXPECT_NE(session.error().message().find("a factor without a value"), std::string::npos);
       }
     }
     if (factor.key == std::string_view("measurement")) continue;
-    EXPECT_FALSE(parse_session(session_text("{" + key + factor.right + "}", "")).ok()) << "alone";
+    EXPECT_FALSE(parse_session(session_text("{" + key + factor.right + "}")).ok()) << "alone";
     for (const std::string& of_others : {"mrenclave: " + digits('5', 64), "mrtd: " + digits('5')})
-      EXPECT_FALSE(parse_session(session_text("{" + of_others + ", " + key + factor.right + "}", "")).ok());
+      EXPECT_FALSE(parse_session(session_text("{" + of_others + ", " + key + factor.right + "}")).ok());
   }
   for (const char* policy : {"\"0000000000010000\"", "[\"000000000003001f\"]", "196639", "\"0x3001f\""})
-    EXPECT_FALSE(parse_session(session_text("{" + kMachine + ", guest_policy: " + policy + "}", "")).ok());
-  EXPECT_TRUE(parse_session(session_text("{" + kMachine + ", guest_policy: 000000000003001f}", "")).ok());
+    EXPECT_FALSE(parse_session(session_text("{" + kMachine + ", guest_policy: " + policy + "}")).ok());
+  EXPECT_TRUE(parse_session(session_text("{" + kMachine + ", guest_policy: 000000000003001f}")).ok());
 }
 
 TEST(CheckSnp, EveryFactorIsPartOfTheHash) {
   const auto hash = [](const std::string& text) {
-    return session_hash(parse_session(session_text(text, "")).value(), {});
+    return session_hash(parse_session(session_text(text)).value(), {});
   };
   for (const Factor& factor : kFactors)
     EXPECT_NE(hash(variant(factor.key, factor.wrong)), hash(variant("", ""))) << factor.key;

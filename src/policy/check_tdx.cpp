@@ -33,8 +33,8 @@ std::string text_of(const Register& value) {
   return value ? to_hex(*value) : std::string("a report of TD 1.0, which does not say");
 }
 
-bool holds(const std::vector<ByteArray<48>>& wanted, const Register& actual) {
-  return wanted.empty() || (actual && std::find(wanted.begin(), wanted.end(), *actual) != wanted.end());
+bool register_holds(const std::vector<ByteArray<48>>& wanted, const Register& actual) {
+  return wanted.empty() || (actual && holds(wanted, *actual));
 }
 
 // The factors that `factor` has, with this machine's registers. Empty: the machine has no value for one of
@@ -47,7 +47,7 @@ std::string variant_for(const Service& service, const TdxFactor& factor, const R
     yaml += (yaml.empty() ? "" : ", ") + std::string(kTdxRegisters[i]) + ": [" + to_hex(*actual[i]) + "]";
   }
   if (factor.td_attributes)
-    yaml += ", td_attributes: \"" + attestation::td_attributes_text(*factor.td_attributes) + "\"";
+    yaml += ", td_attributes: \"" + attestation::hex_bits(*factor.td_attributes) + "\"";
   return with_variant(service, yaml);
 }
 
@@ -88,7 +88,7 @@ class Variant {
   void check_registers() {
     std::vector<size_t> wrong;
     for (size_t i = 0; i < kTdxRegisterCount; ++i) {
-      if (!holds(factor_.registers[i], actual_[i])) wrong.push_back(i);
+      if (!register_holds(factor_.registers[i], actual_[i])) wrong.push_back(i);
     }
     for (const size_t i : wrong) {
       // The more there are the less of what the owner has at hand, so that one event holds them all.
@@ -104,14 +104,14 @@ class Variant {
     std::string wanted;
     if (factor_.td_attributes) {
       if (*factor_.td_attributes == attributes_) return;
-      wanted = attestation::td_attributes_text(*factor_.td_attributes);
+      wanted = attestation::hex_bits(*factor_.td_attributes);
     } else {
       if (td_attributes::sound(attributes_) || tolerant_) return;
       wanted = "SEPT_VE_DISABLE (bit 28), and no bit of unknown meaning";
     }
     TdxFactor these = factor_;
     these.td_attributes = attributes_;
-    deny("td-attributes", std::move(wanted), attestation::td_attributes_text(attributes_),
+    deny("td-attributes", std::move(wanted), attestation::hex_bits(attributes_),
          variant_for(service_, these, actual_));
   }
 
@@ -158,18 +158,10 @@ std::vector<Denial> check_tdx(const Session& session, const Service& service, co
     const std::vector<ByteArray<48>>& mrtds = variant.tdx->registers[kTdxMrtd];
     asking.firmwares.insert(asking.firmwares.end(), mrtds.begin(), mrtds.end());
   }
-  // The nearest variant: one of the right firmware before others, then the one with the fewest reasons.
-  std::optional<std::vector<Denial>> nearest;
-  bool right_firmware = false;
-  for (const AttestationVariant& variant : service.attestation) {
-    if (!variant.tdx) continue;
-    const bool right = holds(variant.tdx->registers[kTdxMrtd], asking.actual[kTdxMrtd]);
-    if (right_firmware && !right) continue;
-    std::vector<Denial> reasons = Variant(*variant.tdx, asking).denials();
-    if (nearest && right == right_firmware && reasons.size() >= nearest->size()) continue;
-    nearest = std::move(reasons);
-    right_firmware = right;
-  }
+  auto nearest = against_nearest(
+      service, &AttestationVariant::tdx,
+      [&](const TdxFactor& factor) { return holds(factor.registers[kTdxMrtd], verdict.mrtd); },
+      [&](const TdxFactor& factor) { return Variant(factor, asking).denials(); });
   if (nearest) return std::move(*nearest);
   const TdxFactor own = modelled_on(asking.actual);
   std::vector<Denial> reasons = Variant(own, asking).denials();

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "policy/check.h"
+#include "policy/check_test_support.h"
 #include "policy/lint.h"
 
 namespace cloister::policy {
@@ -13,16 +13,6 @@ using attestation::Tee;
 using attestation::Verdict;
 
 std::string hex_of(char digit) { return std::string(96, digit); }
-
-std::string session_text(const std::string& variants, const std::string& tolerate = "") {
-  return "name: s\nversion: \"0.3\"\nservices:\n  - {name: app, command: x, attestation: [" + variants +
-         "]}\nsecurity: {attestation: {tolerate: [" + tolerate + "]}}\n";
-}
-Session session_of(const std::string& variants, const std::string& tolerate = "") {
-  Result<Session> session = parse_session(session_text(variants, tolerate));
-  EXPECT_TRUE(session.ok()) << session.error().message() << "\n" << variants;
-  return std::move(session).value();
-}
 
 ByteArray<48> filled(uint8_t byte) {
   ByteArray<48> out;
@@ -52,21 +42,10 @@ const std::string kMrtd = "mrtd: " + hex_of('1');
 
 std::vector<Denial> denials(const std::string& variants, const Verdict& verdict,
                             const std::string& tolerate = "") {
-  const Session session = session_of(variants, tolerate);
-  return check(session, session.services[0], verdict);
+  return denials_of(session_text(variants, tolerate), verdict);
 }
 std::string rules(const std::string& variants, const Verdict& verdict, const std::string& tolerate = "") {
-  std::string out;
-  for (const Denial& denial : denials(variants, verdict, tolerate))
-    out += (out.empty() ? "" : " ") + denial.rule;
-  return out;
-}
-// The list of variants in a suggestion for the service.
-std::string suggested(const Denial& denial) {
-  const std::string begin = "services: [{name: app, attestation: [";
-  EXPECT_TRUE(denial.suggestion.starts_with(begin) && denial.suggestion.ends_with("]}]"))
-      << denial.suggestion;
-  return denial.suggestion.substr(begin.size(), denial.suggestion.size() - begin.size() - 3);
+  return rules_of(denials(variants, verdict, tolerate));
 }
 
 TEST(CheckTdx, EveryRegisterIsComparedWithItsOwnKey) {
@@ -278,7 +257,7 @@ TEST(CheckTdx, AFactorWithoutAValueIsRefusedInEveryKindOfVariant) {
 
 TEST(CheckTdx, LintNamesAVariantThatMeasuresTheFirmwareOnly) {
   const auto found = [](const std::string& variant) {
-    for (const Finding& finding : lint(session_of(variant))) {
+    for (const Finding& finding : lint(parsed(session_text(variant)))) {
       if (finding.rule == "firmware-only") return true;
     }
     return false;
@@ -298,16 +277,16 @@ TEST(CheckTdx, LintNamesAttributesThatWeakenAndWhatTolerationMeans) {
     return std::string();
   };
   const auto attributes = [&](const std::string& value) {
-    return text(session_of("{" + kMrtd + ", td_attributes: \"" + value + "\"}"), "td-attributes");
+    return text(parsed(session_text("{" + kMrtd + ", td_attributes: \"" + value + "\"}")), "td-attributes");
   };
   EXPECT_EQ(attributes("0000000010000000"), "");
   EXPECT_EQ(attributes("80000000f0000000"), "") << "the migration rule judges MIGRATABLE";
   EXPECT_THAT(attributes("0000000000000000"), ::testing::HasSubstr("SEPT_VE_DISABLE"));
   EXPECT_THAT(attributes("0000000010000001"), ::testing::HasSubstr("debugging"));
   EXPECT_THAT(attributes("0000010010000000"), ::testing::HasSubstr("unknown"));
-  EXPECT_EQ(text(session_of("{" + kMrtd + "}"), "td-attributes"), "");
+  EXPECT_EQ(text(parsed(session_text("{" + kMrtd + "}")), "td-attributes"), "");
   const std::string tolerated =
-      text(session_of("{" + kMrtd + "}", "insecure-configuration"), "insecure-configuration");
+      text(parsed(session_text("{" + kMrtd + "}", "insecure-configuration")), "insecure-configuration");
   for (const char* word : {"SEPT_VE_DISABLE", "unknown", "another machine"})
     EXPECT_THAT(tolerated, ::testing::HasSubstr(word));
 }

@@ -1,9 +1,39 @@
-// The words that denials of enclaves and machines share. Inside of policy.
+// What the judges of enclaves and machines share: comparing, choosing among variants, the words of denials.
+// Inside of policy.
 #pragma once
+
+#include <algorithm>
 
 #include "policy/check.h"
 
 namespace cloister::policy {
+
+// Any of `wanted`; an empty list is no factor.
+template <size_t N>
+bool holds(const std::vector<ByteArray<N>>& wanted, const ByteArray<N>& actual) {
+  return wanted.empty() || std::find(wanted.begin(), wanted.end(), actual) != wanted.end();
+}
+
+// What `judge` has against the nearest of the service's variants of one kind: one that is `right` (of the
+// machine's measurement) before others, then the one with the fewest denials. Empty: none is of that kind.
+template <class Factor, class Right, class Judge>
+std::optional<std::vector<Denial>> against_nearest(const Service& service,
+                                                   std::optional<Factor> AttestationVariant::*kind,
+                                                   Right right, Judge judge) {
+  std::optional<std::vector<Denial>> nearest;
+  bool nearest_right = false;
+  for (const AttestationVariant& variant : service.attestation) {
+    const std::optional<Factor>& factor = variant.*kind;
+    if (!factor) continue;
+    const bool this_right = right(*factor);
+    if (nearest_right && !this_right) continue;
+    std::vector<Denial> denials = judge(*factor);
+    if (nearest && this_right == nearest_right && denials.size() >= nearest->size()) continue;
+    nearest = std::move(denials);
+    nearest_right = this_right;
+  }
+  return nearest;
+}
 
 // "A, B and 3 more", or of each value only its first digits.
 class Listed {
