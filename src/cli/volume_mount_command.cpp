@@ -2,8 +2,6 @@
 // once it is mounted; what goes wrong before that is the command's own error and exit code.
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <fstream>
-#include <sstream>
 
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -12,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/descriptor.h"
+#include "cli/mount_end.h"
 #include "cli/volume_opening.h"
 #include "fuse/mount.h"
 
@@ -50,7 +49,7 @@ Result<void> make_absolute(MountArguments& a) {
   return {};
 }
 
-Result<void> mount_here(const MountArguments& a, std::function<void()> ready) {
+Result<void> serve_volume(const MountArguments& a, std::function<void()> ready) {
   const OpenedVolume opened = TRY(open_volume(a.volume, a.read_only));
   fuse::MountOptions options;
   options.mountpoint = a.mountpoint;
@@ -68,8 +67,19 @@ Result<void> mount_here(const MountArguments& a, std::function<void()> ready) {
       ::syslog(LOG_DAEMON | LOG_ERR, "%.*s", static_cast<int>(text.size()), text.data());
     }
   };
-  Result<void> served = fuse::serve(*opened.volume, options);
-  if (!served.ok() && !a.read_only) volume::leave_failure(a.volume.volume, served.error());
+  return fuse::serve(*opened.volume, options);
+}
+
+Result<void> mount_here(const MountArguments& a, const std::function<void()>& mounted) {
+  // While it is a folder like others: looking at it later would ask the mount, which does not answer yet.
+  std::error_code unreadable;
+  const std::string mountpoint = fs::canonical(a.mountpoint, unreadable).native();
+  MountEnd end;
+  Result<void> served = serve_volume(a, [&] {
+    end.listen(mountpoint);
+    mounted();
+  });
+  end.tell(served);  // nothing holds the volume any more
   return served;
 }
 
@@ -93,8 +103,7 @@ int mount_in_background(const MountArguments& a) {
   if (child < 0) return report(Error(Code::Unavailable, "cannot start another process"));
   if (child == 0) {
     ::close(ends[0]);
-    const Result<void> result = mount_here(a, [&] { become_daemon(ends[1]); });
-    return result.ok() ? static_cast<int>(kOk) : report(result.error());
+    return finished(mount_here(a, [&] { become_daemon(ends[1]); }));
   }
   ::close(ends[1]);
   char done = 0;
@@ -110,48 +119,10 @@ int run_mount(MountArguments& a) {
   const Result<void> prepared = make_absolute(a);
   if (!prepared.ok()) return report(prepared.error());
   if (!a.foreground) return mount_in_background(a);
-  const Result<void> result = mount_here(a, {});
-  return result.ok() ? static_cast<int>(kOk) : report(result.error());
+  return finished(mount_here(a, [] {}));
 }
 
 // --- unmount
-
-// \040 and the like, as the kernel writes paths.
-std::string unescape(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size()) {
-      out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
-      i += 3;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
-struct MountedVolume {
-  std::string folder;
-  bool read_only = false;
-};
-
-// What is mounted there: the last such line of mountinfo(5).
-Result<MountedVolume> volume_mounted_on(const std::string& mountpoint) {
-  std::ifstream table("/proc/self/mountinfo");
-  MountedVolume found;
-  for (std::string line; std::getline(table, line);) {
-    std::istringstream fields(line);
-    std::string skip, where, type, source, options;
-    fields >> skip >> skip >> skip >> skip >> where;
-    while (fields >> skip && skip != "-") {
-    }
-    fields >> type >> source >> options;
-    if (type != "fuse.cloister" || unescape(where) != mountpoint) continue;
-    found = {unescape(source), options == "ro" || options.starts_with("ro,")};
-  }
-  if (found.folder.empty()) return Error(Code::NotFound, "no volume is mounted on " + mountpoint);
-  return found;
-}
 
 // While the mount is still there, so that on a full disk nothing is lost: the user makes room and repeats it.
 // Other failures stay for ever; the server says them when it ends.
@@ -191,17 +162,11 @@ Result<void> unmount(const std::string& named) {
   const std::string mountpoint = fs::canonical(named, problem).native();
   if (problem) return Error(Code::NotFound, "no such folder: " + named);
   const MountedVolume mounted = TRY(volume_mounted_on(mountpoint));
-  if (!mounted.read_only) TRY(commit_mounted(mountpoint));
+  if (mounted.read_only) return take_off(mountpoint);
+  const MountEndQuestion question(mounted);
+  TRY(commit_mounted(mountpoint));
   TRY(take_off(mountpoint));
-  if (mounted.read_only) return {};  // it has nothing to commit, and the lock may be another mount's
-  constexpr int kWaits = 6000;
-  for (int i = 0; i < kWaits; ++i) {
-    Result<bool> ended = volume::writer_ended(mounted.folder);
-    if (!ended.ok()) return std::move(ended).error().within("it is unmounted, but not committed");
-    if (*ended) return {};
-    ::usleep(10'000);
-  }
-  return Error(Code::Unavailable, "the volume is unmounted but still being written");
+  return question.answer(deadline_in(std::chrono::minutes(1)));
 }
 
 }  // namespace
@@ -234,12 +199,7 @@ void add_volume_mount_commands(CLI::App& group, const std::shared_ptr<VolumeArgu
   auto* end = group.add_subcommand("unmount", "Unmount, and wait until everything is committed");
   end->footer("Example: cloister volume unmount /mnt");
   end->add_option("MOUNTPOINT", a->mountpoint, "Where it is mounted")->required();
-  end->callback([a, &action] {
-    action = [a] {
-      const Result<void> result = unmount(a->mountpoint);
-      return result.ok() ? static_cast<int>(kOk) : report(result.error());
-    };
-  });
+  end->callback([a, &action] { action = [a] { return finished(unmount(a->mountpoint)); }; });
 }
 
 }  // namespace cloister::cli

@@ -48,11 +48,9 @@ Result<volume::Tag> parse_tag(std::string_view text) {
 
 // A folder that was mistyped, before it is taken for a volume that somebody damaged.
 Result<void> expect_volume(const fs::path& folder) {
-  const auto absent = [&](const char* name) {
-    std::error_code error;
-    return fs::symlink_status(folder / name, error).type() == fs::file_type::not_found;
-  };
-  if (!absent("volume.fspf") || !absent("objects")) return {};
+  std::error_code error;
+  const bool nothing = !fs::exists(folder, error) || fs::is_empty(folder, error);
+  if (error || !nothing) return {};
   return Error(Code::NotFound, "there is no volume in " + folder.string());
 }
 

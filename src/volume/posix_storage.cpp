@@ -9,20 +9,11 @@
 #include <set>
 
 #include "base/descriptor.h"
-#include "base/text.h"
 
 namespace cloister::volume {
 namespace {
 
 constexpr const char* kLockName = "volume.lock";
-// Then one digit, the code, and the message.
-constexpr std::string_view kFailed = "failed ";
-
-bool left_failure(int lock) {
-  char text[kFailed.size()];
-  return ::pread(lock, text, sizeof(text), 0) == static_cast<ssize_t>(sizeof(text)) &&
-         std::string_view(text, sizeof(text)) == kFailed;
-}
 
 Error system_error(std::string_view what, std::string_view name) {
   const int number = errno;
@@ -98,7 +89,7 @@ class PosixStorage final : public Storage {
  public:
   explicit PosixStorage(Descriptor folder) : folder_(std::move(folder)) {}
   ~PosixStorage() override {
-    if (lock_.valid() && !left_failure(lock_.get())) (void)!::ftruncate(lock_.get(), 0);
+    if (lock_.valid()) (void)!::ftruncate(lock_.get(), 0);
   }
 
   Result<std::unique_ptr<StorageFile>> open(std::string_view name, OpenMode mode) override {
@@ -196,33 +187,7 @@ class PosixStorage final : public Storage {
   std::set<std::string> unsynced_;  // folders with new names: "" or ending in '/'
 };
 
-Descriptor open_lock(const std::filesystem::path& folder, int flags) {
-  return Descriptor(::open((folder / kLockName).c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-}
-
 }  // namespace
-
-void leave_failure(const std::filesystem::path& folder, const Error& error) {
-  constexpr size_t kMost = 1024;
-  std::string text = std::string(kFailed).append(1, static_cast<char>('0' + static_cast<int>(error.code())));
-  text.append(error.message(), 0, kMost);
-  // Not shortened before: on a full disk the place that the text had is all there is.
-  const Descriptor lock = open_lock(folder, O_WRONLY);
-  const ssize_t put = lock.valid() ? ::pwrite(lock.get(), text.data(), text.size(), 0) : -1;
-  if (put > 0) (void)!::ftruncate(lock.get(), put);
-}
-
-Result<bool> writer_ended(const std::filesystem::path& folder) {
-  const Descriptor lock = open_lock(folder, O_RDONLY);
-  if (!lock.valid()) return true;
-  if (::flock(lock.get(), LOCK_SH | LOCK_NB) != 0) return false;
-  if (!left_failure(lock.get())) return true;
-  char text[2048];
-  const ssize_t got = ::pread(lock.get(), text, sizeof(text), kFailed.size());
-  const int code = got > 0 ? text[0] - '0' : -1;
-  if (code < 0 || code > static_cast<int>(Code::Internal)) return true;
-  return Error(static_cast<Code>(code), printable({text + 1, static_cast<size_t>(got - 1)}));
-}
 
 Result<std::unique_ptr<Storage>> open_posix_storage(const std::filesystem::path& folder, bool create_folder) {
   if (create_folder && ::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {

@@ -16,10 +16,4 @@ namespace cloister::volume {
 Result<std::unique_ptr<Storage>> open_posix_storage(const std::filesystem::path& folder,
                                                     bool create_folder = false);
 
-// A writer that ends with a failure leaves it in the lock, for whoever waits for its end; the next writer
-// removes it. To be called before its storage is destroyed.
-void leave_failure(const std::filesystem::path& folder, const Error& error);
-// False: somebody writes still. An error: what the last writer left. What may not be read has ended.
-Result<bool> writer_ended(const std::filesystem::path& folder);
-
 }  // namespace cloister::volume

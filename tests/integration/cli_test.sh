@@ -75,6 +75,8 @@ expect 3 'volume.fspf is missing' "$cloister" volume verify damaged "${key[@]}" 
 ln -s ../saved.fspf damaged/volume.fspf
 expect 3 'volume.fspf is not a regular file' "$cloister" volume verify damaged "${key[@]}" --tag-file damaged.tag
 rm damaged/volume.fspf && mkdir damaged/volume.fspf
+rm other.vol/volume.fspf && [ ! -e other.vol/objects ]  # small files only
+expect 3 'volume.fspf is missing' "$cloister" volume verify other.vol "${key[@]}" --tag-file other.tag
 expect 3 'volume.fspf is not a regular file' "$cloister" volume verify damaged "${key[@]}" --tag-file damaged.tag
 rmdir damaged/volume.fspf && mkfifo damaged/volume.fspf
 expect 3 'volume.fspf is not a regular file' "$cloister" volume verify damaged "${key[@]}" --tag-file damaged.tag

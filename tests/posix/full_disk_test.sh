@@ -49,8 +49,33 @@ mv disk/tag saved && mkdir disk/tag
 expect 5 'not committed: cannot replace' "$cloister" volume unmount mnt
 ! mountpoint -q mnt || fail 'still mounted after a failure that stays'
 rmdir disk/tag && mv saved disk/tag
+[ ! -s disk/vol/volume.lock ] || fail 'the writer has gone and its lock names it'
 expect 0 'no faults' "$cloister" volume fsck disk/vol "${key[@]}"
-[ ! -s disk/vol/volume.lock ] || fail 'the next writer did not remove the failure'
+
+# Nor does anything that lies in the volume's folder decide what unmount says; and a failure that names a file of the
+# volume leaves the name nowhere in it.
+"$cloister" volume mount disk/vol mnt "${key[@]}" --commit-every 0
+head -c 200000 /dev/zero >mnt/patient-file
+"$cloister" volume unmount mnt
+object=$(find disk/vol/objects -type f | head -1)
+cp "$object" kept
+printf x | dd of="$object" bs=1 seek=5000 conv=notrunc status=none
+"$cloister" volume mount disk/vol mnt "${key[@]}" --commit-every 0
+! cat mnt/patient-file >/dev/null 2>&1 || fail 'a changed object is read'
+rm disk/vol/volume.lock
+echo 'failed 4but all is well' >disk/vol/volume.lock
+expect 3 'not committed: Verification of file chunk' "$cloister" volume unmount mnt
+! grep -rqa patient-file disk/vol || fail 'the name of a file lies in the volume'
+cp kept "$object"
+
+# A server that was killed has committed nothing more, and unmount knows it.
+"$cloister" volume mount disk/vol mnt "${key[@]}" --commit-every 0
+server=$(pgrep -f "volume mount disk/vol mnt")
+echo lost >mnt/lost
+kill -9 "$server"
+expect 5 'ended without its last commit' "$cloister" volume unmount mnt
+! mountpoint -q mnt || fail 'the mount of a dead server stays'
+expect 0 'no faults' "$cloister" volume fsck disk/vol "${key[@]}"
 
 # A full disk does not keep anybody from opening, not even for writing.
 fill
