@@ -29,6 +29,7 @@ VolumeResult<void> VolumeImpl::prepare_writes() {
 
 // The slots that hold nothing may be holes: then a full disk has no room for the next superblock, and that
 // write is the one that must not fail. Volumes are made with written slots, but older builds left holes.
+// 32 KiB are looked at, once for each mount that writes.
 VolumeResult<void> VolumeImpl::fill_slots() {
   if (slots_filled_) return {};
   Bytes slots(kSuperblockSlots * kBlockSize);

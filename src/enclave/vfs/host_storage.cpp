@@ -31,8 +31,9 @@ Error host_error(std::string_view what, std::string_view name, Errno number) {
 
 // A link, a pipe or a folder in place of a file: no volume has such a name.
 Error open_error(std::string_view name, volume::OpenMode mode, Errno number) {
-  const bool another_kind =
-      number == Errno::Loop || number == Errno::NotDirectory || number == Errno::IsDirectory;
+  const bool another_kind = number == Errno::Loop || number == Errno::NotDirectory ||
+                            number == Errno::IsDirectory || number == Errno::NoDeviceAddress ||
+                            number == Errno::NoDevice;
   if (another_kind && mode != volume::OpenMode::CreateNew)
     return {Code::Integrity, std::string(name) + " is not a regular file"};
   return host_error("cannot open", name, number);
