@@ -1,33 +1,17 @@
 #!/usr/bin/env bash
 # What of its platform and kind an owner accepts of a CAS: every option of `cas attest` against every status that a LAS can
 # be set to, each with the options that must not be enough. Usage: cas_attest_test.sh BIN_DIR
-source "$(dirname "$0")/tutorial_support.sh"
-cas_pid=
-finish_all() {
-  jobs -p | xargs -r kill -9 2>/dev/null || true
-  finish
-}
-trap finish_all EXIT
+source "$(dirname "$0")/cas_enclave_support.sh"
 
-run_cas() {  # image
-  [ -z "$cas_pid" ] || { kill -9 "$cas_pid" && wait "$cas_pid" 2>/dev/null; } || true
-  : >cas.log
-  cloister run --sealed "$1.sealed" --sealed-anchor "$1.anchor" "$1" 127.0.0.1:0 127.0.0.1:0 "$las" >cas.log 2>cas.err </dev/null &
-  cas_pid=$!
-  for _ in $(seq 1200); do
-    grep -q 'enclave API: ' cas.log && break
-    kill -0 "$cas_pid" 2>/dev/null || fail "the CAS ended: $(cat cas.log cas.err)"
-    sleep 0.05
-  done
-  cas_api=$(sed -n 's#^client API: https://##p' cas.log)
-  cas_enclave=$(sed -n 's/^enclave API: //p' cas.log)
+start_enclave() {  # image
+  stop_cas
+  run_cas "$1" "$1.sealed" "$1.anchor"
 }
 platform() {  # options of las serve
   kill "$las_pid" && wait "$las_pid" || true
   start_las "$@"
   las_pid=$service_pid
 }
-attest() { cloister cas attest "$cas_api" --trust-simulation LAS/simulation-root.pem "$@"; }
 accepted() { expect 0 'is trustworthy' attest "$mrenclave" "$@"; }
 refused() {  # words, options…
   local words=$1
@@ -39,7 +23,7 @@ start_las
 las_pid=$service_pid
 "$source_folder/tools/build_cas_enclave.sh" "$bin" cas.enclave LAS/simulation-root.pem >/dev/null
 mrenclave=$(cloister hash cas.enclave)
-run_cas cas.enclave
+start_enclave cas.enclave
 accepted
 accepted --mrenclave "${mrenclave//[0-9]/7}"
 expect 4 'Enclave hash does not match expectation' attest "${mrenclave//[0-9]/7}"
@@ -109,7 +93,7 @@ accepted -G "${both[@]}"
 platform
 CAS_BUILD_OPTIONS='--debug' "$source_folder/tools/build_cas_enclave.sh" "$bin" debug.enclave LAS/simulation-root.pem >/dev/null
 mrenclave=$(cloister hash debug.enclave)
-run_cas debug.enclave
+start_enclave debug.enclave
 refused 'debug-mode'
 refused 'is accepted with: --only-for-testing-debug' -CGS
 accepted --only-for-testing-debug

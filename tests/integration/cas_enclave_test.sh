@@ -1,37 +1,10 @@
 #!/usr/bin/env bash
 # The CAS inside an enclave: it proves itself, serves the tutorial, keeps through kill -9 under load what it acknowledged, and
 # refuses an older state. Usage: cas_enclave_test.sh BIN_DIR [KILLS]; 50 kills with CLOISTER_LONG_TESTS=1.
-source "$(dirname "$0")/tutorial_support.sh"
+source "$(dirname "$0")/cas_enclave_support.sh"
 kills=${2:-5}
 [ "${CLOISTER_LONG_TESTS:-0}" = 1 ] && kills=50
-cas_pid=
-stop_cas() {
-  [ -z "$cas_pid" ] || { kill -9 "$cas_pid" 2>/dev/null && wait "$cas_pid" 2>/dev/null; } || true
-  cas_pid=
-}
-finish_all() {
-  jobs -p | xargs -r kill -9 2>/dev/null || true
-  finish
-}
-trap finish_all EXIT
-
-run_cas() {  # image, folder, anchor
-  : >cas.log  # what the last one said
-  cloister run --sealed "$2" --sealed-anchor "$3" "$1" "${cas_api:-127.0.0.1:0}" "${cas_enclave:-127.0.0.1:0}" "$las" \
-    >cas.log 2>cas.err </dev/null &
-  cas_pid=$!
-  for _ in $(seq 400); do
-    grep -q 'enclave API: ' cas.log && break
-    kill -0 "$cas_pid" 2>/dev/null || fail "the CAS ended: $(cat cas.log cas.err)"
-    sleep 0.05
-  done
-  cas_key=$(sed -n 's/^CAS key hash: //p' cas.log)
-  cas_api=$(sed -n 's#^client API: https://##p' cas.log)
-  cas_enclave=$(sed -n 's/^enclave API: //p' cas.log)
-  [[ $cas_key =~ ^[0-9a-f]{64}$ ]] || fail "the CAS printed: $(cat cas.log cas.err)"
-}
 start_enclave() { run_cas cas.enclave SEALED ANCHOR; }
-attest() { cloister cas attest "$cas_api" --trust-simulation LAS/simulation-root.pem "$@"; }
 refused() {  # words, image, folder, anchor: a start that must end with 3
   expect 3 "$1" timeout -s KILL 60 cloister run --sealed "$3" --sealed-anchor "$4" "$2" "$cas_api" "$cas_enclave" "$las"
 }
