@@ -26,6 +26,7 @@ constexpr TolerationRow kTolerations[] = {
 // Of the language, for evidence that is not accepted here at all: to tolerate it changes nothing.
 constexpr std::string_view kWithoutEffect[] = {"maa-managed-tcb", "local-attestation-trust-cas-tcb"};
 
+constexpr std::string_view kEmptyToken = "an empty token would ask for none: give one, or leave the key out";
 constexpr size_t kMaxAccessEntries = 256;
 constexpr size_t kMaxAdvisories = 1024;
 
@@ -132,9 +133,11 @@ Result<void> read_advisories(const Place& place, Security& security) {
 }
 
 Result<void> read_attestation_policy(const Place& place, Security& security) {
-  const Fields fields = TRY(Fields::of(
-      place, {"mode", "tolerate", "ignore_advisories", "must_be_sgx_local", "trusted_scone_qe_pubkeys",
-              "one_time_password_shared_secret", "url", "certificates", "min_rsa_signing_key_size"}));
+  const Fields fields = TRY(
+      Fields::of(place,
+                 {"mode", "tolerate", "ignore_advisories", "must_be_sgx_local", "trusted_scone_qe_pubkeys",
+                  "one_time_password_shared_secret", "url", "certificates", "min_rsa_signing_key_size"},
+                 {"tolerate", "ignore_advisories"}));
   security.password_secret = TRY(read_password_secret(fields));
   TRY(fields.refuse({"trusted_scone_qe_pubkeys"}, "only DCAP quotes are verified"));
   if (const auto mode = fields.find("mode")) {
@@ -217,7 +220,10 @@ Result<Security> read_security(const Place& place) {
   if (const auto singleton = fields.find("singleton_enclaves")) {
     security.singleton_enclaves = TRY(singleton->boolean());
   }
-  security.access_token = TRY(fields.string_or("service_access_token", ""));
+  if (const auto token = fields.find("service_access_token")) {
+    security.access_token = TRY(token->string());
+    if (security.access_token.empty()) return token->malformed(kEmptyToken);
+  }
   if (const auto attestation = fields.find("attestation")) {
     TRY(read_attestation_policy(*attestation, security));
   }

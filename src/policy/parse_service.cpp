@@ -25,8 +25,6 @@ constexpr auto kFactors = [] {
   std::copy(kTdxRegisters.begin(), kTdxRegisters.end(), end);
   return out;
 }();
-constexpr std::string_view kNoValue =
-    "a factor without a value would allow any: give one, or leave the key out";
 
 template <size_t N>
 Result<std::vector<ByteArray<N>>> read_measurements(const Place& place) {
@@ -53,7 +51,6 @@ Result<std::optional<uint16_t>> read_u16(const Fields& fields, std::string_view 
 Result<SignerFactor> read_signer(const Place& place) {
   const Fields fields =
       TRY(Fields::of(place, {"mrsigner", "isvprodid", "isvsvn", "isvsvn_min", "isvsvn_max"}));
-  TRY(fields.refuse_null(kNoValue));
   SignerFactor signer;
   const Place mrsigner = TRY(fields.require("mrsigner"));
   signer.mrsigner = TRY(mrsigner.hex<32>());
@@ -72,7 +69,6 @@ Result<SignerFactor> read_signer(const Place& place) {
 
 Result<attestation::SnpTcb> read_snp_tcb(const Place& place) {
   const Fields fields = TRY(Fields::of(place, {"fmc", "boot_loader", "tee", "snp", "microcode"}));
-  TRY(fields.refuse_null(kNoValue));
   attestation::SnpTcb tcb;
   const std::pair<std::string_view, uint8_t*> numbers[] = {
       {"boot_loader", &tcb.boot_loader}, {"tee", &tcb.tee}, {"snp", &tcb.snp}, {"microcode", &tcb.microcode}};
@@ -135,7 +131,6 @@ bool is_tdx(const Fields& fields) {
 
 Result<AttestationVariant> read_variant(const Place& place) {
   const Fields fields = TRY(Fields::of(place, kFactors));
-  TRY(fields.refuse_null(kNoValue));
   AttestationVariant variant;
   if (const auto mrenclave = fields.find("mrenclave"))
     variant.mrenclaves = TRY(read_measurements<32>(*mrenclave));
@@ -258,8 +253,10 @@ Result<std::vector<ByteArray<16>>> read_platforms(const Place& place) {
 
 Result<Service> read_service(const Place& place) {
   const Fields fields = TRY(Fields::of(
-      place, {"name", "image_name", "command", "environment", "pwd", "mrenclaves", "attestation", "platforms",
-              "fspf_path", "fspf_key", "fspf_tag", "fspf_update_policy", "one_time_password_shared_secret"}));
+      place,
+      {"name", "image_name", "command", "environment", "pwd", "mrenclaves", "attestation", "platforms",
+       "fspf_path", "fspf_key", "fspf_tag", "fspf_update_policy", "one_time_password_shared_secret"},
+      {"environment"}));
   TRY(fields.refuse({"fspf_path", "fspf_key", "fspf_tag", "fspf_update_policy"}, kRootProtection));
   Service service;
   service.mark = place.node().mark;

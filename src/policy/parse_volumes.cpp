@@ -100,7 +100,8 @@ Result<Volume> read_volume(const Place& place) {
 }
 
 Result<Image> read_image(const Place& place) {
-  const Fields fields = TRY(Fields::of(place, {"name", "volumes", "injection_files", "provide_secrets"}));
+  const Fields fields = TRY(Fields::of(place, {"name", "volumes", "injection_files", "provide_secrets"},
+                                       {"volumes", "injection_files"}));
   Image image;
   image.name = TRY(fields.string("name"));
   if (image.name.empty() || image.name.size() > kMaxSessionName) {

@@ -29,6 +29,16 @@ std::string described(const Node& node) {
   return "string";
 }
 
+Error unknown_field(const Place& key, std::span<const std::string_view> allowed) {
+  std::string what = "unknown field `" + shortened(key.node().text) + "`, expected one of ";
+  const char* between = "`";
+  for (const std::string_view name : allowed) {
+    what.append(between).append(name).append("`");
+    between = ", `";
+  }
+  return key.malformed(what);
+}
+
 }  // namespace
 
 std::string Place::path() const {
@@ -80,19 +90,20 @@ Result<size_t> Place::sequence_size(size_t limit) const {
   return node_.items.size();
 }
 
-Result<Fields> Fields::of(const Place& place, std::span<const std::string_view> allowed) {
+Result<Fields> Fields::of(const Place& place, std::span<const std::string_view> allowed,
+                          std::initializer_list<std::string_view> may_be_null) {
   const Node& node = place.node();
   if (node.kind != Node::Kind::Mapping) return place.wrong_type("a map");
+  const auto among = [](const auto& names, const Node& key) {
+    return std::find(names.begin(), names.end(), key.text) != names.end();
+  };
   for (size_t i = 0; i < node.items.size(); i += 2) {
     const Node& key = node.items[i];
-    if (std::find(allowed.begin(), allowed.end(), key.text) != allowed.end()) continue;
-    std::string what = "unknown field `" + shortened(key.text) + "`, expected one of ";
-    const char* between = "`";
-    for (const std::string_view name : allowed) {
-      what.append(between).append(name).append("`");
-      between = ", `";
+    if (!among(allowed, key)) return unknown_field(Place(key, place, key.text), allowed);
+    if (node.items[i + 1].is_null() && !among(may_be_null, key)) {
+      return Place(node.items[i + 1], place, key.text)
+          .malformed("a key without a value would count as absent: give it one, or leave it out");
     }
-    return Place(key, place, key.text).malformed(what);
   }
   return Fields(place);
 }
@@ -128,14 +139,6 @@ Result<void> Fields::refuse(std::initializer_list<std::string_view> keys, std::s
   for (const std::string_view key : keys) {
     const std::optional<Place> found = find(key);
     if (found) return found->unsupported(why);
-  }
-  return {};
-}
-
-Result<void> Fields::refuse_null(std::string_view why) const {
-  const std::vector<Node>& items = place_->node().items;
-  for (size_t i = 0; i < items.size(); i += 2) {
-    if (items[i + 1].is_null()) return Place(items[i + 1], *place_, items[i].text).malformed(why);
   }
   return {};
 }

@@ -53,13 +53,19 @@ class Place {
   int64_t index_ = -1;
 };
 
-// A mapping with known keys.
+// A mapping with known keys. A key without a value (`~`, `null`, nothing) is refused, because most keys say
+// what must hold, and would then say nothing without anybody noticing: the value was forgotten, or a variable
+// was `~`. `may_be_null` are those whose absence gives and allows less: lists whose entries may all be
+// commented out.
 class Fields {
  public:
-  // Malformed when it is no mapping or has another key: "unknown field `x`, expected one of `a`, `b`".
-  static Result<Fields> of(const Place& place, std::span<const std::string_view> allowed);
-  static Result<Fields> of(const Place& place, std::initializer_list<std::string_view> allowed) {
-    return of(place, std::span(allowed.begin(), allowed.size()));
+  // Malformed when it is no mapping, has another key ("unknown field `x`, expected one of `a`, `b`") or one
+  // without a value.
+  static Result<Fields> of(const Place& place, std::span<const std::string_view> allowed,
+                           std::initializer_list<std::string_view> may_be_null = {});
+  static Result<Fields> of(const Place& place, std::initializer_list<std::string_view> allowed,
+                           std::initializer_list<std::string_view> may_be_null = {}) {
+    return of(place, std::span(allowed.begin(), allowed.size()), may_be_null);
   }
 
   // Absent and null are the same.
@@ -70,8 +76,6 @@ class Fields {
   Result<std::string> string_or(std::string_view key, std::string_view fallback) const;
   // Unsupported when one of them is there.
   Result<void> refuse(std::initializer_list<std::string_view> keys, std::string_view why) const;
-  // Malformed when some key's value is null: for keys whose absence allows more.
-  Result<void> refuse_null(std::string_view why) const;
   const Place& place() const { return *place_; }
 
  private:

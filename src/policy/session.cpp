@@ -60,7 +60,7 @@ class Checker {
     const Security& security = session_.security;
     if (security.access_token.empty() && security.password_secret.empty()) return {};
     const Place at = TRY(fields_.require("security"));
-    TRY(references(security.access_token, at));
+    TRY(access_token(security.access_token, at));
     return password_secret(security.password_secret, at);
   }
 
@@ -110,6 +110,14 @@ class Checker {
     const size_t size = secret->value ? secret->value->size() : secret->size;
     if (secret->kind == SecretKind::Binary && size == 32) return {};
     return at.malformed("a volume's key is a binary secret of 32 bytes");
+  }
+
+  Result<void> access_token(const std::string& text, const Place& at) const {
+    TRY(references(text, at));
+    const std::optional<SecretReference> reference = whole_reference(text);
+    const SecretSpec* secret = reference ? session_.find_secret(reference->name) : nullptr;
+    if (secret == nullptr || !secret->value || !secret->value->empty()) return {};
+    return at.malformed("service_access_token: the secret `" + secret->name + "` is empty");
   }
 
   // Text was checked where it was read.
@@ -225,9 +233,11 @@ Result<std::string> read_path(const Place& place) {
 Result<Session> parse_session(std::string_view text) {
   const Node tree = TRY(parse_yaml(text));
   const Place root(tree);
-  const Fields fields = TRY(
-      Fields::of(root, {"name", "version", "predecessor", "services", "volumes", "images", "secrets",
-                        "access_policy", "security", "creator", "namespace_hash", "salt", "secret_config"}));
+  const Fields fields =
+      TRY(Fields::of(root,
+                     {"name", "version", "predecessor", "services", "volumes", "images", "secrets",
+                      "access_policy", "security", "creator", "namespace_hash", "salt", "secret_config"},
+                     {"predecessor", "services", "volumes", "images", "secrets"}));
   TRY(fields.refuse({"namespace_hash", "salt", "secret_config"}, "not supported yet"));
   TRY(fields.refuse({"creator"}, "the creator is whoever uploads the session; leave it out"));
   Session session;

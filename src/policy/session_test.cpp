@@ -172,6 +172,78 @@ TEST(Session, ReadsWhatAnEnclaveHasToKnowOrBe) {
   EXPECT_FALSE(session.security.singleton_enclaves);
 }
 
+// Keys that must have a value, and what stands around them.
+const std::string_view kSections[] = {"services:", "volumes:", "images:", "secrets:"};
+struct KeysOf {
+  std::string before, after;
+  std::vector<std::string_view> keys;
+};
+const KeysOf kKeys[] = {
+    {"",
+     "",
+     {"name", "version", "access_policy", "security", "creator", "namespace_hash", "salt", "secret_config"}},
+    {"services: [{name: a, command: x, mrenclaves: [" + kMeasurement + "], ",
+     "}]",
+     {"image_name", "pwd", "attestation", "platforms", "fspf_path", "fspf_key", "fspf_tag",
+      "fspf_update_policy", "one_time_password_shared_secret"}},
+    {"services: [{name: a, command: x, attestation: {mrenclave: " + kMeasurement + "}, ",
+     "}]",
+     {"mrenclaves"}},
+    {"services: [{", "}]", {"name", "command"}},
+    {"volumes: [{name: v, ", "}]", {"fspf_key", "fspf_tag", "update_policy", "files", "export", "import"}},
+    {"images: [{name: i, ", "}]", {"provide_secrets"}},
+    {"volumes: [{name: v}]\nimages: [{name: i, volumes: [{name: v, path: /v, ", "}]}]", {"update_policy"}},
+    {"images: [{name: i, injection_files: [{path: /f, content: c, ", "}]}]", {"permission"}},
+    {"images: [{name: i, injection_files: [{path: /f, ", "}]}]", {"content"}},
+    {"secrets: [{name: s, kind: ascii, ",
+     "}]",
+     {"size", "value", "export", "export_public", "import", "import_akv", "issuer", "valid_for"}},
+    {"access_policy: {", "}", {"read", "update", "create_sessions", "list_sessions"}},
+    {"security: {", "}", {"attestation", "singleton_enclaves", "service_access_token"}},
+    {"security: {attestation: {",
+     "}}",
+     {"mode", "must_be_sgx_local", "trusted_scone_qe_pubkeys", "one_time_password_shared_secret", "url",
+      "certificates", "min_rsa_signing_key_size"}},
+};
+
+// Whoever forgot the value, or filled in `~`, believes in a condition that would not be there.
+TEST(Session, RefusesAKeyWithoutAValue) {
+  for (const KeysOf& of : kKeys) {
+    for (const std::string_view key : of.keys) {
+      const bool head = key == "name" || key == "version";
+      for (const char* nothing : {"~", "null", ""}) {
+        std::string text = of.before + std::string(key) + ": " + nothing + of.after + "\n";
+        if (!head || !of.before.empty()) text = "name: s\nversion: \"0.3\"\n" + text;
+        EXPECT_THAT(refusal(text), testing::HasSubstr(std::string(key) + ": a key without a value")) << text;
+      }
+    }
+  }
+}
+
+// Their absence gives and allows less, and a list may have all its entries commented out.
+TEST(Session, TakesAnEmptyListForNone) {
+  const std::string head = "name: s\nversion: \"0.3\"\n";
+  for (const std::string_view key : kSections) EXPECT_EQ(refusal(head + std::string(key) + "\n"), "accepted");
+  for (const std::string& text :
+       {std::string("predecessor: ~\n"), std::string("images: [{name: i, volumes: ~, injection_files: ~}]\n"),
+        std::string("security: {attestation: {tolerate: ~, ignore_advisories: ~}}\n"),
+        "services: [{name: a, command: x, environment: ~, mrenclaves: [" + kMeasurement + "]}]\n"}) {
+    EXPECT_EQ(refusal(head + text), "accepted") << text;
+  }
+}
+
+// As a template's variable that is empty would leave it: that would be a session that asks for no token.
+TEST(Session, RefusesAnEmptyAccessToken) {
+  const std::string head = "name: s\nversion: \"0.3\"\nsecurity: {service_access_token: ",
+                    secret = "secrets: [{name: t, kind: ascii, value: ";
+  EXPECT_THAT(refusal(head + "\"\"}\n"),
+              testing::HasSubstr("security.service_access_token: an empty token would ask for none"));
+  EXPECT_THAT(refusal(head + "$$SCONE::t$$}\n" + secret + "\"\"}]\n"),
+              testing::HasSubstr("the secret `t` is empty"));
+  EXPECT_EQ(refusal(head + "$$SCONE::t$$}\n" + secret + "x}]\n"), "accepted");
+  EXPECT_EQ(refusal(head + "x}\n"), "accepted");
+}
+
 TEST(Session, RefusesDepthAliasBombsAndTwoDocuments) {
   EXPECT_NE(refusal(std::string(100, '[') + std::string(100, ']')), "accepted");
   std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
