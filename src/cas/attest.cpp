@@ -1,13 +1,10 @@
 #include "cas/attest.h"
 
-#include <algorithm>
-
 #include "attestation/json.h"
 #include "cas/trust.h"
 #include "crypto/encoding.h"
 #include "crypto/random.h"
 #include "http/client.h"
-#include "policy/check.h"
 
 namespace cloister::cas {
 namespace {
@@ -19,54 +16,6 @@ constexpr std::string_view kWhat = "the CAS's answer";
 
 Error refused(const std::string& address, const std::string& reason, std::string hint = {}) {
   return Error(Code::Denied, "CAS " + address + " is not trustworthy: " + reason, std::move(hint));
-}
-
-struct AcceptingOption {
-  policy::Toleration toleration;
-  std::string_view option;  // of `cloister cas attest`
-};
-constexpr AcceptingOption kAccepting[] = {
-    {policy::Toleration::InsecureConfiguration, "--accept-configuration-needed"},
-    {policy::Toleration::Hyperthreading, "--accept-configuration-needed"},
-    {policy::Toleration::OutdatedTcb, "--accept-group-out-of-date"},
-    {policy::Toleration::SoftwareHardeningNeeded, "--accept-sw-hardening-needed"},
-    {policy::Toleration::DebugMode, "--only-for-testing-debug"},
-};
-
-// What to add to the command so that it accepts this; empty: nothing does, or a word about another enclave.
-std::vector<std::string> accepting(const policy::Denial& denial) {
-  std::vector<std::string> out;
-  if (denial.suggestion.empty()) return out;
-  if (denial.rule == "advisories") {
-    for (size_t at = 0; at < denial.actual.size();) {
-      const size_t end = std::min(denial.actual.find(", ", at), denial.actual.size());
-      out.push_back("--ignore-advisory " + denial.actual.substr(at, end - at));
-      at = end + 2;
-    }
-    return out;
-  }
-  const size_t list = denial.suggestion.find("tolerate: [");
-  if (list == std::string::npos) return out;
-  for (const AcceptingOption& one : kAccepting) {
-    const std::string_view name = policy::toleration_name(one.toleration);
-    if (denial.suggestion.find(name, list) != std::string::npos) out.emplace_back(one.option);
-  }
-  return out;
-}
-
-// All that `denials` need, each once, or nothing when one of them cannot be accepted.
-std::string accepting_hint(const std::vector<policy::Denial>& denials) {
-  std::vector<std::string> all;
-  for (const policy::Denial& denial : denials) {
-    const std::vector<std::string> options = accepting(denial);
-    if (options.empty()) return {};
-    for (const std::string& option : options) {
-      if (std::find(all.begin(), all.end(), option) == all.end()) all.push_back(option);
-    }
-  }
-  std::string out = "if you have judged that, it is accepted with:";
-  for (const std::string& option : all) out += " " + option;
-  return out;
 }
 
 class Attestation {
@@ -166,7 +115,7 @@ class Attestation {
                                                        : denial.text());
     }
     if (reasons.empty()) return {};
-    return refused(address_, reasons, accepting_hint(denials));
+    return refused(address_, reasons, options_.hint ? options_.hint(denials) : std::string());
   }
 
   Result<std::string> version() {

@@ -4,7 +4,7 @@
 
 #include "attestation/evidence_verifier.h"
 #include "cas/trust.h"
-#include "policy/session.h"
+#include "policy/check.h"
 
 namespace cloister::cas {
 
@@ -13,6 +13,8 @@ struct AttestOptions {
   policy::AttestationVariant wanted;           // no factor: any enclave, for tests only
   policy::Security security;                   // what is tolerated of the platform
   std::optional<KnownCas> known;               // what an earlier check found at this address
+  // What to do about a refusal for these reasons, for the error's hint; empty: nothing is said.
+  std::function<std::string(const std::vector<policy::Denial>&)> hint;
 };
 
 struct AttestedCas {

@@ -46,6 +46,18 @@ class AttestTest : public ::testing::Test {
     out.evidence.anchors.push_back(world_.pki().anchor());
     out.security.tolerate = {policy::Toleration::SimulationMode};
     out.wanted.mrenclaves = {array_from_hex<32>(measurement_hex(digit)).value()};
+    out.hint = needed;
+    return out;
+  }
+  // Of each reason what would have to be accepted.
+  static std::string needed(const std::vector<policy::Denial>& denials) {
+    std::string out;
+    for (const policy::Denial& denial : denials) {
+      out += denial.rule + ":";
+      for (const auto one : denial.tolerations) out += " " + std::string(policy::toleration_name(one));
+      for (const std::string& advisory : denial.advisories) out += " " + advisory;
+      out += ";";
+    }
     return out;
   }
   void expect_denied(const Result<AttestedCas>& result, const std::string& words) {
@@ -205,16 +217,16 @@ TEST_F(AttestTest, ADebugEnclaveNeedsAToleration) {
   AttestOptions options = wanted('c');
   const auto refused = attest(source('c', sgx::kFlagDebug), options);
   expect_denied(refused, "debug-mode");
-  EXPECT_THAT(refused.error().hint(), HasSubstr("is accepted with: --only-for-testing-debug"));
+  EXPECT_THAT(refused.error().hint(), HasSubstr("debug-mode: debug-mode;"));
   const auto other = attest(source('d', sgx::kFlagDebug), options);
   expect_denied(other, "debug-mode");
-  EXPECT_EQ(other.error().hint(), "") << "another enclave is not accepted with anything";
+  EXPECT_EQ(other.error().hint(), "mrenclave:;debug-mode: debug-mode;") << "nothing accepts another enclave";
   options.security.tolerate.push_back(policy::Toleration::DebugMode);
   EXPECT_TRUE(attest(source('c', sgx::kFlagDebug), options).ok());
 }
 
 // As of a real platform, of which an owner has the collateral: there hyperthreading counts, too.
-TEST_F(AttestTest, ARefusalNamesEachOptionThatWouldAcceptItOnce) {
+TEST_F(AttestTest, AllReasonsOfARefusalAreThereForTheHint) {
   attestation::SimSettings settings;
   settings.tcb_status = attestation::TcbStatus::ConfigurationNeeded;
   settings.advisory_ids = {"INTEL-SA-00334", "INTEL-SA-00615"};
@@ -229,8 +241,8 @@ TEST_F(AttestTest, ARefusalNamesEachOptionThatWouldAcceptItOnce) {
   const auto refused = attest(source('c'), options);
   expect_denied(refused, "hyperthreading");
   EXPECT_EQ(refused.error().hint(),
-            "if you have judged that, it is accepted with: --accept-configuration-needed --ignore-advisory "
-            "INTEL-SA-00334 --ignore-advisory INTEL-SA-00615");
+            "tcb-status: insecure-configuration;advisories: INTEL-SA-00334 INTEL-SA-00615;"
+            "hyperthreading: hyperthreading;");
   options.security.tolerate = {policy::Toleration::InsecureConfiguration, policy::Toleration::Hyperthreading};
   options.security.ignore_advisories = settings.advisory_ids;
   EXPECT_TRUE(attest(source('c'), options).ok());

@@ -1,6 +1,9 @@
 // `cloister cas attest`: verify which enclave a CAS is, then pin its key. Ends with 0 trusted, 4 refused, 3
 // put back to an earlier state, 5 unreachable, 2 for what was typed and the files it names.
+#include "cli/cas_attest_command.h"
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 
 #include "cas/attest.h"
@@ -10,12 +13,38 @@
 namespace cloister::cli {
 namespace {
 
+// What accepts something of a CAS's platform, and what in a session would do the same.
+struct Accepting {
+  std::string_view option;
+  std::string spellings;  // all of them
+  std::string help;
+  std::initializer_list<policy::Toleration> tolerations;
+};
+const Accepting kAccepting[] = {
+    {"--accept-configuration-needed",
+     "-C,--accept-configuration-needed",
+     "Accept a platform whose configuration is insecure, or with hyperthreading",
+     {policy::Toleration::InsecureConfiguration, policy::Toleration::Hyperthreading}},
+    {"--accept-group-out-of-date",
+     "-G,--accept-group-out-of-date",
+     "Accept an outdated platform",
+     {policy::Toleration::OutdatedTcb}},
+    {"--accept-sw-hardening-needed",
+     "-S,--accept-sw-hardening-needed",
+     "Accept a platform whose weakness the enclave's software must handle",
+     {policy::Toleration::SoftwareHardeningNeeded}},
+    {"--only-for-testing-debug",
+     "--only-for-testing-debug,--only_for_testing-debug",
+     "Accept an enclave whose memory can be read",
+     {policy::Toleration::DebugMode}},
+};
+
 struct Arguments {
   std::string address, mrenclave, mrsigner;
   std::vector<std::string> mrenclaves, simulation_roots, collateral, ignored;
   std::optional<uint16_t> prod_id, svn;
-  bool configuration = false, group_out_of_date = false, hardening = false, debug = false, any = false,
-       any_signer = false;
+  bool accepted[std::size(kAccepting)] = {};
+  bool any = false, any_signer = false;
   // Any enclave at all.
   bool trusts_any() const { return any || (any_signer && mrenclave.empty() && mrenclaves.empty()); }
 };
@@ -59,15 +88,13 @@ Result<policy::AttestationVariant> wanted(const Arguments& a) {
 Result<cas::AttestOptions> options_of(const Arguments& a) {
   cas::AttestOptions options;
   options.wanted = TRY(wanted(a));
-  const auto tolerate = [&](bool given, policy::Toleration toleration) {
-    if (given) options.security.tolerate.push_back(toleration);
-  };
-  tolerate(a.configuration, policy::Toleration::InsecureConfiguration);
-  tolerate(a.configuration, policy::Toleration::Hyperthreading);
-  tolerate(a.group_out_of_date, policy::Toleration::OutdatedTcb);
-  tolerate(a.hardening, policy::Toleration::SoftwareHardeningNeeded);
-  tolerate(a.debug, policy::Toleration::DebugMode);
-  tolerate(!a.simulation_roots.empty(), policy::Toleration::SimulationMode);
+  options.hint = accepting_hint;
+  std::vector<policy::Toleration>& tolerate = options.security.tolerate;
+  for (size_t i = 0; i < std::size(kAccepting); ++i) {
+    if (a.accepted[i])
+      tolerate.insert(tolerate.end(), kAccepting[i].tolerations.begin(), kAccepting[i].tolerations.end());
+  }
+  if (!a.simulation_roots.empty()) tolerate.push_back(policy::Toleration::SimulationMode);
   for (const std::string& advisory : a.ignored) {
     if (!policy::is_advisory(advisory))
       return Error(Code::InvalidArgument,
@@ -112,21 +139,44 @@ int run(const Arguments& a) {
 }
 
 void add_tolerances(CLI::App& sub, const std::shared_ptr<Arguments>& a) {
-  sub.add_flag("-C,--accept-configuration-needed", a->configuration,
-               "Accept a platform whose configuration is insecure, or with hyperthreading");
-  sub.add_flag("-G,--accept-group-out-of-date", a->group_out_of_date, "Accept an outdated platform");
-  sub.add_flag("-S,--accept-sw-hardening-needed", a->hardening,
-               "Accept a platform whose weakness the enclave's software must handle");
+  for (size_t i = 0; i < std::size(kAccepting); ++i)
+    sub.add_flag(kAccepting[i].spellings, a->accepted[i], kAccepting[i].help);
   sub.add_option("--ignore-advisory", a->ignored, "Accept a platform with this open advisory (repeatable)")
       ->allow_extra_args(false);
-  sub.add_flag("--only-for-testing-debug,--only_for_testing-debug", a->debug,
-               "Accept an enclave whose memory can be read");
   sub.add_flag("--only-for-testing-trust-any,--only_for_testing-trust-any", a->any, "Accept any enclave");
   sub.add_flag("--only-for-testing-ignore-signer,--only_for_testing-ignore-signer", a->any_signer,
                "Accept an enclave of any signer; without MRENCLAVE any enclave");
 }
 
+// The options that accept what `denial` is about; empty: nothing does.
+std::vector<std::string> accepting(const policy::Denial& denial) {
+  std::vector<std::string> out;
+  for (const std::string& advisory : denial.advisories) out.push_back("--ignore-advisory " + advisory);
+  for (const policy::Toleration toleration : denial.tolerations) {
+    const auto option = std::find_if(std::begin(kAccepting), std::end(kAccepting), [&](const Accepting& one) {
+      return std::find(one.tolerations.begin(), one.tolerations.end(), toleration) != one.tolerations.end();
+    });
+    if (option == std::end(kAccepting)) return {};
+    out.emplace_back(option->option);
+  }
+  return out;
+}
+
 }  // namespace
+
+std::string accepting_hint(const std::vector<policy::Denial>& denials) {
+  std::vector<std::string> all;
+  for (const policy::Denial& denial : denials) {
+    const std::vector<std::string> options = accepting(denial);
+    if (options.empty()) return {};
+    for (const std::string& option : options) {
+      if (std::find(all.begin(), all.end(), option) == all.end()) all.push_back(option);
+    }
+  }
+  std::string out = "if you have judged that, it is accepted with:";
+  for (const std::string& option : all) out += " " + option;
+  return out;
+}
 
 void add_cas_attest_command(CLI::App& group, Action& action) {
   auto* sub = group.add_subcommand("attest", "Verify which enclave a CAS is, and pin its key");

@@ -8,32 +8,6 @@
 #include "cli/commands.h"
 
 namespace cloister::cli {
-
-int exit_code_of(const Error& error) {
-  switch (error.code()) {
-    case Code::InvalidArgument:
-      return kUsage;
-    case Code::Integrity:
-      return kIntegrity;
-    case Code::Denied:
-      return kRefused;
-    case Code::Unavailable:
-      return kUnavailable;
-    case Code::NotFound:
-    case Code::Malformed:
-    case Code::Unsupported:
-    case Code::Internal:
-      return kFailed;
-  }
-  return kFailed;
-}
-
-int report(const Error& error) {
-  std::fprintf(stderr, "cloister: %s\n", error.message().c_str());
-  if (!error.hint().empty()) std::fprintf(stderr, "  %s\n", error.hint().c_str());
-  return exit_code_of(error);
-}
-
 namespace {
 
 // The tutorial's commands are called by links of their names. They and `transfer` get arguments from a

@@ -67,8 +67,9 @@ class Decision {
 
   void mode() {
     if (verdict_.debug && !security_.tolerates(Toleration::DebugMode)) {
-      deny("debug-mode", "a production enclave", "a debug enclave: its memory can be read from outside",
-           tolerate_line("debug-mode"));
+      denials_.push_back(tolerable("debug-mode", "a production enclave",
+                                   "a debug enclave: its memory can be read from outside",
+                                   {Toleration::DebugMode}));
     }
     if (!verdict_.simulated) return;
     std::string wanted(service_.environment_value("SCONE_MODE"));
@@ -79,8 +80,9 @@ class Decision {
            in_service(service_, "environment: {SCONE_MODE: sim}"));
     }
     if (!security_.tolerates(Toleration::SimulationMode)) {
-      deny("simulation-mode", "hardware", "a simulated enclave: it protects nothing from the machine's owner",
-           tolerate_line("simulation-mode"));
+      denials_.push_back(tolerable("simulation-mode", "hardware",
+                                   "a simulated enclave: it protects nothing from the machine's owner",
+                                   {Toleration::SimulationMode}));
     }
   }
 
@@ -88,12 +90,11 @@ class Decision {
     const std::string name(attestation::tcb_status_name(verdict_.status));
     const StatusRow* row = row_of(verdict_.status);
     if (row == nullptr) return deny("tcb-status", "UpToDate", name, "");
-    std::string missing;
+    std::vector<Toleration> missing;
     for (const Toleration toleration : row->needs) {
-      if (security_.tolerates(toleration)) continue;
-      missing += (missing.empty() ? "" : ", ") + std::string(toleration_name(toleration));
+      if (!security_.tolerates(toleration)) missing.push_back(toleration);
     }
-    if (!missing.empty()) deny("tcb-status", "UpToDate", name, tolerate_line(missing));
+    if (!missing.empty()) denials_.push_back(tolerable("tcb-status", "UpToDate", name, std::move(missing)));
   }
 
   bool ignored(const std::string& advisory) const {
@@ -110,23 +111,28 @@ class Decision {
 
   void advisories() {
     std::string missing;
-    bool writable = true;  // in a session
+    std::vector<std::string> writable;  // in a session
+    bool all_writable = true;
     for (const std::string& advisory : verdict_.advisory_ids) {
       if (ignored(advisory)) continue;
       const bool possible = is_advisory(advisory);
       // Whoever signs for a simulated platform chooses it, and it would stand beside our own words.
       missing += (missing.empty() ? "" : ", ") + (possible ? advisory : "(of no possible name)");
-      writable = writable && possible;
+      if (possible) writable.push_back(advisory);
+      all_writable = all_writable && possible;
     }
     if (missing.empty()) return;
-    deny("advisories", "no open advisory", missing,
-         writable ? "security: {attestation: {ignore_advisories: [" + missing + "]}}" : "");
+    deny("advisories", "no open advisory", missing, "");
+    if (!all_writable) return;
+    denials_.back().suggestion = "security: {attestation: {ignore_advisories: [" + missing + "]}}";
+    denials_.back().advisories = std::move(writable);
   }
 
   void platform() {
     if (verdict_.smt_enabled && !security_.tolerates(Toleration::Hyperthreading)) {
-      deny("hyperthreading", "hyperthreading off", "hyperthreading on, or the platform does not say",
-           tolerate_line("hyperthreading"));
+      denials_.push_back(tolerable("hyperthreading", "hyperthreading off",
+                                   "hyperthreading on, or the platform does not say",
+                                   {Toleration::Hyperthreading}));
     }
     if (!verdict_.revocation_checked) {
       deny("revocation", "revocation lists checked", "no revocation lists", "");

@@ -12,9 +12,12 @@ namespace cloister::policy {
 // One reason to refuse, for the session's owner. The enclave only learns that it was refused.
 struct Denial {
   std::string rule;  // "mrenclave", "signer", "debug-mode", "simulation-mode", "tcb-status", "advisories"…
-  std::string expected;      // what the session allows
-  std::string actual;        // what the evidence says
-  std::string suggestion;    // YAML that would allow it; empty when nothing can
+  std::string expected;    // what the session allows
+  std::string actual;      // what the evidence says
+  std::string suggestion;  // YAML that would allow it; empty when nothing can
+  // Where that is to tolerate something: what, all of it. Else both are empty.
+  std::vector<Toleration> tolerations = {};
+  std::vector<std::string> advisories = {};
   std::string text() const;  // one line: "rule: actual - expected …"
 };
 

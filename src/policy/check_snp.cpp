@@ -190,7 +190,7 @@ std::vector<Denial> check_snp(const Session& session, const Service& service,
         {"guest-policy", "bit 17 set, as in every guest's policy", attestation::hex_bits(facts.policy), ""});
   const bool movable = facts.migration_agent || (facts.policy & snp_policy::kMigrationAgent) != 0;
   if (movable && !session.security.tolerates(Toleration::InsecureConfiguration)) {
-    out.push_back(may_migrate("migration agent", tolerate_line("insecure-configuration")));
+    out.push_back(may_migrate("migration agent"));
   }
   return out;
 }

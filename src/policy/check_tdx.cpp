@@ -120,15 +120,16 @@ class Variant {
     if ((attributes_ & td_attributes::kMigratable) == 0 || tolerant_) return;
     const Register& mover = actual_[kTdxMrServiceTd];
     if (!mover || *mover == ByteArray<48>{}) {
-      out_.push_back(
-          may_migrate("MIGRATABLE; the report names no service TD", tolerate_line("insecure-configuration")));
+      out_.push_back(may_migrate("MIGRATABLE; the report names no service TD"));
       return;
     }
     if (!factor_.registers[kTdxMrServiceTd].empty()) return;  // judged as a register
     TdxFactor named = factor_;
     named.registers[kTdxMrServiceTd].push_back(*mover);
-    out_.push_back(may_migrate("MIGRATABLE; by the service TD " + to_hex(*mover),
-                               variant_for(service_, named, actual_)));
+    Denial movable = may_migrate("MIGRATABLE; by the service TD " + to_hex(*mover));
+    movable.suggestion = variant_for(service_, named, actual_);
+    movable.tolerations.clear();
+    out_.push_back(std::move(movable));
   }
 
   const TdxFactor& factor_;

@@ -114,6 +114,33 @@ TEST(Check, SuggestsOnlyAdvisoriesThatASessionTakes) {
   }
 }
 
+// Who has no session to write it into reads it there.
+TEST(Check, SaysAsDataWhatToTolerate) {
+  Verdict verdict = good();
+  verdict.debug = verdict.simulated = verdict.smt_enabled = true;
+  verdict.mrenclave[0] ^= 1;
+  verdict.status = TcbStatus::OutOfDateConfigurationNeeded;
+  verdict.advisory_ids = {"INTEL-SA-00161", "INTEL-SA-00289"};
+  const Session session = session_with("outdated-tcb", "    environment: {SCONE_MODE: hw}\n");
+  std::string found;
+  for (const Denial& denial : check(session, session.services[0], verdict)) {
+    found += denial.rule + ":";
+    for (const Toleration one : denial.tolerations) {
+      found += " " + std::string(toleration_name(one));
+      EXPECT_NE(denial.suggestion.find(toleration_name(one)), std::string::npos) << denial.suggestion;
+    }
+    for (const std::string& one : denial.advisories) found += " " + one;
+    found += "\n";
+  }
+  EXPECT_EQ(found,
+            "mrenclave:\ntcb-status: insecure-configuration\ndebug-mode: debug-mode\n"
+            "simulation-mode:\nsimulation-mode: simulation-mode\n"
+            "advisories: INTEL-SA-00161 INTEL-SA-00289\nhyperthreading: hyperthreading\n");
+  verdict.advisory_ids.push_back("OTHER");
+  for (const Denial& denial : check(session, session.services[0], verdict))
+    EXPECT_TRUE(denial.advisories.empty()) << "no session takes all of them";
+}
+
 TEST(Check, ReportsEveryReasonAtOnce) {
   Verdict verdict = good();
   verdict.debug = verdict.simulated = verdict.smt_enabled = true;

@@ -78,14 +78,20 @@ inline std::string with_variant(const Service& service, const std::string& facto
   }
   return in_service(service, "attestation: [" + own + "{" + factors + "}]");
 }
-inline std::string tolerate_line(std::string_view names) {
-  return "security: {attestation: {tolerate: [" + std::string(names) + "]}}";
+// What is allowed when all of `needed` is tolerated.
+inline Denial tolerable(std::string rule, std::string expected, std::string actual,
+                        std::vector<Toleration> needed) {
+  std::string names;
+  for (const Toleration toleration : needed)
+    names += (names.empty() ? "" : ", ") + std::string(toleration_name(toleration));
+  return {std::move(rule), std::move(expected), std::move(actual),
+          "security: {attestation: {tolerate: [" + names + "]}}", std::move(needed)};
 }
 
 // Of a machine that another one may take over.
-inline Denial may_migrate(const std::string& how, std::string suggestion) {
-  return {"migration", "a machine that stays where it is", "another machine may take it over (" + how + ")",
-          std::move(suggestion)};
+inline Denial may_migrate(const std::string& how) {
+  return tolerable("migration", "a machine that stays where it is",
+                   "another machine may take it over (" + how + ")", {Toleration::InsecureConfiguration});
 }
 
 }  // namespace cloister::policy
