@@ -49,9 +49,9 @@ class QuoteVerifier final : public EvidenceVerifier {
   explicit QuoteVerifier(QuoteVerifierOptions options);
 
   // `collateral`: a bundle in JSON (verifier.h), looked at only when a simulation root is trusted.
-  // Unavailable when there is none for this quote; Malformed when there is, and the quote is of another TEE
-  // than `kind` says, Unsupported when its report is of TD 1.5 extended; else as verify_quote: Denied only
-  // for another report data.
+  // Malformed when the quote is none, or of another TEE than `kind` says; Unsupported when its report is of
+  // TD 1.5 extended; Unavailable when there is no collateral for it; else as verify_quote: Denied only for
+  // another report data.
   Result<std::shared_ptr<const Verdict>> verify(EvidenceKind kind, ByteView quote, ByteView collateral,
                                                 const ReportData& expected) override;
   uint32_t kinds() const override;
@@ -71,7 +71,7 @@ class QuoteVerifier final : public EvidenceVerifier {
   Result<Verdict> verify_with_attached(ByteView quote, ByteView bundle, const ReportData& expected,
                                        int64_t now, const VerifyOptions& options);
   Result<std::shared_ptr<const TrustedCollateral>> trusted(ByteView bundle);
-  VerifyOptions verify_options(Tee tee) const;
+  VerifyOptions verify_options() const;
 
   const QuoteVerifierOptions options_;
   std::vector<TrustAnchor> simulation_anchors_;

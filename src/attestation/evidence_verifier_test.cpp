@@ -262,6 +262,22 @@ TEST_F(TdxEvidenceTest, TheKindMustBeThatOfTheQuote) {
   EXPECT_EQ(outcome(verifier, EvidenceKind::SgxDcapQuote, quote_, bundle_), std::nullopt);
 }
 
+TEST_F(TdxEvidenceTest, NothingIsLookedUpForAQuoteOfAnotherKind) {
+  QuoteVerifierOptions options = tdx_options(false);
+  size_t asked = 0;
+  options.find_collateral = [&](ByteView) -> Result<std::shared_ptr<const TrustedCollateral>> {
+    ++asked;
+    return Error(Code::NotFound, "none");
+  };
+  QuoteVerifier verifier(options);
+  EXPECT_EQ(outcome(verifier, EvidenceKind::SgxDcapQuote, intel_.quote(td_), "no bundle"), Code::Malformed);
+  EXPECT_EQ(verifier.cached(), 0u);
+  EXPECT_EQ(asked, 0u);
+  EXPECT_EQ(outcome(verifier, EvidenceKind::TdxQuote, intel_.quote(td_), "no bundle"), Code::Malformed)
+      << "of the bundle, after its own was asked for";
+  EXPECT_EQ(asked, 1u);
+}
+
 TEST_F(TdxEvidenceTest, AReportWhoseEndNoRuleJudgesIsRefused) {
   QuoteVerifier verifier(tdx_options(true));
   td_.version = 5;

@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kMaxSize = 8 << 20;
 constexpr size_t kTd15Ex = 885;
 
-constexpr std::pair<StructureKind, std::string_view> kNames[] = {
+constexpr std::pair<StructureKind, std::string_view> kNames[kStructureKinds] = {
     {StructureKind::Quote, "quote"},
     {StructureKind::SnpReport, "snp-report"},
     {StructureKind::Certificate, "certificate"},

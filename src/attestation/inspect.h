@@ -20,6 +20,7 @@ enum class StructureKind : uint8_t {
   Collateral,
   PckExtension,  // the SGX extension of a PCK certificate, without the certificate
 };
+inline constexpr size_t kStructureKinds = 8;
 std::string_view structure_name(StructureKind kind);  // "quote", "snp-report", …
 std::optional<StructureKind> parse_structure_name(std::string_view name);
 // By its first bytes or keys; NotFound when it is none of them.

@@ -11,6 +11,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (kind.ok()) static_cast<void>(inspect_structure(input, *kind).ok());
     return 0;
   }
-  static_cast<void>(inspect_structure(input, static_cast<StructureKind>(data[0] % 8)).ok());
+  static_cast<void>(inspect_structure(input, static_cast<StructureKind>(data[0] % kStructureKinds)).ok());
   return 0;
 }

@@ -222,26 +222,5 @@ TEST_F(Tdx, CollateralOfAnotherTeeOrTooOldIsRefused) {
   EXPECT_EQ(foreign.error().message(), "TCB info chain: its root is not trusted");
 }
 
-TEST_F(Tdx, WhoDecidesByVerdictsNamesTheTeeAndTakesNoExtendedReport) {
-  const auto trusted = trust_collateral(pki_.collateral(kNow), {pki_.anchor()}).value();
-  const auto code = [&](const TestTd& td, const VerifyOptions& options) {
-    const auto verdict = verify_quote(pki_.quote(td), *trusted, kNow, std::nullopt, options);
-    return verdict.ok() ? std::optional<Code>() : verdict.error().code();
-  };
-  VerifyOptions sgx, tdx, strict;
-  sgx.expected_tee = Tee::Sgx;
-  tdx.expected_tee = Tee::Tdx;
-  strict.accept_extended_td = false;
-  for (const TestTd& td : layouts()) {
-    EXPECT_EQ(code(td, tdx), std::nullopt);
-    EXPECT_EQ(code(td, strict), std::nullopt);
-    EXPECT_EQ(code(td, sgx), Code::Malformed);
-  }
-  TestTd extended = layouts()[2];
-  extended.body_type = 4;
-  EXPECT_EQ(code(extended, {}), std::nullopt);
-  EXPECT_EQ(code(extended, strict), Code::Unsupported);
-}
-
 }  // namespace
 }  // namespace cloister::attestation

@@ -129,10 +129,6 @@ struct VerifyOptions {
   // = false.
   bool accept_missing_crls = false;
   uint32_t minimum_tcb_evaluation_number = 0;
-  std::optional<Tee> expected_tee;  // when given, a quote of another one is Malformed
-  // Whether a report of TD 1.5 extended is accepted: nothing in a verdict tells what stands in its last 237
-  // bytes, so who decides by verdicts says no. Then it is Unsupported.
-  bool accept_extended_td = true;
 };
 
 // Collateral whose signatures were checked under one of the anchors. Immutable, shareable between threads;
@@ -142,7 +138,7 @@ Result<std::shared_ptr<const TrustedCollateral>> trust_collateral(const Collater
                                                                   const std::vector<TrustAnchor>& anchors);
 
 // `now`: seconds since 1970. `expected_report_data`: when given, another value in the quote is Denied.
-// Malformed: cannot be parsed. Unsupported, see VerifyOptions. Integrity: a check failed; the message begins
+// Malformed: cannot be parsed. Integrity: a check failed; the message begins
 // with the check's name.
 Result<Verdict> verify_quote(ByteView quote, const TrustedCollateral& collateral, int64_t now,
                              const std::optional<ByteArray<64>>& expected_report_data,

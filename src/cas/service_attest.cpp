@@ -30,7 +30,7 @@ std::string measured(const attestation::Verdict& verdict) {
 }
 
 // Every reason, with the YAML that would allow it as long as all of it fits into one event: half a suggestion
-// is of no use, and an owner who took the first ones reads the others at the next refusal.
+// is of no use. The last ones come first, because a later one mends what those before it do.
 std::string reasons_of(const std::vector<policy::Denial>& denials) {
   static constexpr size_t kAround = 256;  // who and from where, and how many events were left out before
   static constexpr std::string_view kLeftOut = " (its YAML is too long for this event)";
@@ -38,13 +38,15 @@ std::string reasons_of(const std::vector<policy::Denial>& denials) {
   for (const policy::Denial& denial : denials)
     size += denial.text().size() + 2 + (denial.suggestion.empty() ? 0 : kLeftOut.size());
   std::string out;
-  for (const policy::Denial& denial : denials) {
-    out += (out.empty() ? "" : "; ") + denial.text();
-    if (denial.suggestion.empty()) continue;
-    const std::string allowed = " (would be allowed by " + denial.suggestion + ")";
-    const bool fits = size + allowed.size() <= kMaxEventText;
-    if (fits) size += allowed.size();
-    out += fits ? allowed : kLeftOut;
+  for (auto denial = denials.rbegin(); denial != denials.rend(); ++denial) {
+    std::string reason = denial->text();
+    if (!denial->suggestion.empty()) {
+      const std::string allowed = " (would be allowed by " + denial->suggestion + ")";
+      const bool fits = size + allowed.size() <= kMaxEventText;
+      if (fits) size += allowed.size();
+      reason += fits ? allowed : kLeftOut;
+    }
+    out.insert(0, out.empty() ? reason : reason + "; ");
   }
   return out;
 }

@@ -5,7 +5,6 @@
 #include <ctime>
 
 #include "attestation/inspect.h"
-#include "attestation/tcb_json.h"
 #include "attestation/verify_snp.h"
 #include "base/files.h"
 #include "cli/amounts.h"

@@ -37,7 +37,7 @@ Result<Bytes> read_input(const std::string& file, size_t limit) {
 // So is one that is not what it has to be; what is well formed and refused keeps its code.
 Error about_file(const Error& error, const std::string& file) {
   const Code code = error.code() == Code::Malformed ? Code::InvalidArgument : error.code();
-  return Error(code, file + ": " + error.message(), error.hint());
+  return Error(code, error.message(), error.hint()).within(file);
 }
 
 Result<collateral::CacheOptions> cache_options(const Words& words) {
@@ -121,7 +121,9 @@ Result<collateral::PlatformKey> wanted_platform(const Words& words) {
     return platform;
   }
   collateral::PlatformKey out;
-  out.fmspc = to_hex(TRY(array_from_hex<6>(words.fmspc)));
+  auto fmspc = array_from_hex<6>(words.fmspc);
+  if (!fmspc.ok()) return std::move(fmspc.error()).within("--fmspc");
+  out.fmspc = to_hex(*fmspc);
   out.ca = words.ca;
   out.tee = words.tee == "tdx" ? attestation::Tee::Tdx : attestation::Tee::Sgx;
   return out;

@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/verdict_json.h"
 #include "las/las.h"
+#include "policy/session.h"
 
 namespace cloister::cli {
 namespace {
@@ -23,13 +24,6 @@ struct Arguments {
   bool json = false;
 };
 
-// As TCB info names them: INTEL-SA- and five digits.
-bool is_advisory(std::string_view id) {
-  constexpr std::string_view kBegin = "INTEL-SA-";
-  return id.size() == kBegin.size() + 5 && id.starts_with(kBegin) &&
-         id.find_first_not_of("0123456789", kBegin.size()) == std::string_view::npos;
-}
-
 Result<void> serve(const Arguments& a) {
   if (a.mode != "sim" && a.mode != "hw")
     return Error(Code::InvalidArgument, "las serve: unknown mode " + a.mode, "it is sim or hw");
@@ -40,7 +34,7 @@ Result<void> serve(const Arguments& a) {
                  "ConfigurationAndSWHardeningNeeded, OutOfDate, OutOfDateConfigurationNeeded, Revoked");
   }
   for (const std::string& id : a.advisories) {
-    if (!is_advisory(id)) {
+    if (!policy::is_advisory(id)) {
       return Error(Code::InvalidArgument, "--advisory " + id + " is no advisory of Intel's",
                    "They are named like INTEL-SA-00615.");
     }

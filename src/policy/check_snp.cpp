@@ -87,8 +87,7 @@ class Variant {
                       int{!holds(factor_.host_data, facts_.host_data)} +
                       int{!holds(factor_.id_key_digests, facts_.id_key_digest)} +
                       int{!holds(factor_.author_key_digests, author_key(facts_))};
-    // The more there are the less of what the owner has at hand, so that one event holds them all.
-    shown_ = Listed::kShown / static_cast<size_t>(std::max(wrong, 1));
+    shown_ = Listed::shown_of(static_cast<size_t>(wrong));
     one_of("measurement", factor_.measurements, mended_.measurements, facts_.measurement,
            asking_.measurements);
     one_of("host-data", factor_.host_data, mended_.host_data, facts_.host_data, factor_.host_data);

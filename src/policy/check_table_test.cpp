@@ -284,7 +284,7 @@ constexpr IgnoredRow kIgnored[] = {
     {"[INTEL-SA-00615]", "o", false},
     {"[INTEL-SA-00334, INTEL-SA-00615]", "", true},
     {"[INTEL-SA-00615, INTEL-SA-00999, INTEL-SA-00334]", "", true},
-    {"[INTEL-SA-0033, INTEL-SA-006155]", "", false},
+    {"[INTEL-SA-00335, INTEL-SA-006155]", "", false},
     {"\"*\"", "d", true},
     {"[\"*\"]", "d", true},
 };

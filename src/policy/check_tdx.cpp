@@ -29,8 +29,11 @@ Registers registers_of(const Verdict& v) {
   return out;
 }
 
-std::string text_of(const Register& value) {
-  return value ? to_hex(*value) : std::string("a report of TD 1.0, which does not say");
+std::string text_of(const Register& value, size_t digits) {
+  if (!value) return "a report of TD 1.0, which does not say";
+  Listed one(1, digits);
+  one.add(std::vector{*value});
+  return one.text("");
 }
 
 bool register_holds(const std::vector<ByteArray<48>>& wanted, const Register& actual) {
@@ -60,15 +63,14 @@ struct Asking {
   std::vector<ByteArray<48>> firmwares;  // MRTD in every variant: what an owner with another one is shown
 };
 
-// One variant against the machine.
+// One variant against the machine. As of SEV-SNP machines a denial's suggestion mends its own fault and those
+// before it.
 class Variant {
  public:
   Variant(const TdxFactor& factor, const Asking& asking)
       : factor_(factor),
+        mended_(factor),
         asking_(asking),
-        service_(asking.service),
-        actual_(asking.actual),
-        attributes_(asking.attributes),
         tolerant_(asking.security.tolerates(Toleration::InsecureConfiguration)) {}
 
   // Register by register, MRTD first; then attributes and migration.
@@ -84,59 +86,56 @@ class Variant {
     out_.push_back({std::move(rule), std::move(expected), std::move(actual), std::move(suggestion)});
   }
 
+  std::string suggestion() const { return variant_for(asking_.service, mended_, asking_.actual); }
+
   // One suggestion for all registers, at the last of them: an owner who takes it takes them together.
   void check_registers() {
     std::vector<size_t> wrong;
     for (size_t i = 0; i < kTdxRegisterCount; ++i) {
-      if (!register_holds(factor_.registers[i], actual_[i])) wrong.push_back(i);
+      if (!register_holds(factor_.registers[i], asking_.actual[i])) wrong.push_back(i);
     }
+    // Of many their beginnings, so that there is room for the suggestion, where the machine's are whole.
+    const size_t digits = wrong.size() <= kManyRegisters ? std::string::npos : 16;
     for (const size_t i : wrong) {
-      // The more there are the less of what the owner has at hand, so that one event holds them all.
-      Listed wanted(std::max(Listed::kShown / wrong.size(), size_t{1}),
-                    wrong.size() <= kManyRegisters ? std::string::npos : 16);
+      Listed wanted(Listed::shown_of(wrong.size()), digits);
       wanted.add(i == kTdxMrtd ? asking_.firmwares : factor_.registers[i]);
-      deny(std::string(kTdxRegisters[i]), wanted.text(""), text_of(actual_[i]),
-           i == wrong.back() ? variant_for(service_, factor_, actual_) : "");
+      deny(std::string(kTdxRegisters[i]), wanted.text(""), text_of(asking_.actual[i], digits),
+           i == wrong.back() ? suggestion() : "");
     }
   }
 
   void check_attributes() {
     std::string wanted;
     if (factor_.td_attributes) {
-      if (*factor_.td_attributes == attributes_) return;
+      if (*factor_.td_attributes == asking_.attributes) return;
       wanted = attestation::hex_bits(*factor_.td_attributes);
     } else {
-      if (td_attributes::sound(attributes_) || tolerant_) return;
+      if (td_attributes::sound(asking_.attributes) || tolerant_) return;
       wanted = "SEPT_VE_DISABLE (bit 28), and no bit of unknown meaning";
     }
-    TdxFactor these = factor_;
-    these.td_attributes = attributes_;
-    deny("td-attributes", std::move(wanted), attestation::hex_bits(attributes_),
-         variant_for(service_, these, actual_));
+    mended_.td_attributes = asking_.attributes;
+    deny("td-attributes", std::move(wanted), attestation::hex_bits(asking_.attributes), suggestion());
   }
 
   // Whoever holds the migration TD decides where the machine goes next. No TD yet is no answer: one may come.
   void check_migration() {
-    if ((attributes_ & td_attributes::kMigratable) == 0 || tolerant_) return;
-    const Register& mover = actual_[kTdxMrServiceTd];
+    if ((asking_.attributes & td_attributes::kMigratable) == 0 || tolerant_) return;
+    const Register& mover = asking_.actual[kTdxMrServiceTd];
     if (!mover || *mover == ByteArray<48>{}) {
       out_.push_back(may_migrate("MIGRATABLE; the report names no service TD"));
       return;
     }
     if (!factor_.registers[kTdxMrServiceTd].empty()) return;  // judged as a register
-    TdxFactor named = factor_;
-    named.registers[kTdxMrServiceTd].push_back(*mover);
+    mended_.registers[kTdxMrServiceTd].push_back(*mover);
     Denial movable = may_migrate("MIGRATABLE; by the service TD " + to_hex(*mover));
-    movable.suggestion = variant_for(service_, named, actual_);
+    movable.suggestion = suggestion();
     movable.tolerations.clear();
     out_.push_back(std::move(movable));
   }
 
   const TdxFactor& factor_;
+  TdxFactor mended_;
   const Asking& asking_;
-  const Service& service_;
-  const Registers& actual_;
-  const uint64_t attributes_;
   const bool tolerant_;
   std::vector<Denial> out_;
 };

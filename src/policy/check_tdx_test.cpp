@@ -122,6 +122,18 @@ TEST(CheckTdx, OnlyTheSuggestionAboutAttributesTakesThoseOfTheMachine) {
   EXPECT_EQ(suggested(found[1]), right + machines + "}");
 }
 
+TEST(CheckTdx, TheLastSuggestionMendsAllAndEarlierOnesWhatWasNamedUntilThere) {
+  Verdict v = machine();
+  v.td_attributes = 1ull << 40 | 1u << 29;
+  const auto found = denials(
+      "{mrtd: " + hex_of('e') + ", rtmr1: " + hex_of('e') + ", td_attributes: \"0000000010000000\"}", v);
+  ASSERT_EQ(rules_of(found), "mrtd rtmr1 td-attributes migration");
+  EXPECT_EQ(found[0].suggestion, "");
+  EXPECT_EQ(rules(suggested(found[1]), v), "td-attributes migration");
+  EXPECT_EQ(rules(suggested(found[2]), v), "migration");
+  EXPECT_EQ(rules(suggested(found[3]), v), "");
+}
+
 TEST(CheckTdx, OneSuggestionStandsForAllRegisters) {
   std::string variant;
   for (const std::string_view name : kTdxRegisters)

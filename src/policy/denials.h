@@ -55,6 +55,9 @@ class Listed {
   }
 
   static constexpr size_t kShown = 8;
+  // Of each of `lists` that are denied together. The more there are the less of what the owner has at hand,
+  // so that one event holds them all.
+  static size_t shown_of(size_t lists) { return std::max(kShown / std::max(lists, size_t{1}), size_t{1}); }
 
  private:
   const size_t shown_, digits_;

@@ -103,8 +103,8 @@ std::vector<Finding> lint(const Session& session) {
            session.mark, std::string(advice.text));
   }
   for (const auto& [name, mark] : session.security.without_effect) {
-    add_if(out, true, "without-effect", mark,
-           "`" + name + "` has no effect here: evidence of that kind is not accepted; leave it out");
+    out.push_back({"without-effect", mark,
+                   "`" + name + "` has no effect here: evidence of that kind is not accepted; leave it out"});
   }
   add_if(
       out, session.security.ignore_all_advisories, "wildcard-advisories",

@@ -177,7 +177,7 @@ std::optional<Toleration> parse_toleration(std::string_view name) {
 
 bool is_advisory(std::string_view text) {
   static constexpr std::string_view kBegin = "INTEL-SA-";
-  return text.starts_with(kBegin) && text.size() > kBegin.size() && text.size() <= 32 &&
+  return text.starts_with(kBegin) && text.size() >= kBegin.size() + 5 && text.size() <= 32 &&
          text.find_first_not_of("0123456789", kBegin.size()) == std::string_view::npos;
 }
 

@@ -141,10 +141,11 @@ Result<AttestationVariant> read_variant(const Place& place) {
   if (!enclave && !snp && !tdx)
     return place.malformed("expected `mrenclave`, `signer`, `measurement` or `mrtd`");
   if (int{enclave} + int{snp} + int{tdx} > 1) {
-    return place.malformed(
-        "nothing is both: `mrenclave` and `signer` are an enclave's; `measurement`, `minimum_tcb`, `vmpl`, "
-        "`guest_policy`, `host_data`, `id_key_digest` and `author_key_digest` an SEV-SNP machine's; the "
-        "others a TDX machine's");
+    std::string of_snp;
+    for (const std::string_view key : kOfSnp)
+      of_snp += (of_snp.empty() ? "`" : ", `") + std::string(key) + "`";
+    return place.malformed("nothing is both: `mrenclave` and `signer` are an enclave's; " + of_snp +
+                           " an SEV-SNP machine's; the others a TDX machine's");
   }
   if (snp) variant.snp = TRY(read_snp(fields));
   if (tdx) variant.tdx = TRY(read_tdx(fields));

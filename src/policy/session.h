@@ -212,7 +212,7 @@ Result<Session> parse_session(std::string_view text);
 // `creator` is the SHA-256 of the uploader's SPKI; it enters the hash only if the session names CREATOR.
 crypto::Digest session_hash(const Session& session, const crypto::Digest& creator);
 
-// INTEL-SA- and digits: what ignore_advisories takes.
+// INTEL-SA- and five digits or more, as TCB info names them: what ignore_advisories takes.
 bool is_advisory(std::string_view text);
 
 // "a/b" is in the namespace "a"; "a" is in none.

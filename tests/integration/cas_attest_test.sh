@@ -71,7 +71,7 @@ accepted "${id[@]}" --accept-group-out-of-date
 refused 'is accepted with: --accept-group-out-of-date' "${id[@]}"
 status ConfigurationAndSWHardeningNeeded CS
 status OutOfDateConfigurationNeeded CG
-refused 'is accepted with: --accept-configuration-needed --accept-group-out-of-date' "${id[@]}"
+refused 'is accepted with: --accept-group-out-of-date --accept-configuration-needed' "${id[@]}"
 platform --tcb-status Revoked
 refused 'tcb-status: Revoked' "${id[@]}" -CGS
 [[ $out != *'is accepted with'* ]] || fail "nothing accepts it: $out"
@@ -84,7 +84,7 @@ refused "is accepted with: --accept-group-out-of-date ${both[*]}"
 refused 'advisories: INTEL-SA-00334, INTEL-SA-00615' -G
 [[ $out != *'tcb-status'* ]] || fail "-G does not accept it: $out"
 refused 'advisories: INTEL-SA-00615 ' -G --ignore-advisory INTEL-SA-00334
-refused 'advisories: INTEL-SA-00334, INTEL-SA-00615' -CGS --ignore-advisory INTEL-SA-0033
+refused 'advisories: INTEL-SA-00334, INTEL-SA-00615' -CGS --ignore-advisory INTEL-SA-003344
 refused 'tcb-status: OutOfDate' -C -S "${both[@]}"
 accepted -G "${both[@]}"
 
