@@ -34,35 +34,65 @@ void add_zero_pages(ImagePlan& plan, uint64_t offset, uint64_t size, bool measur
   }
 }
 
-// The kernel's memory image, relocated. Index = address in the ELF file.
-struct KernelImage {
-  Bytes memory;
-  std::map<uint64_t, uint64_t> page_flags;  // page address -> R, W, X
+// The kernel's pages, relocated. Index = address in the ELF file. Pages that the file holds as they will be
+// stay there, because copying them would be a good part of a start.
+struct KernelPage {
+  uint64_t flags;  // R, W, X
+  const uint8_t* content;
 };
+struct KernelImage {
+  std::map<uint64_t, KernelPage> pages;
+  std::map<uint64_t, Bytes> made;  // runs of pages that are not the file's
+  uint64_t size = 0;
+};
+
+bool whole_in_file(const ElfSegment& segment, uint64_t page) {
+  return (segment.flags & PF_W) == 0 && page >= segment.address &&
+         page - segment.address + kPageSize <= segment.file_size;
+}
+
+// The pages [begin, end) of a segment: its bytes of the file, and zeros around them.
+Bytes make_pages(const ElfFile& elf, const ElfSegment& segment, uint64_t begin, uint64_t end) {
+  Bytes out(end - begin);
+  const uint64_t from = std::max(begin, segment.address);
+  const uint64_t to = std::min(end, segment.address + segment.file_size);
+  if (from < to)
+    std::memcpy(out.data() + (from - begin), elf.bytes.data() + segment.offset + (from - segment.address),
+                to - from);
+  return out;
+}
+
+Result<void> map_segment(KernelImage& image, const ElfFile& elf, const ElfSegment& segment) {
+  if (segment.memory_size > kKernelLimit || segment.address > kKernelLimit - segment.memory_size)
+    return bad_kernel("larger than its place in the enclave");
+  const uint64_t end = page_up(segment.address + segment.memory_size);
+  const uint64_t flags = ((segment.flags & PF_R) ? kPageRead : 0) |
+                         ((segment.flags & PF_W) ? kPageWrite : 0) |
+                         ((segment.flags & PF_X) ? kPageExecute : 0);
+  for (uint64_t page = segment.address / kPageSize * kPageSize; page < end;) {
+    uint64_t next = page + kPageSize;
+    const uint8_t* content = nullptr;
+    if (whole_in_file(segment, page)) {
+      content = elf.bytes.data() + segment.offset + (page - segment.address);
+    } else {
+      while (next < end && !whole_in_file(segment, next)) next += kPageSize;
+      content = (image.made[page] = make_pages(elf, segment, page, next)).data();
+    }
+    for (; page < next; page += kPageSize, content += kPageSize) {
+      if (!image.pages.emplace(page, KernelPage{flags, content}).second)
+        return bad_kernel("two segments share a page");
+    }
+  }
+  image.size = std::max(image.size, end);
+  return {};
+}
 
 Result<KernelImage> map_kernel(const ElfFile& elf) {
   KernelImage image;
-  uint64_t size = 0;  // at once: a start would feel every copy of it
   for (const ElfSegment& segment : elf.segments) {
-    if (segment.type != PT_LOAD) continue;
-    if (segment.memory_size > kKernelLimit || segment.address > kKernelLimit - segment.memory_size) {
-      return bad_kernel("larger than its place in the enclave");
-    }
-    size = std::max(size, page_up(segment.address + segment.memory_size));
+    if (segment.type == PT_LOAD) TRY(map_segment(image, elf, segment));
   }
-  image.memory.resize(size);
-  for (const ElfSegment& segment : elf.segments) {
-    if (segment.type != PT_LOAD) continue;
-    const uint64_t end = page_up(segment.address + segment.memory_size);
-    std::memcpy(image.memory.data() + segment.address, elf.bytes.data() + segment.offset, segment.file_size);
-    const uint64_t flags = ((segment.flags & PF_R) ? kPageRead : 0) |
-                           ((segment.flags & PF_W) ? kPageWrite : 0) |
-                           ((segment.flags & PF_X) ? kPageExecute : 0);
-    for (uint64_t page = segment.address / kPageSize * kPageSize; page < end; page += kPageSize) {
-      if (!image.page_flags.emplace(page, flags).second) return bad_kernel("two segments share a page");
-    }
-  }
-  if (image.page_flags.empty()) return bad_kernel("nothing to load");
+  if (image.pages.empty()) return bad_kernel("nothing to load");
   return image;
 }
 
@@ -75,10 +105,15 @@ Result<void> relocate(KernelImage& image, const ElfFile& elf) {
     std::memcpy(&entry, table.data() + at, sizeof(entry));
     if (ELF64_R_TYPE(entry.r_info) != kRelative)
       return bad_kernel("has relocations other than relative ones");
-    if (image.memory.size() < 8 || entry.r_offset > image.memory.size() - 8)
-      return bad_kernel("relocation outside");
-    store_le<uint64_t>(image.memory.data() + entry.r_offset,
-                       kKernelAddress + static_cast<uint64_t>(entry.r_addend));
+    const auto page = image.pages.find(entry.r_offset / kPageSize * kPageSize);
+    if (page == image.pages.end() || (page->second.flags & kPageWrite) == 0)
+      return bad_kernel("a relocation of what is not writable");
+    const auto run =
+        std::prev(image.made.upper_bound(entry.r_offset));  // has all pages of a writable segment
+    Bytes& made = run->second;
+    const uint64_t within = entry.r_offset - run->first;
+    if (within > made.size() - 8) return bad_kernel("a relocation of what is not writable");
+    store_le<uint64_t>(made.data() + within, kKernelAddress + static_cast<uint64_t>(entry.r_addend));
   }
   return {};
 }
@@ -138,7 +173,7 @@ Bytes padded(ByteView content) {
 
 }  // namespace
 
-Result<ImagePlan> plan_image(ByteView kernel_elf, const Manifest& manifest) {
+Result<ImagePlan> plan_image(Bytes kernel_elf, const Manifest& manifest) {
   const ElfFile elf = TRY(parse_elf(kernel_elf, "kernel.elf"));
   if (elf.type != ET_DYN || !elf.interpreter.empty() || !elf.needed.empty()) {
     return bad_kernel("not a static position-independent program");
@@ -150,18 +185,17 @@ Result<ImagePlan> plan_image(ByteView kernel_elf, const Manifest& manifest) {
     return Error(Code::InvalidArgument, "the manifest is too large");
 
   ImagePlan plan;
-  plan.storage.reserve(4 + kernel.page_flags.size() + manifest.threads);
+  plan.storage.reserve(3 + kernel.made.size() + manifest.threads);
   plan.manifest = manifest;
   plan.entry = kKernelAddress + elf.entry;
   plan.attributes = {kFlagMode64 | (manifest.debug ? kFlagDebug : 0), kXfrmLegacy};
-  const BootInfo info = boot_info(manifest, manifest_bytes.size(), kernel.memory.size());
+  const BootInfo info = boot_info(manifest, manifest_bytes.size(), kernel.size);
   add_pages(plan, kBootInfoAddress, kPageRead, true, padded(object_bytes(info)));
   add_pages(plan, kManifestAddress, kPageRead, true, padded(manifest_bytes));
-  plan.storage.push_back(std::move(kernel.memory));
-  const uint8_t* memory = plan.storage.back().data();
-  for (const auto& [page, flags] : kernel.page_flags) {
-    plan.pages.push_back({kKernelAddress + page, flags | kPageTypeRegular, true, memory + page});
-  }
+  for (const auto& [address, page] : kernel.pages)
+    plan.pages.push_back({kKernelAddress + address, page.flags | kPageTypeRegular, true, page.content});
+  for (auto& run : kernel.made) plan.storage.push_back(std::move(run.second));
+  plan.storage.push_back(std::move(kernel_elf));
   for (uint32_t i = 0; i < manifest.threads; ++i) add_thread(plan, i);
   std::sort(plan.pages.begin(), plan.pages.end(),
             [](const ImagePage& a, const ImagePage& b) { return a.offset < b.offset; });
@@ -192,10 +226,10 @@ Result<ImagePlan> plan_folder(const ImageFiles& files) {
     return Error(Code::NotFound, "no enclave image at " + files.folder.string(),
                  "make one with: cloister build");
   }
-  const Bytes kernel = TRY(read_file(files.kernel(), kKernelFileLimit));
+  Bytes kernel = TRY(read_file(files.kernel(), kKernelFileLimit));
   const Bytes manifest_bytes = TRY(read_file(files.manifest(), kManifestLimit));
   const Manifest manifest = TRY(decode_manifest(manifest_bytes));
-  return plan_image(kernel, manifest);
+  return plan_image(std::move(kernel), manifest);
 }
 
 }  // namespace

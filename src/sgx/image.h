@@ -33,7 +33,7 @@ struct ImagePlan {
 
 // `kernel_elf`: static-pie, x86-64, relative relocations only; it is relocated here to kKernelAddress.
 // Malformed or Unsupported with what is wrong about it.
-Result<ImagePlan> plan_image(ByteView kernel_elf, const Manifest& manifest);
+Result<ImagePlan> plan_image(Bytes kernel_elf, const Manifest& manifest);
 Measurement measure(const ImagePlan& plan, const Measurer::Sink& sink = {});
 
 // The files of an image folder (docs/formats/image.md).

@@ -40,6 +40,12 @@ struct FreeRun {
   size_t size;
 };
 
+// What was never handed out of a class's newest slab.
+struct Slab {
+  uint8_t* next = nullptr;
+  uint8_t* end = nullptr;
+};
+
 struct Heap {
   SpinLock lock{LockRank::Heap};
   uint64_t next = 0;       // never handed out from here on
@@ -47,6 +53,7 @@ struct Heap {
   uint64_t end = 0;
   uint64_t in_use = 0;
   FreeBlock* classes[kClassCount] = {};
+  Slab slabs[kClassCount];
   FreeRun* runs = nullptr;
 };
 Heap g_heap;
@@ -109,15 +116,18 @@ void give_run(void* pages, size_t size) {
   }
 }
 
-void refill(size_t index) {
+// Block by block, so that of a slab only what is used becomes memory of the machine.
+FreeBlock* carve(size_t index) {
   const size_t size = kClasses[index];
-  auto* slab = static_cast<uint8_t*>(take_run(kSlab));
-  for (size_t offset = 0; offset + size <= kSlab; offset += size) {
-    auto* block = reinterpret_cast<FreeBlock*>(slab + offset);
-    block->header = {size, kFree};
-    block->next = g_heap.classes[index];
-    g_heap.classes[index] = block;
+  Slab& slab = g_heap.slabs[index];
+  if (static_cast<size_t>(slab.end - slab.next) < size) {
+    slab.next = static_cast<uint8_t*>(take_run(kSlab));
+    slab.end = slab.next + kSlab;
   }
+  auto* block = reinterpret_cast<FreeBlock*>(slab.next);
+  block->header.size = size;
+  slab.next += size;
+  return block;
 }
 
 void* allocate(size_t wanted) {
@@ -132,10 +142,13 @@ void* allocate(size_t wanted) {
     return header + 1;
   }
   const size_t index = class_of(size);
-  if (g_heap.classes[index] == nullptr) refill(index);
   FreeBlock* block = g_heap.classes[index];
-  CLOISTER_CHECK(block->header.magic == kFree);
-  g_heap.classes[index] = block->next;
+  if (block == nullptr) {
+    block = carve(index);
+  } else {
+    CLOISTER_CHECK(block->header.magic == kFree);
+    g_heap.classes[index] = block->next;
+  }
   block->header.magic = kInUse;
   g_heap.in_use += kClasses[index];
   return &block->header + 1;

@@ -243,7 +243,9 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
   area.pristine = info.pristine;
   if (!area.lazy && (info.source || info.protection != 0)) TRY(commit(address, address + size, area));
   if (info.source && !area.lazy) {
-    if (auto filled = fill_from_file(*info.source, info.file_offset, address, size); !filled.ok()) {
+    if (auto filled = fill_from_file(*info.source, info.file_offset, address, size,
+                                     (info.protection & kProtExecute) != 0);
+        !filled.ok()) {
       if (!host::memory_release(address, size).ok()) end_enclave(70, "the host cannot release memory");
       return filled.error();
     }
@@ -452,7 +454,7 @@ void bring_from_file(uint64_t begin, uint64_t end) {
   const Ref<File> source = it->second.source;
   const uint64_t offset = it->second.file_offset + (begin - it->first);
   // No signal that the host could raise.
-  if (!fill_from_file(*source, offset, begin, end - begin).ok())
+  if (!fill_from_file(*source, offset, begin, end - begin, false).ok())
     end_enclave(70, "a mapped file that the program uses cannot be read");
   const uint32_t protection = page_protection(find_area(begin)->second);
   if (protection != (kProtRead | kProtWrite) && !host::memory_protect(begin, end - begin, protection).ok())

@@ -150,10 +150,11 @@ bool make_dirty(uint64_t address) {
   return true;
 }
 
-SysResult<void> fill_from_file(File& file, uint64_t offset, uint64_t address, uint64_t size) {
+SysResult<void> fill_from_file(File& file, uint64_t offset, uint64_t address, uint64_t size, bool text) {
   TRY(memory_write_back_file(*file.inode()));
+  const uint64_t step = text ? size : kKeptRead;  // texts stay in memory (texts.h)
   for (uint64_t done = 0; done < size;) {
-    const uint64_t part = std::min(size - done, kKeptRead);
+    const uint64_t part = std::min(size - done, step);
     const size_t count = TRY(file.inode()->read(offset + done, {bytes_at(address + done), part}));
     if (count == 0) break;
     done += count;

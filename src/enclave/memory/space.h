@@ -64,7 +64,7 @@ void merge_areas(uint64_t begin, uint64_t end);
 SysResult<void> write_back_range(uint64_t begin, uint64_t end);
 bool make_dirty(uint64_t address);  // the first write to a clean piece
 // The file's bytes into writable pages that are still zero.
-SysResult<void> fill_from_file(File& file, uint64_t offset, uint64_t address, uint64_t size);
+SysResult<void> fill_from_file(File& file, uint64_t offset, uint64_t address, uint64_t size, bool text);
 void warn_of_second_mapping(const Area& area, uint64_t begin);
 
 // turns.cpp: what absent memories ask of the present ones.
