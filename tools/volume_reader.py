@@ -276,5 +276,16 @@ def main():
     return 0
 
 
+def quietly():
+    """As other programs: nothing is said when whoever reads the output has read enough."""
+    try:
+        code = main()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(quietly())

@@ -32,6 +32,15 @@ int Model::find(int directory, const std::string& name) const {
   return found == children.end() ? -1 : found->second;
 }
 
+void Model::visit_below(int directory, const std::string& path,
+                        const std::function<void(const std::string&, const ModelNode&)>& visit) const {
+  for (const auto& [name, child] : nodes_.at(directory).children) {
+    const std::string below = path + "/" + name;
+    visit(below, nodes_.at(child));
+    visit_below(child, below, visit);
+  }
+}
+
 bool Model::inside(int directory, int of) const {
   if (directory == of) return true;
   for (const auto& [name, child] : nodes_.at(of).children) {

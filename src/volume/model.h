@@ -2,6 +2,7 @@
 // comparison. Whatever the volume answers must be what the model answers, and everything must be there.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
@@ -31,8 +32,14 @@ class Model {
   std::string step(Volume& volume, std::mt19937& random, bool& failed);
   // Compares everything reachable; "" when equal.
   std::string compare(Volume& volume) const;
+  // Calls `visit` with everything but the root: path ("/a/b") and what is there.
+  void visit(const std::function<void(const std::string&, const ModelNode&)>& visit) const {
+    visit_below(0, "", visit);
+  }
 
  private:
+  void visit_below(int directory, const std::string& path,
+                   const std::function<void(const std::string&, const ModelNode&)>& visit) const;
   std::string compare_node(Volume& volume, InodeId inode, int node, const std::string& path) const;
   int find(int directory, const std::string& name) const;
   bool inside(int directory, int of) const;

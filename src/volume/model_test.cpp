@@ -67,6 +67,36 @@ TEST(VolumeModel, AgreesOverRandomOperationsAndReopening) {
   }
 }
 
+TEST(VolumeModel, AgreesReopenedAfterEveryOperation) {
+  for (unsigned seed = 1; seed <= 60 * times(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    MemoryStorage storage(false);
+    Tag tag{};
+    {
+      const auto created = Volume::create(storage, kKey, {});
+      ASSERT_TRUE(created.ok());
+      tag = (*created)->tag();
+    }
+    Model model;
+    for (int i = 0; i < 80; ++i) {
+      const auto opened = Volume::open(storage, kKey, tag, kSmallCache);
+      ASSERT_TRUE(opened.ok()) << "step " << i << ": " << opened.error().message();
+      bool failed = false;
+      ASSERT_EQ(model.step(**opened, random, failed), "") << "step " << i;
+      ASSERT_FALSE(failed) << "step " << i;
+      const auto committed = (*opened)->commit();
+      ASSERT_TRUE(committed.ok()) << committed.error().message();
+      tag = *committed;
+      if (random() % 2 == 0) {
+        ASSERT_TRUE((*opened)->acknowledge(tag).ok());
+      }
+    }
+    expect_state(storage, tag, model, "at the end");
+    if (HasFatalFailure()) return;
+  }
+}
+
 struct History {
   std::optional<std::pair<Tag, Model>> acknowledged;
   std::vector<std::pair<Tag, Model>> committed;  // after the acknowledged one

@@ -9,6 +9,7 @@
 
 #include "crypto/sha256.h"
 #include "volume/memory_storage.h"
+#include "volume/model.h"
 #include "volume/posix_storage.h"
 #include "volume/volume.h"
 
@@ -123,6 +124,40 @@ TEST_F(VolumeReader, ReadsWhatTheLibraryWroteOverSeveralEpochs) {
   auto opened = Volume::open(*storage, key, tag, {.read_only = true});
   ASSERT_TRUE(opened.ok());
   EXPECT_TRUE((*opened)->verify_all().ok());
+}
+
+// What random operations leave: holes, renamed folders, several links to one file, attributes, freed places.
+TEST_F(VolumeReader, ReadsWhatRandomOperationsLeave) {
+  const std::map<FileType, std::string> kinds = {
+      {FileType::Regular, "f "}, {FileType::Directory, "d "}, {FileType::Symlink, "l "}};
+  for (unsigned seed = 1; seed <= 4; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    fs::remove_all(base / "volume");
+    storage = open_posix_storage(base / "volume", true).value();
+    std::mt19937 random(seed);
+    auto volume = Volume::create(*storage, key, {.now = kNow}).value();
+    Model model;
+    for (int i = 0; i < 1000; ++i) {
+      bool failed = false;
+      ASSERT_EQ(model.step(*volume, random, failed), "") << "step " << i;
+      if (random() % 40 != 0) continue;
+      const Tag tag = volume->commit().value();
+      if (random() % 2 == 0) {
+        ASSERT_TRUE(volume->acknowledge(tag).ok());
+      }
+    }
+    const Tag tag = volume->commit().value();
+    volume.reset();
+    lines.clear();
+    model.visit([&](const std::string& path, const ModelNode& node) {
+      char mode[8];
+      std::snprintf(mode, sizeof(mode), "%04o", node.permissions);
+      expect(kinds.at(node.type) + mode + " " + std::to_string(node.content.size()), as_bytes(node.content),
+             path);
+    });
+    EXPECT_GT(lines.size(), 10u);
+    compare(by_tag(tag));
+  }
 }
 
 TEST_F(VolumeReader, ReadsAuthenticatedVolumes) {
