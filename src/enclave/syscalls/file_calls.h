@@ -18,6 +18,7 @@ inline SysResult<int64_t> add_file(SyscallArgs& args, const Ref<File>& file, uin
 struct UserVector {  // struct iovec
   uint64_t base, size;
 };
+inline constexpr uint64_t kMaxTransfer = 0x7ffff000;  // MAX_RW_COUNT: more is transferred in several calls
 // At most 1024, together at most what one call transfers.
 SysResult<std::vector<UserVector>> load_vectors(uint64_t address, uint64_t count);
 

@@ -15,7 +15,6 @@ namespace {
 
 constexpr size_t kPiece = 256 << 10;
 constexpr size_t kSmallPiece = 4096;
-constexpr uint64_t kMaxTransfer = 0x7ffff000;  // MAX_RW_COUNT: more is transferred in several calls
 constexpr int32_t kMaxVectors = 1024;
 constexpr uint64_t kCurrentPosition = UINT64_MAX;
 

@@ -8,6 +8,7 @@
 #include "enclave/process.h"
 #include "enclave/syscalls/file_calls.h"
 #include "enclave/syscalls/socket_calls.h"
+#include "enclave/syscalls/socket_transfer.h"
 #include "enclave/syscalls/syscalls.h"
 #include "enclave/vfs/socket.h"
 
@@ -31,12 +32,6 @@ struct ControlHead {  // struct cmsghdr
   int32_t level, type;
 };
 constexpr size_t align(size_t size) { return (size + 7) & ~size_t{7}; }
-
-uint64_t total_size(const std::vector<UserVector>& vectors) {
-  uint64_t total = 0;
-  for (const UserVector& vector : vectors) total += vector.size;
-  return std::min<uint64_t>(total, kMaxMessage);
-}
 
 SysResult<SentFiles> load_control(SyscallArgs& args, const Socket& socket, const Message& message) {
   SentFiles files;
@@ -70,23 +65,17 @@ SysResult<SentFiles> load_control(SyscallArgs& args, const Socket& socket, const
   return files;
 }
 
-SysResult<size_t> send_message(SyscallArgs& args, Socket& socket, const Message& message, uint32_t flags) {
+SysResult<uint64_t> send_message(SyscallArgs& args, Socket& socket, const Message& message, uint32_t flags) {
   const auto vectors = TRY(load_vectors(message.vectors, message.count));
-  SentFiles files = TRY(load_control(args, socket, message));
-  Bytes data(total_size(vectors));
-  size_t done = 0;
-  for (const UserVector& vector : vectors) {
-    const size_t part = std::min<uint64_t>(vector.size, data.size() - done);
-    TRY(copy_from_user(data.data() + done, vector.base, part));
-    done += part;
-  }
-  Bytes address;
+  Outgoing outgoing;
+  outgoing.flags = flags;
+  outgoing.files = TRY(load_control(args, socket, message));
   if (message.name != 0 && message.name_size != 0) {
     if (message.name_size > kMaxAddress) return Errno::Invalid;
-    address.resize(message.name_size);
-    TRY(copy_from_user(address.data(), message.name, address.size()));
+    outgoing.address.resize(message.name_size);
+    TRY(copy_from_user(outgoing.address.data(), message.name, message.name_size));
   }
-  return socket.send(data, flags, address, std::move(files));
+  return send_vectors(socket, vectors, outgoing);
 }
 
 // Appends one control message as far as there is room; false: there was not.
@@ -129,19 +118,12 @@ SysResult<void> store_control(SyscallArgs& args, const Incoming& incoming, uint3
   return {};
 }
 
-SysResult<size_t> receive_message(SyscallArgs& args, Socket& socket, uint64_t message_address,
-                                  uint32_t flags) {
+SysResult<uint64_t> receive_message(SyscallArgs& args, Socket& socket, uint64_t message_address,
+                                    uint32_t flags) {
   auto message = TRY(load_user<Message>(message_address));
   const auto vectors = TRY(load_vectors(message.vectors, message.count));
-  Bytes data(total_size(vectors));
   Incoming incoming;
-  const size_t count = TRY(socket.receive(data, flags, incoming));
-  size_t done = 0;
-  for (const UserVector& vector : vectors) {
-    const size_t part = std::min<uint64_t>(vector.size, count - done);
-    TRY(copy_to_user(vector.base, data.data() + done, part));
-    done += part;
-  }
+  const uint64_t count = TRY(receive_vectors(socket, vectors, flags, incoming));
   const bool stream = socket.type() == kSocketStream;
   const ByteView peer = stream ? ByteView() : ByteView(incoming.address);
   if (message.name != 0)
@@ -178,8 +160,8 @@ SysResult<int64_t> sys_sendmmsg(SyscallArgs& args) {
   for (uint32_t i = 0; i < count; ++i) {
     const uint64_t at = args.a[1] + i * sizeof(ManyEntry);
     const auto entry = load_user<ManyEntry>(at);
-    SysResult<size_t> sent = entry.ok() ? send_message(args, *file->socket(), entry->message, args.u32(3))
-                                        : SysResult<size_t>(entry.error());
+    SysResult<uint64_t> sent = entry.ok() ? send_message(args, *file->socket(), entry->message, args.u32(3))
+                                          : SysResult<uint64_t>(entry.error());
     if (!sent.ok()) return i > 0 ? SysResult<int64_t>(i) : sent.error();
     TRY(store_user(at + offsetof(ManyEntry, size), static_cast<uint32_t>(sent.value())));
   }

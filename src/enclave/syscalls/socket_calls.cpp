@@ -7,6 +7,7 @@
 #include "enclave/process.h"
 #include "enclave/syscalls/file_calls.h"
 #include "enclave/syscalls/socket_calls.h"
+#include "enclave/syscalls/socket_transfer.h"
 #include "enclave/syscalls/syscalls.h"
 #include "enclave/vfs/inet_socket.h"
 #include "enclave/vfs/unix_socket.h"
@@ -45,6 +46,10 @@ SysResult<int64_t> accept_with(SyscallArgs& args, uint32_t flags) {
   const Ref<File> accepted = TRY(file->socket()->accept(flags & kOpenNonBlock, peer));
   TRY(store_address(args.a[1], args.a[2], peer));
   return TRY(args.thread.process->files.add(accepted, (flags & kOpenCloseOnExec) != 0));
+}
+
+std::vector<UserVector> one_vector(const SyscallArgs& args) {
+  return {{args.a[1], std::min(args.a[2], kMaxTransfer)}};
 }
 
 }  // namespace
@@ -111,20 +116,15 @@ SysResult<int64_t> sys_accept4(SyscallArgs& args) { return accept_with(args, arg
 
 SysResult<int64_t> sys_sendto(SyscallArgs& args) {
   const Ref<File> file = TRY(socket_of(args, 0));
-  Bytes data(std::min<uint64_t>(args.a[2], kMaxMessage));
-  TRY(copy_from_user(data.data(), args.a[1], data.size()));
-  Bytes address;
-  if (args.a[4] != 0) address = TRY(load_address(*file->socket(), args.a[4], args.u32(5)));
-  return static_cast<int64_t>(TRY(file->socket()->send(data, args.u32(3), address, {})));
+  Outgoing outgoing;
+  outgoing.flags = args.u32(3);
+  if (args.a[4] != 0) outgoing.address = TRY(load_address(*file->socket(), args.a[4], args.u32(5)));
+  return static_cast<int64_t>(TRY(send_vectors(*file->socket(), one_vector(args), outgoing)));
 }
 SysResult<int64_t> sys_recvfrom(SyscallArgs& args) {
   const Ref<File> file = TRY(socket_of(args, 0));
-  const uint64_t most = std::min<uint64_t>(args.a[2], kMaxMessage);
-  if (most != 0 && !user_range_ok(args.a[1], most)) return Errno::Fault;
-  Bytes data(most);
   Incoming incoming;
-  const size_t count = TRY(file->socket()->receive(data, args.u32(3), incoming));
-  TRY(copy_to_user(args.a[1], data.data(), count));
+  const uint64_t count = TRY(receive_vectors(*file->socket(), one_vector(args), args.u32(3), incoming));
   const bool connected_stream = file->socket()->type() == kSocketStream;
   TRY(store_address(args.a[4], args.a[5], connected_stream ? ByteView() : ByteView(incoming.address)));
   const bool whole = (args.u32(3) & kMessageTruncated) != 0 && !connected_stream;

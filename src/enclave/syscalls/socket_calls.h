@@ -8,8 +8,6 @@
 
 namespace cloister::enclave {
 
-inline constexpr size_t kMaxMessage = 256 << 10;  // bytes that one call moves at most
-
 // The file of the descriptor in argument `index`; it is a socket.
 SysResult<Ref<File>> socket_of(SyscallArgs& args, int index);
 // Two descriptors into the int[2] at `out`.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "enclave/arch/thread.h"
 #include "enclave/arch/user_copy.h"
@@ -19,52 +20,56 @@ Errno known_errno(int32_t error) {
 
 }  // namespace
 
-SysResult<size_t> InetSocket::receive(MutableByteView out, uint32_t flags, Incoming& incoming) {
+// The host's socket tells an error once. What came before it is told first, so the error waits for the next
+// call, as in Linux.
+SysResult<size_t> InetSocket::so_far(size_t done, Errno error) {
+  if (done == 0) return error;
+  if (error != Errno::Again && error != kInterruptedRestartable) deferred_ = static_cast<int32_t>(error);
+  return done;
+}
+
+SysResult<size_t> InetSocket::receive(MutableByteView out, uint32_t flags, uint64_t deadline,
+                                      Incoming& incoming) {
   const bool all = (flags & kMessageWaitAll) != 0 && type() == kSocketStream && (flags & kMessagePeek) == 0;
   const uint32_t passed =
       flags & (kMessagePeek | kMessageOutOfBand | (type() == kSocketStream ? 0 : kMessageTruncated));
-  const uint64_t deadline = must_not_wait(flags) ? 0 : receive_deadline();
+  if (deferred_ != 0) return known_errno(std::exchange(deferred_, 0));
   size_t done = 0;
   for (;;) {
     host::Received received;
-    auto count = host::socket_receive(handle_, passed, out.subspan(done), received);
+    const auto count = host::socket_receive(handle_, passed, out.subspan(done), received);
     if (count.ok()) {
       done += count.value();
       incoming.address = address_bytes(received.peer);
       incoming.flags = received.flags;
       incoming.whole = std::max(done, received.whole);
-      if (!all || count.value() == 0 || done == out.size()) break;
+      if (!all || count.value() == 0 || done == out.size()) return done;
       continue;
     }
-    if (count.error() != Errno::Again || must_not_wait(flags)) {
-      if (done > 0) break;
-      return count;
-    }
-    if (auto waited = wait_for_host(handle_, kPollIn, deadline); !waited.ok()) {
-      if (done > 0) break;
-      return waited.error();
-    }
+    if (count.error() != Errno::Again || must_not_wait(flags)) return so_far(done, count.error());
+    if (auto waited = wait_for_host(handle_, kPollIn, deadline); !waited.ok())
+      return so_far(done, waited.error());
   }
-  return done;
 }
 
-SysResult<size_t> InetSocket::send(ByteView data, uint32_t flags, ByteView address, SentFiles files) {
-  if (!files.empty()) return Errno::Invalid;
-  const uint64_t deadline = must_not_wait(flags) ? 0 : send_deadline();
+SysResult<size_t> InetSocket::send(ByteView data, Outgoing& outgoing) {
+  if (!outgoing.files.empty()) return Errno::Invalid;
+  if (deferred_ != 0) return known_errno(std::exchange(deferred_, 0));
   size_t done = 0;
   for (;;) {
-    auto count =
-        host::socket_send(handle_, flags & (kMessageMore | kMessageOutOfBand), data.subspan(done), address);
+    const auto count = host::socket_send(handle_, outgoing.flags & (kMessageMore | kMessageOutOfBand),
+                                         data.subspan(done), outgoing.address);
     if (count.ok()) {
       done += count.value();
-      if (type() != kSocketStream || done >= data.size() || must_not_wait(flags)) return done;
+      if (type() != kSocketStream || done >= data.size() || must_not_wait(outgoing.flags)) return done;
       continue;
     }
-    if (count.error() == Errno::Pipe && (flags & kMessageNoSignal) == 0) raise_signal(kSigPipe);
-    if (count.error() != Errno::Again || must_not_wait(flags))
-      return done > 0 ? SysResult<size_t>(done) : count.error();
-    if (auto waited = wait_for_host(handle_, kPollOut, deadline); !waited.ok())
-      return done > 0 ? SysResult<size_t>(done) : waited.error();
+    if (count.error() == Errno::Pipe && done == 0 && (outgoing.flags & kMessageNoSignal) == 0)
+      raise_signal(kSigPipe);
+    if (count.error() == Errno::Pipe && done > 0) return done;  // it stays so, and the signal is still due
+    if (count.error() != Errno::Again || must_not_wait(outgoing.flags)) return so_far(done, count.error());
+    if (auto waited = wait_for_host(handle_, kPollOut, outgoing.deadline); !waited.ok())
+      return so_far(done, waited.error());
   }
 }
 

@@ -2,6 +2,8 @@
 // program's matter (TLS): the host sees and can change every byte. Kernel lock held.
 #pragma once
 
+#include <utility>
+
 #include "enclave/vfs/socket.h"
 
 namespace cloister::enclave {
@@ -24,8 +26,9 @@ class InetSocket final : public Socket {
   SysResult<void> connect(Process& process, ByteView address) override;
   SysResult<void> listen(int32_t backlog) override;
   SysResult<Ref<File>> accept(uint32_t flags, Bytes& peer) override;
-  SysResult<size_t> send(ByteView data, uint32_t flags, ByteView address, SentFiles files) override;
-  SysResult<size_t> receive(MutableByteView out, uint32_t flags, Incoming& incoming) override;
+  SysResult<size_t> send(ByteView data, Outgoing& outgoing) override;
+  SysResult<size_t> receive(MutableByteView out, uint32_t flags, uint64_t deadline,
+                            Incoming& incoming) override;
   SysResult<Bytes> name(bool peer) override;
   SysResult<void> shut_down(bool reading, bool writing) override;
 
@@ -34,11 +37,16 @@ class InetSocket final : public Socket {
     return host::socket_set_option(handle_, level, name, value);
   }
   SysResult<size_t> get_family_option(int32_t level, int32_t name, MutableByteView out) override {
+    if (level == kSolSocket && name == kSoError && deferred_ != 0)
+      return give_int(std::exchange(deferred_, 0), out);
     return host::socket_get_option(handle_, level, name, out);
   }
 
  private:
+  SysResult<size_t> so_far(size_t done, Errno error);
+
   uint32_t handle_;
+  int32_t deferred_ = 0;  // an errno for the next call
 };
 
 }  // namespace cloister::enclave

@@ -50,6 +50,14 @@ class SentFiles {
   std::vector<Ref<File>> list_;
 };
 
+// How the bytes of one call go. A call that needs several sends has one deadline for all of them.
+struct Outgoing {
+  uint32_t flags = 0;
+  Bytes address;  // none: the connected one's
+  SentFiles files;
+  uint64_t deadline = kNoDeadline;
+};
+
 struct Incoming {
   Bytes address;       // of the sender
   uint32_t flags = 0;  // kMessageTruncated
@@ -71,16 +79,22 @@ class Socket : public File {
   virtual SysResult<void> connect(Process& process, ByteView address) = 0;
   virtual SysResult<void> listen(int32_t backlog) = 0;
   virtual SysResult<Ref<File>> accept(uint32_t flags, Bytes& peer) = 0;
-  virtual SysResult<size_t> send(ByteView data, uint32_t flags, ByteView address, SentFiles files) = 0;
-  virtual SysResult<size_t> receive(MutableByteView out, uint32_t flags, Incoming& incoming) = 0;
+  // Fewer than all: the deadline, a signal or the connection's end came in between, or it must not wait.
+  virtual SysResult<size_t> send(ByteView data, Outgoing& outgoing) = 0;
+  virtual SysResult<size_t> receive(MutableByteView out, uint32_t flags, uint64_t deadline,
+                                    Incoming& incoming) = 0;
   virtual SysResult<Bytes> name(bool peer) = 0;
   virtual SysResult<void> shut_down(bool reading, bool writing) = 0;
 
   SysResult<size_t> read(MutableByteView out) override {
     Incoming incoming;
-    return receive(out, 0, incoming);
+    return receive(out, 0, receive_deadline(), incoming);
   }
-  SysResult<size_t> write(ByteView data) override { return send(data, 0, {}, {}); }
+  SysResult<size_t> write(ByteView data) override {
+    Outgoing outgoing;
+    outgoing.deadline = send_deadline();
+    return send(data, outgoing);
+  }
   SysResult<Stat> stat() override {
     Stat stat;
     stat.device = 6;
@@ -92,16 +106,19 @@ class Socket : public File {
   // SOL_SOCKET's timeouts are kept here, because waiting is done here; everything else is the family's.
   SysResult<void> set_option(int32_t level, int32_t name, ByteView value);
   SysResult<size_t> get_option(int32_t level, int32_t name, MutableByteView out);
+  uint64_t receive_deadline() const { return deadline_of(receive_timeout_); }
+  uint64_t send_deadline() const { return deadline_of(send_timeout_); }
 
  protected:
   virtual SysResult<void> set_family_option(int32_t level, int32_t name, ByteView value) = 0;
   virtual SysResult<size_t> get_family_option(int32_t level, int32_t name, MutableByteView out) = 0;
   bool must_not_wait(uint32_t flags) const { return non_blocking() || (flags & kMessageDontWait) != 0; }
-  uint64_t receive_deadline() const { return deadline_after(receive_timeout_); }
-  uint64_t send_deadline() const { return deadline_after(send_timeout_); }
 
  private:
   static uint64_t next_number();
+  static uint64_t deadline_of(uint64_t timeout) {
+    return timeout == kNoDeadline ? kNoDeadline : deadline_after(timeout);
+  }
   int32_t family_;
   uint32_t type_;
   uint64_t number_ = next_number();

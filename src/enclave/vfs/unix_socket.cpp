@@ -255,14 +255,13 @@ void UnixSocket::enqueue(ByteView data, ByteView from, SentFiles files) {
   changed(kPollIn);
 }
 
-SysResult<size_t> UnixSocket::send_stream(ByteView data, uint32_t flags, SentFiles files) {
+SysResult<size_t> UnixSocket::send_connected(ByteView data, Outgoing& outgoing) {
   size_t done = 0;
-  const uint64_t deadline = send_deadline();
   for (;;) {
     if (write_shut_ || peer_ == nullptr || peer_->read_shut_) {
       if (done > 0) return done;
       if (!was_connected_) return Errno::NotConnected;
-      if ((flags & kMessageNoSignal) == 0) raise_signal(kSigPipe);
+      if ((outgoing.flags & kMessageNoSignal) == 0) raise_signal(kSigPipe);
       return Errno::Pipe;
     }
     if (is_stream() && data.empty()) return size_t{0};  // an empty message would look like the end
@@ -270,31 +269,31 @@ SysResult<size_t> UnixSocket::send_stream(ByteView data, uint32_t flags, SentFil
     size_t part = is_stream()                    ? std::min(room, data.size() - done)
                   : peer_->has_room(data.size()) ? data.size()
                                                  : 0;
-    if (peer_->queue_.size() >= kMostMessages && !peer_->joins(part, files)) part = 0;
+    if (peer_->queue_.size() >= kMostMessages && !peer_->joins(part, outgoing.files)) part = 0;
     if (part > 0 || (data.empty() && peer_->has_room(0))) {
-      peer_->enqueue(data.subspan(done, part), name_, std::move(files));
+      peer_->enqueue(data.subspan(done, part), name_, std::move(outgoing.files));
       done += part;
       if (done == data.size()) return done;
       continue;
     }
-    if (must_not_wait(flags)) return done > 0 ? SysResult<size_t>(done) : Errno::Again;
+    if (must_not_wait(outgoing.flags)) return done > 0 ? SysResult<size_t>(done) : Errno::Again;
     const Ref<UnixSocket> kept(peer_);
-    const WaitEnd end = peer_->changed_.wait(deadline);
+    const WaitEnd end = peer_->changed_.wait(outgoing.deadline);
     if (end == WaitEnd::Woken) continue;
     if (done > 0) return done;
     return end == WaitEnd::Interrupted ? kInterruptedRestartable : Errno::Again;
   }
 }
 
-SysResult<size_t> UnixSocket::send(ByteView data, uint32_t flags, ByteView address, SentFiles files) {
-  if ((flags & kMessageOutOfBand) != 0) return Errno::NotSupported;
+SysResult<size_t> UnixSocket::send(ByteView data, Outgoing& outgoing) {
+  const ByteView address = outgoing.address;
+  if ((outgoing.flags & kMessageOutOfBand) != 0) return Errno::NotSupported;
   if (connection_oriented()) {
     if (!address.empty()) return was_connected_ ? Errno::IsConnected : Errno::NotSupported;
     if (!is_stream() && data.size() > kCapacity) return Errno::MessageTooBig;
-    return send_stream(data, flags, std::move(files));
+    return send_connected(data, outgoing);
   }
   if (data.size() > kCapacity) return Errno::MessageTooBig;
-  const uint64_t deadline = send_deadline();
   for (;;) {
     UnixSocket* target = peer_;
     if (!address.empty()) target = TRY(find_named(*current().process, address));
@@ -306,23 +305,24 @@ SysResult<size_t> UnixSocket::send(ByteView data, uint32_t flags, ByteView addre
     if (!target->hears(*this)) return Errno::Perm;
     if (target->read_shut_ || write_shut_) return Errno::Pipe;
     if (target->has_room(data.size())) {
-      target->enqueue(data, name_, std::move(files));
+      target->enqueue(data, name_, std::move(outgoing.files));
       return data.size();
     }
-    if (must_not_wait(flags)) return Errno::Again;
+    if (must_not_wait(outgoing.flags)) return Errno::Again;
     const Ref<UnixSocket> kept(target);
-    const WaitEnd end = target->changed_.wait(deadline);
+    const WaitEnd end = target->changed_.wait(outgoing.deadline);
     if (end != WaitEnd::Woken) return end == WaitEnd::Interrupted ? kInterruptedRestartable : Errno::Again;
   }
 }
 
-// Moves (or copies) bytes of the queue; a stream goes on over message borders, but not past files.
+// Moves (or copies) bytes of the queue; a stream goes on over message borders as far as files.
 size_t UnixSocket::take(MutableByteView out, bool peek, Incoming& incoming) {
   size_t done = 0;
   bool more_room = !peek && !roomy();
   for (size_t i = 0; i < queue_.size();) {
     Message& message = queue_[i];
-    if (done > 0 && !message.files.empty()) break;
+    // unix(7): files come with the bytes before theirs, too; credentials only with their own.
+    if (done > 0 && pass_credentials_ && message.credentials.pid != incoming.credentials.pid) break;
     const ByteView left = ByteView(message.data).subspan(message.taken);
     const size_t part = std::min(left.size(), out.size() - done);
     std::memcpy(out.data() + done, left.data(), part);
@@ -354,12 +354,12 @@ size_t UnixSocket::take(MutableByteView out, bool peek, Incoming& incoming) {
   return done;
 }
 
-SysResult<size_t> UnixSocket::receive(MutableByteView out, uint32_t flags, Incoming& incoming) {
+SysResult<size_t> UnixSocket::receive(MutableByteView out, uint32_t flags, uint64_t deadline,
+                                      Incoming& incoming) {
   if ((flags & kMessageOutOfBand) != 0) return Errno::NotSupported;
   if (connection_oriented() && !was_connected_) return is_stream() ? Errno::Invalid : Errno::NotConnected;
   const bool peek = (flags & kMessagePeek) != 0;
   const bool all = is_stream() && (flags & kMessageWaitAll) != 0 && !peek;
-  const uint64_t deadline = receive_deadline();
   size_t done = 0;
   for (;;) {
     if (!queue_.empty()) {

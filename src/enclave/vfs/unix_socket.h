@@ -19,8 +19,9 @@ class UnixSocket final : public Socket {
   SysResult<void> connect(Process& process, ByteView address) override;
   SysResult<void> listen(int32_t backlog) override;
   SysResult<Ref<File>> accept(uint32_t flags, Bytes& peer) override;
-  SysResult<size_t> send(ByteView data, uint32_t flags, ByteView address, SentFiles files) override;
-  SysResult<size_t> receive(MutableByteView out, uint32_t flags, Incoming& incoming) override;
+  SysResult<size_t> send(ByteView data, Outgoing& outgoing) override;
+  SysResult<size_t> receive(MutableByteView out, uint32_t flags, uint64_t deadline,
+                            Incoming& incoming) override;
   SysResult<Bytes> name(bool peer) override;
   SysResult<void> shut_down(bool reading, bool writing) override;
   SysResult<int64_t> ioctl(uint64_t request, uint64_t argument) override;
@@ -57,7 +58,7 @@ class UnixSocket final : public Socket {
   bool joins(size_t size, const SentFiles& files) const;
   void enqueue(ByteView data, ByteView from, SentFiles files);
   size_t take(MutableByteView out, bool peek, Incoming& incoming);
-  SysResult<size_t> send_stream(ByteView data, uint32_t flags, SentFiles files);
+  SysResult<size_t> send_connected(ByteView data, Outgoing& outgoing);
 
   static constexpr size_t kCapacity = 212992;   // net.core.wmem_default
   static constexpr size_t kMostMessages = 512;  // empty ones count, too (net.unix.max_dgram_qlen)
