@@ -50,6 +50,11 @@ static_assert(sizeof(HostCallFrame) == 256 + kTextSize);
 inline constexpr size_t kArenaOffset = 4096;
 inline constexpr size_t kBlockSize = kArenaOffset + kArenaSize;
 
+// Ancillary data of SocketSend and SocketReceive lie in the arena, at the first multiple of 8 behind the
+// data.
+inline constexpr size_t kMaxControl = 512;
+constexpr size_t control_offset(size_t data_size) { return (data_size + 7) & ~size_t{7}; }
+
 struct PollRecord {  // SocketPoll, in the arena
   uint32_t socket;
   uint16_t events;

@@ -1,4 +1,6 @@
 // Host calls for sockets of the internet families. They are non-blocking here; calls_polling.cpp waits.
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -29,6 +31,11 @@ void give_address(Call& call, const sockaddr_storage& address, socklen_t size) {
   size = std::min<socklen_t>(size, kMaxAddress);
   std::memcpy(call.frame().text, &address, size);
   call.values[0] = size;
+}
+
+bool fits_arena(uint64_t size, uint64_t control) {
+  return control <= boundary::kMaxControl && size <= boundary::kArenaSize &&
+         (control == 0 || boundary::control_offset(size) + control <= boundary::kArenaSize);
 }
 
 int64_t with_address(Call& call, int (*function)(int, const sockaddr*, socklen_t)) {
@@ -75,18 +82,24 @@ int64_t call_SocketSend(Call& call) {
   constexpr int kPassed = MSG_MORE | MSG_OOB;
   const auto socket = socket_of(call);
   sockaddr_storage address;
-  if (socket == nullptr || call.a[2] > boundary::kArenaSize || !address_of(call, call.a[3], address))
+  if (socket == nullptr || !fits_arena(call.a[2], call.a[4]) || !address_of(call, call.a[3], address))
     return -EINVAL;
-  const auto* to = call.a[3] == 0 ? nullptr : reinterpret_cast<const sockaddr*>(&address);
+  iovec vector{call.arena(), call.a[2]};
+  msghdr message{};
+  if (call.a[3] != 0) message.msg_name = &address;
+  message.msg_namelen = static_cast<socklen_t>(call.a[3]);
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  if (call.a[4] != 0) message.msg_control = call.arena() + boundary::control_offset(call.a[2]);
+  message.msg_controllen = call.a[4];
   const int flags = (static_cast<int>(call.a[1]) & kPassed) | MSG_NOSIGNAL | MSG_DONTWAIT;
-  return result_of(
-      ::sendto(socket->get(), call.arena(), call.a[2], flags, to, static_cast<socklen_t>(call.a[3])));
+  return result_of(::sendmsg(socket->get(), &message, flags));
 }
 
 int64_t call_SocketReceive(Call& call) {
-  constexpr int kPassed = MSG_PEEK | MSG_OOB | MSG_TRUNC;
+  constexpr int kPassed = MSG_PEEK | MSG_OOB | MSG_TRUNC | MSG_ERRQUEUE;
   const auto socket = socket_of(call);
-  if (socket == nullptr || call.a[2] > boundary::kArenaSize) return -EINVAL;
+  if (socket == nullptr || !fits_arena(call.a[2], call.a[3])) return -EINVAL;
   sockaddr_storage address{};
   iovec vector{call.arena(), call.a[2]};
   msghdr message{};
@@ -94,12 +107,15 @@ int64_t call_SocketReceive(Call& call) {
   message.msg_namelen = sizeof(address);
   message.msg_iov = &vector;
   message.msg_iovlen = 1;
+  if (call.a[3] != 0) message.msg_control = call.arena() + boundary::control_offset(call.a[2]);
+  message.msg_controllen = call.a[3];
   const int flags = (static_cast<int>(call.a[1]) & kPassed) | MSG_DONTWAIT;
   const ssize_t count = ::recvmsg(socket->get(), &message, flags);
   if (count < 0) return -errno;
   give_address(call, address, message.msg_namelen);
   call.values[1] = static_cast<uint64_t>(message.msg_flags);
   call.values[2] = static_cast<uint64_t>(count);
+  call.values[3] = message.msg_controllen;
   return std::min(count, static_cast<ssize_t>(call.a[2]));
 }
 
@@ -108,9 +124,28 @@ int64_t call_SocketShutdown(Call& call) {
   return socket == nullptr ? -EINVAL : result_of(::shutdown(socket->get(), static_cast<int>(call.a[1])));
 }
 
+// Nobody waits here, whatever SO_LINGER says: the enclave closes sockets with its lock held. What is still to
+// be sent is sent.
 int64_t call_SocketClose(Call& call) {
+  const auto socket = socket_of(call);
+  linger now{};
+  socklen_t size = sizeof(now);
+  if (socket != nullptr && ::getsockopt(socket->get(), SOL_SOCKET, SO_LINGER, &now, &size) == 0 &&
+      now.l_onoff != 0 && now.l_linger != 0) {
+    now = {};
+    ::setsockopt(socket->get(), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+  }
   call.process.sockets.remove(call.a[0]);
   return 0;
+}
+
+int64_t call_SocketQueue(Call& call) {
+  const auto socket = socket_of(call);
+  const uint64_t request = call.a[1];
+  if (socket == nullptr || (request != FIONREAD && request != TIOCOUTQ && request != SIOCATMARK))
+    return -EINVAL;
+  int value = 0;
+  return ::ioctl(socket->get(), request, &value) != 0 ? -errno : value;
 }
 
 int64_t call_SocketOption(Call& call) {

@@ -66,6 +66,10 @@ void may_block() {
 #endif
 }
 
+// Of data that ancillary data may follow.
+constexpr size_t kMostBeforeControl = kArenaData - boundary::kMaxControl;
+static_assert(kMostBeforeControl % 8 == 0);
+
 size_t at_most_arena(size_t size) { return std::min(size, kArenaData); }
 
 }  // namespace
@@ -212,21 +216,34 @@ SysResult<uint32_t> socket_accept(uint32_t socket, Address& peer) {
   peer = address_reply(reply);
   return accepted;
 }
-SysResult<size_t> socket_send(uint32_t socket, uint32_t flags, ByteView data, ByteView address) {
+SysResult<size_t> socket_send(uint32_t socket, uint32_t flags, ByteView data, ByteView address,
+                              ByteView control) {
   TRY(address_fits(address));
-  const size_t wanted = at_most_arena(data.size());
+  if (control.size() > boundary::kMaxControl) return Errno::NoBuffers;
+  const size_t wanted = std::min(data.size(), kMostBeforeControl);
   if (!copy_to_untrusted(arena(), data.data(), wanted)) return Errno::Fault;
-  return TRY(bounded(host_call(HostCall::SocketSend, socket, flags, wanted, address.size()), wanted));
+  uint8_t* behind = arena() + boundary::control_offset(wanted);
+  if (!copy_to_untrusted(behind, control.data(), control.size())) return Errno::Fault;
+  return TRY(bounded(host_call(HostCall::SocketSend, socket, flags, wanted, address.size(), control.size()),
+                     wanted));
 }
-SysResult<size_t> socket_receive(uint32_t socket, uint32_t flags, MutableByteView out, Received& received) {
-  constexpr uint32_t kTruncated = 0x20;  // MSG_TRUNC
-  const size_t wanted = at_most_arena(out.size());
-  const HostReply reply = host_call(HostCall::SocketReceive, socket, flags, wanted);
+SysResult<size_t> socket_receive(uint32_t socket, uint32_t flags, MutableByteView out, Received& received,
+                                 size_t control_room) {
+  constexpr uint32_t kKnown = 1 | 8 | 0x20 | 0x2000;  // MSG_OOB, MSG_CTRUNC, MSG_TRUNC, MSG_ERRQUEUE
+  const size_t wanted = std::min(out.size(), kMostBeforeControl);
+  const size_t room = std::min(control_room, boundary::kMaxControl);
+  const HostReply reply = host_call(HostCall::SocketReceive, socket, flags, wanted, room);
   const size_t count = TRY(filled(reply, out, wanted));
   received.peer = address_reply(reply);
-  received.flags = static_cast<uint32_t>(reply.values[1]) & kTruncated;
+  received.flags = static_cast<uint32_t>(reply.values[1]) & kKnown;
   received.whole = std::max<uint64_t>(count, std::min<uint64_t>(reply.values[2], 65536));
+  const uint8_t* behind = arena() + boundary::control_offset(wanted);
+  received.control.resize(std::min<uint64_t>(reply.values[3], room));
+  if (copy_bytes_catching(received.control.data(), behind, received.control.size()) != 0) return Errno::Fault;
   return count;
+}
+SysResult<int32_t> socket_queue(uint32_t socket, uint32_t request) {
+  return static_cast<int32_t>(TRY(bounded(host_call(HostCall::SocketQueue, socket, request), INT32_MAX)));
 }
 SysResult<void> socket_shutdown(uint32_t socket, int how) {
   return done(host_call(HostCall::SocketShutdown, socket, static_cast<uint64_t>(how)));

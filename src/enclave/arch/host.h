@@ -64,13 +64,19 @@ SysResult<void> socket_connect(uint32_t socket,
 SysResult<void> socket_bind(uint32_t socket, ByteView address);
 SysResult<void> socket_listen(uint32_t socket, int backlog);
 SysResult<uint32_t> socket_accept(uint32_t socket, Address& peer);
-SysResult<size_t> socket_send(uint32_t socket, uint32_t flags, ByteView data, ByteView address);
+// `control`: struct cmsghdr and what belongs to them, at most boundary::kMaxControl.
+SysResult<size_t> socket_send(uint32_t socket, uint32_t flags, ByteView data, ByteView address,
+                              ByteView control = {});
 struct Received {
   Address peer;
-  uint32_t flags = 0;  // MSG_TRUNC
+  uint32_t flags = 0;  // MSG_OOB, MSG_CTRUNC, MSG_TRUNC, MSG_ERRQUEUE
   size_t whole = 0;    // of the datagram, of which `out` may hold a part
+  Bytes control;       // at most what there was room for
 };
-SysResult<size_t> socket_receive(uint32_t socket, uint32_t flags, MutableByteView out, Received& received);
+SysResult<size_t> socket_receive(uint32_t socket, uint32_t flags, MutableByteView out, Received& received,
+                                 size_t control_room = 0);
+// `request`: FIONREAD, TIOCOUTQ or SIOCATMARK.
+SysResult<int32_t> socket_queue(uint32_t socket, uint32_t request);
 SysResult<void> socket_shutdown(uint32_t socket, int how);
 void socket_close(uint32_t socket);
 SysResult<void> socket_set_option(uint32_t socket, int level, int name, ByteView value);

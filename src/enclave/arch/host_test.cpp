@@ -229,14 +229,22 @@ void try_sockets(World& w) {
 void try_socket_data(World& w) {
   const ByteView data = w.some_input(SIZE_MAX);
   w.host.asked(data.size());
-  check_number(w, host::socket_send(1, 0, data, w.some_input(128)), w.wanted(data.size()));
-  const size_t size = w.some_size();
+  constexpr size_t kMost = host::kArenaData - boundary::kMaxControl;  // room for ancillary data is kept
+  const size_t sent = std::min(w.wanted(data.size()), kMost);
+  const Bytes control(w.random.below(boundary::kMaxControl + 1));
+  check_number(w, host::socket_send(1, 0, data, w.some_input(128), control), sent);
+  ASSERT_LE(boundary::control_offset(w.host.last_arguments()[2]) + w.host.last_arguments()[4],
+            boundary::kArenaSize);
+  const size_t size = w.some_size(), room = w.random.below(2 * boundary::kMaxControl);
   w.host.asked(size);
   host::Received received;
-  const auto count = host::socket_receive(1, 0, w.output.view(size), received);
-  check_output(w, count, w.wanted(size));
+  const auto count = host::socket_receive(1, 0, w.output.view(size), received, room);
+  check_output(w, count, std::min(w.wanted(size), kMost));
   check_address(received.peer);
-  ASSERT_EQ(received.flags & ~0x20u, 0u);
+  ASSERT_EQ(received.flags & ~0x2029u, 0u);
+  ASSERT_LE(received.control.size(), std::min(room, boundary::kMaxControl));
+  ASSERT_LE(boundary::control_offset(w.host.last_arguments()[2]) + w.host.last_arguments()[3],
+            boundary::kArenaSize);
   ASSERT_LE(received.whole, std::max<size_t>(65536, w.wanted(size)));
   if (count.ok()) {
     ASSERT_GE(received.whole, count.value());
@@ -247,6 +255,8 @@ void try_socket_data(World& w) {
   check_output(w, host::socket_get_option(1, 1, 4, w.output.view(option)),
                std::min(option, boundary::kTextSize));
 }
+
+void try_socket_queue(World& w) { check_number(w, host::socket_queue(1, 0x541b), INT32_MAX); }
 
 void try_poll(World& w) {
   const auto count = static_cast<uint32_t>(w.random.size(boundary::kMaxPollItems));
@@ -320,8 +330,9 @@ void try_threads(World& w) {
 }
 
 using Try = void (*)(World&);
-constexpr Try kTries[] = {try_console,     try_memory, try_storage,  try_staged_write, try_sockets,
-                          try_socket_data, try_poll,   try_poll_set, try_time,         try_threads};
+constexpr Try kTries[] = {try_console,  try_memory,      try_storage,      try_staged_write,
+                          try_sockets,  try_socket_data, try_socket_queue, try_poll,
+                          try_poll_set, try_time,        try_threads};
 
 // A test that crashes names its seed, too.
 uint64_t g_seed = 0;

@@ -1,5 +1,5 @@
-// sendmsg, recvmsg and their plural forms. Ancillary data exist inside the enclave only: open files
-// (SCM_RIGHTS) and credentials over AF_UNIX.
+// sendmsg, recvmsg and their plural forms. Ancillary data over AF_UNIX, open files (SCM_RIGHTS) and
+// credentials, stay inside the enclave; those of internet sockets are the host's (inet_options.h).
 #include <algorithm>
 #include <cstring>
 
@@ -33,43 +33,56 @@ struct ControlHead {  // struct cmsghdr
 };
 constexpr size_t align(size_t size) { return (size + 7) & ~size_t{7}; }
 
-SysResult<SentFiles> load_control(SyscallArgs& args, const Socket& socket, const Message& message) {
-  SentFiles files;
-  if (message.control == 0 || message.control_size == 0) return files;
+SysResult<void> load_rights(SyscallArgs& args, ByteView body, SentFiles& files) {
+  if (body.size() / sizeof(int32_t) > kMaxFiles) return Errno::Invalid;
+  for (size_t i = 0; i + sizeof(int32_t) <= body.size(); i += sizeof(int32_t)) {
+    int32_t fd = -1;
+    std::memcpy(&fd, body.data() + i, sizeof(fd));
+    files.add(TRY(args.thread.process->files.get(fd)));
+  }
+  return {};
+}
+
+SysResult<void> load_unix_control(SyscallArgs& args, const ControlHead& head, ByteView body,
+                                  SentFiles& files) {
+  if (head.level != kSolSocket) return {};  // as Linux: it is for another family
+  if (head.type == kRights) return load_rights(args, body, files);
+  if (head.type != kCredentials) return Errno::Invalid;
+  Credentials wanted;
+  if (body.size() < sizeof(wanted)) return Errno::Invalid;
+  std::memcpy(&wanted, body.data(), sizeof(wanted));
+  return wanted.pid == args.thread.process->pid ? SysResult<void>() : Errno::Perm;
+}
+
+SysResult<void> load_control(SyscallArgs& args, const Socket& socket, const Message& message,
+                             Outgoing& outgoing) {
+  if (message.control == 0 || message.control_size == 0) return {};
   if (message.control_size > kMaxControl) return Errno::NoBuffers;
   Bytes control(message.control_size);
   TRY(copy_from_user(control.data(), message.control, control.size()));
+  std::vector<ControlPart> parts;
   for (size_t at = 0; at + sizeof(ControlHead) <= control.size();) {
     ControlHead head{};
     std::memcpy(&head, control.data() + at, sizeof(head));
     if (head.size < sizeof(head) || head.size > control.size() - at) return Errno::Invalid;
-    if (head.level != kSolSocket || socket.family() != kFamilyUnix) return Errno::NotSupported;
     const ByteView body = ByteView(control).subspan(at + sizeof(head), head.size - sizeof(head));
-    if (head.type == kRights) {
-      if (body.size() / sizeof(int32_t) > kMaxFiles) return Errno::Invalid;
-      for (size_t i = 0; i + sizeof(int32_t) <= body.size(); i += sizeof(int32_t)) {
-        int32_t fd = -1;
-        std::memcpy(&fd, body.data() + i, sizeof(fd));
-        files.add(TRY(args.thread.process->files.get(fd)));
-      }
-    } else if (head.type == kCredentials) {
-      Credentials wanted;
-      if (body.size() < sizeof(wanted)) return Errno::Invalid;
-      std::memcpy(&wanted, body.data(), sizeof(wanted));
-      if (wanted.pid != args.thread.process->pid) return Errno::Perm;
+    if (socket.family() == kFamilyUnix) {
+      TRY(load_unix_control(args, head, body, outgoing.files));
     } else {
-      return Errno::Invalid;
+      if (!inet_control_sendable(head.level, head.type, body.size())) return Errno::Invalid;
+      parts.push_back({head.level, head.type, Bytes(body.begin(), body.end())});
     }
     at += align(head.size);
   }
-  return files;
+  outgoing.control = pack_control(parts);
+  return {};
 }
 
 SysResult<uint64_t> send_message(SyscallArgs& args, Socket& socket, const Message& message, uint32_t flags) {
   const auto vectors = TRY(load_vectors(message.vectors, message.count));
   Outgoing outgoing;
   outgoing.flags = flags;
-  outgoing.files = TRY(load_control(args, socket, message));
+  TRY(load_control(args, socket, message, outgoing));
   if (message.name != 0 && message.name_size != 0) {
     if (message.name_size > kMaxAddress) return Errno::Invalid;
     outgoing.address.resize(message.name_size);
@@ -78,41 +91,48 @@ SysResult<uint64_t> send_message(SyscallArgs& args, Socket& socket, const Messag
   return send_vectors(socket, vectors, outgoing);
 }
 
-// Appends one control message as far as there is room; false: there was not.
-bool put_control(Bytes& out, size_t room, int32_t type, ByteView body) {
-  const size_t size = sizeof(ControlHead) + body.size();
-  if (out.size() + size > room) return false;
-  const ControlHead head{size, kSolSocket, type};
+// Appends one control message as far as there is room, as Linux a part of it, too; false: there was not.
+bool put_control(Bytes& out, size_t room, int32_t level, int32_t type, ByteView body) {
+  const size_t left = room - out.size(), whole = sizeof(ControlHead) + body.size();
+  if (left < sizeof(ControlHead)) return false;
+  const size_t size = std::min(left, whole);
+  const ControlHead head{size, level, type};
   const size_t at = out.size();
   out.resize(std::min(room, at + align(size)));
   std::memcpy(out.data() + at, &head, sizeof(head));
-  std::memcpy(out.data() + at + sizeof(head), body.data(), body.size());
-  return true;
+  std::memcpy(out.data() + at + sizeof(head), body.data(), size - sizeof(head));
+  return size == whole;
+}
+
+// The files get descriptors, as many as have room.
+bool put_files(SyscallArgs& args, const Incoming& incoming, uint32_t flags, size_t room, Bytes& control) {
+  std::vector<int32_t> fds;
+  const size_t start = control.size() + sizeof(ControlHead);
+  const size_t fit = room > start ? (room - start) / sizeof(int32_t) : 0;
+  for (const Ref<File>& file : incoming.files.list()) {
+    if (fds.size() == fit) break;
+    const auto fd = args.thread.process->files.add(file, (flags & kMessageCloseOnExec) != 0);
+    if (!fd.ok()) break;
+    fds.push_back(fd.value());
+  }
+  if (!fds.empty())
+    put_control(control, room, kSolSocket, kRights,
+                {reinterpret_cast<const uint8_t*>(fds.data()), fds.size() * sizeof(int32_t)});
+  return fds.size() == incoming.files.list().size();
 }
 
 SysResult<void> store_control(SyscallArgs& args, const Incoming& incoming, uint32_t flags, Message& message) {
   const size_t room = std::min<uint64_t>(message.control_size, kMaxControl);
   Bytes control;
+  bool complete = true;
   message.control_size = 0;
-  if (incoming.has_credentials &&
-      !put_control(control, room, kCredentials,
-                   {reinterpret_cast<const uint8_t*>(&incoming.credentials), sizeof(Credentials)}))
-    message.flags |= kMessageControlTruncated;
-  if (!incoming.files.empty()) {
-    std::vector<int32_t> fds;
-    const size_t start = control.size() + sizeof(ControlHead);
-    const size_t fit = room > start ? (room - start) / sizeof(int32_t) : 0;
-    for (const Ref<File>& file : incoming.files.list()) {
-      if (fds.size() == fit) break;
-      const auto fd = args.thread.process->files.add(file, (flags & kMessageCloseOnExec) != 0);
-      if (!fd.ok()) break;
-      fds.push_back(fd.value());
-    }
-    if (fds.size() < incoming.files.list().size()) message.flags |= kMessageControlTruncated;
-    if (!fds.empty())
-      put_control(control, room, kRights,
-                  {reinterpret_cast<const uint8_t*>(fds.data()), fds.size() * sizeof(int32_t)});
-  }
+  if (incoming.has_credentials)
+    complete = put_control(control, room, kSolSocket, kCredentials,
+                           {reinterpret_cast<const uint8_t*>(&incoming.credentials), sizeof(Credentials)});
+  for (const ControlPart& part : incoming.control)
+    complete = put_control(control, room, part.level, part.type, part.body) && complete;
+  if (!incoming.files.empty()) complete = put_files(args, incoming, flags, room, control) && complete;
+  if (!complete) message.flags |= kMessageControlTruncated;
   TRY(copy_to_user(message.control, control.data(), control.size()));
   message.control_size = control.size();
   return {};
@@ -123,6 +143,7 @@ SysResult<uint64_t> receive_message(SyscallArgs& args, Socket& socket, uint64_t 
   auto message = TRY(load_user<Message>(message_address));
   const auto vectors = TRY(load_vectors(message.vectors, message.count));
   Incoming incoming;
+  incoming.wants_control = message.control_size != 0;
   const uint64_t count = TRY(receive_vectors(socket, vectors, flags, incoming));
   const bool stream = socket.type() == kSocketStream;
   const ByteView peer = stream ? ByteView() : ByteView(incoming.address);

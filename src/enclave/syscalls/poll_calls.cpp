@@ -99,6 +99,10 @@ struct Sets {
   }
 };
 
+// What each set asks for, and what makes a descriptor of it ready.
+constexpr uint16_t kAsked[3] = {kPollIn, kPollOut, kPollUrgent};
+constexpr uint16_t kMeant[3] = {kPollIn | kPollHangup | kPollError, kPollOut | kPollError, kPollUrgent};
+
 SysResult<int64_t> select_until(SyscallArgs& args, uint64_t deadline) {
   const int32_t count = args.i32(0);
   Sets sets;
@@ -107,8 +111,9 @@ SysResult<int64_t> select_until(SyscallArgs& args, uint64_t deadline) {
   std::vector<int32_t> fds;
   for (int32_t fd = 0; fd < count; ++fd) {
     const auto events =
-        static_cast<uint16_t>((sets.test(0, fd) ? kPollIn : 0) | (sets.test(1, fd) ? kPollOut : 0));
-    if (events == 0 && !sets.test(2, fd)) continue;
+        static_cast<uint16_t>((sets.test(0, fd) ? kPollIn : 0) | (sets.test(1, fd) ? kPollOut : 0) |
+                              (sets.test(2, fd) ? kPollUrgent : 0));
+    if (events == 0) continue;
     Ref<File> file = TRY(args.thread.process->files.get(fd));
     watches.push_back({std::move(file), events, 0});
     fds.push_back(fd);
@@ -117,13 +122,11 @@ SysResult<int64_t> select_until(SyscallArgs& args, uint64_t deadline) {
   for (auto& set : sets.bits) std::fill(set.begin(), set.end(), 0);
   int64_t total = 0;
   for (size_t i = 0; i < watches.size(); ++i) {
-    const uint64_t bit = uint64_t{1} << (fds[i] % 64);
-    const uint16_t ready = watches[i].ready;
-    const bool in = (watches[i].events & kPollIn) != 0 && (ready & (kPollIn | kPollHangup | kPollError)) != 0;
-    const bool out = (watches[i].events & kPollOut) != 0 && (ready & (kPollOut | kPollError)) != 0;
-    if (in) sets.bits[0][static_cast<size_t>(fds[i]) / 64] |= bit;
-    if (out) sets.bits[1][static_cast<size_t>(fds[i]) / 64] |= bit;
-    total += (in ? 1 : 0) + (out ? 1 : 0);
+    for (int set = 0; set < 3; ++set) {
+      if ((watches[i].events & kAsked[set]) == 0 || (watches[i].ready & kMeant[set]) == 0) continue;
+      sets.bits[set][static_cast<size_t>(fds[i]) / 64] |= uint64_t{1} << (fds[i] % 64);
+      ++total;
+    }
   }
   for (int set = 0; set < 3; ++set) {
     if (sets.addresses[set] != 0)

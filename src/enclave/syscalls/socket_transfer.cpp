@@ -85,9 +85,10 @@ SysResult<uint64_t> send_vectors(Socket& socket, const std::vector<UserVector>& 
 
 SysResult<uint64_t> receive_vectors(Socket& socket, const std::vector<UserVector>& vectors, uint32_t flags,
                                     Incoming& incoming) {
-  constexpr uint32_t kOnce = kMessagePeek | kMessageOutOfBand;
+  constexpr uint32_t kOnce = kMessagePeek | kMessageOutOfBand | kMessageErrorQueue;
   UserBytes to(vectors);
-  TRY(to.check());
+  const bool discards = socket.discards(flags);
+  if (!discards) TRY(to.check());
   Bytes buffer(piece_size(to.total()));
   const uint64_t deadline = socket.receive_deadline();
   uint64_t done = 0;
@@ -95,7 +96,7 @@ SysResult<uint64_t> receive_vectors(Socket& socket, const std::vector<UserVector
     const auto piece = MutableByteView(buffer).first(piece_size(to.total() - done));
     const auto count = socket.receive(piece, flags, deadline, incoming);
     if (!count.ok()) return done > 0 ? SysResult<uint64_t>(done) : count.error();
-    const auto stored = to.store(ByteView(piece).first(count.value()));
+    const auto stored = discards ? SysResult<void>() : to.store(ByteView(piece).first(count.value()));
     if (!stored.ok()) return done > 0 ? SysResult<uint64_t>(done) : stored.error();
     done += count.value();
     if (count.value() < piece.size() || socket.type() != kSocketStream || (flags & kOnce) != 0 ||

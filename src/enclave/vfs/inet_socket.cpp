@@ -30,23 +30,31 @@ SysResult<size_t> InetSocket::so_far(size_t done, Errno error) {
 
 SysResult<size_t> InetSocket::receive(MutableByteView out, uint32_t flags, uint64_t deadline,
                                       Incoming& incoming) {
-  const bool all = (flags & kMessageWaitAll) != 0 && type() == kSocketStream && (flags & kMessagePeek) == 0;
-  const uint32_t passed =
-      flags & (kMessagePeek | kMessageOutOfBand | (type() == kSocketStream ? 0 : kMessageTruncated));
+  const bool never_waits = must_not_wait(flags) || (flags & kMessageErrorQueue) != 0;
+  const uint32_t passed = flags & (kMessagePeek | kMessageOutOfBand | kMessageErrorQueue |
+                                   (type() == kSocketStream ? 0 : kMessageTruncated));
+  const size_t room = incoming.wants_control ? boundary::kMaxControl : 0;
   if (deferred_ != 0) return known_errno(std::exchange(deferred_, 0));
+  const bool few = out.size() <= low_water_;  // SO_RCVLOWAT of them or more: all
+  const bool all = ((flags & kMessageWaitAll) != 0 || (low_water_ > 1 && few)) && type() == kSocketStream &&
+                   (flags & kMessagePeek) == 0;
+  // The host's poll counts. How this wait ends does not matter: what is there by then is taken.
+  if (low_water_ > 1 && !few && !never_waits && (flags & kMessageOutOfBand) == 0)
+    static_cast<void>(wait_for_host(handle_, kPollIn, deadline));
   size_t done = 0;
   for (;;) {
     host::Received received;
-    const auto count = host::socket_receive(handle_, passed, out.subspan(done), received);
+    const auto count = host::socket_receive(handle_, passed, out.subspan(done), received, room);
     if (count.ok()) {
       done += count.value();
       incoming.address = address_bytes(received.peer);
       incoming.flags = received.flags;
       incoming.whole = std::max(done, received.whole);
+      incoming.control = parse_control(received.control);
       if (!all || count.value() == 0 || done == out.size()) return done;
       continue;
     }
-    if (count.error() != Errno::Again || must_not_wait(flags)) return so_far(done, count.error());
+    if (count.error() != Errno::Again || never_waits) return so_far(done, count.error());
     if (auto waited = wait_for_host(handle_, kPollIn, deadline); !waited.ok())
       return so_far(done, waited.error());
   }
@@ -55,10 +63,16 @@ SysResult<size_t> InetSocket::receive(MutableByteView out, uint32_t flags, uint6
 SysResult<size_t> InetSocket::send(ByteView data, Outgoing& outgoing) {
   if (!outgoing.files.empty()) return Errno::Invalid;
   if (deferred_ != 0) return known_errno(std::exchange(deferred_, 0));
+  if (type() == kSocketStream && (outgoing.flags & kMessageFastOpen) != 0) {
+    // Without data in the first packet, which is how Linux does it, too, until it has the server's cookie.
+    TRY(connect(*current().process, outgoing.address));
+    outgoing.flags &= ~kMessageFastOpen;
+    outgoing.address.clear();
+  }
   size_t done = 0;
   for (;;) {
     const auto count = host::socket_send(handle_, outgoing.flags & (kMessageMore | kMessageOutOfBand),
-                                         data.subspan(done), outgoing.address);
+                                         data.subspan(done), outgoing.address, outgoing.control);
     if (count.ok()) {
       done += count.value();
       if (type() != kSocketStream || done >= data.size() || must_not_wait(outgoing.flags)) return done;
@@ -67,19 +81,35 @@ SysResult<size_t> InetSocket::send(ByteView data, Outgoing& outgoing) {
     if (count.error() == Errno::Pipe && done == 0 && (outgoing.flags & kMessageNoSignal) == 0)
       raise_signal(kSigPipe);
     if (count.error() == Errno::Pipe && done > 0) return done;  // it stays so, and the signal is still due
-    if (count.error() != Errno::Again || must_not_wait(outgoing.flags)) return so_far(done, count.error());
+    // TCP_FASTOPEN_CONNECT: this send was the connect.
+    const bool waits = count.error() == Errno::Again || count.error() == Errno::InProgress;
+    if (!waits || must_not_wait(outgoing.flags)) return so_far(done, count.error());
     if (auto waited = wait_for_host(handle_, kPollOut, outgoing.deadline); !waited.ok())
       return so_far(done, waited.error());
   }
 }
 
+SysResult<void> InetSocket::set_family_option(int32_t level, int32_t name, ByteView value) {
+  if (!inet_option_settable(level, name)) return Errno::NoProtocolOption;
+  TRY(host::socket_set_option(handle_, level, name, value));
+  if (level != kSolSocket || name != kSoReceiveLowWater || type() != kSocketStream) return {};
+  int32_t wanted = 0;
+  std::memcpy(&wanted, value.data(), std::min(value.size(), sizeof(wanted)));
+  low_water_ = wanted < 0 ? INT32_MAX : static_cast<uint32_t>(std::max(wanted, 1));
+  return {};
+}
+
+SysResult<size_t> InetSocket::get_family_option(int32_t level, int32_t name, MutableByteView out) {
+  if (level == kSolSocket && name == kSoError && deferred_ != 0)
+    return give_int(std::exchange(deferred_, 0), out);
+  if (!inet_option_gettable(level, name)) return Errno::NoProtocolOption;
+  return host::socket_get_option(handle_, level, name, out);
+}
+
 SysResult<int64_t> InetSocket::ioctl(uint64_t request, uint64_t argument) {
-  if (request != kBytesWaiting) return Errno::NotTty;
-  // The host's word, so one peeked piece.
-  Bytes piece(65536);
-  host::Received received;
-  const auto count = host::socket_receive(handle_, kMessagePeek, piece, received);
-  TRY(store_user(argument, count.ok() ? static_cast<int32_t>(count.value()) : 0));
+  constexpr uint64_t kBytesUnsent = 0x5411, kAtMark = 0x8905;  // TIOCOUTQ, SIOCATMARK
+  if (request != kBytesWaiting && request != kBytesUnsent && request != kAtMark) return Errno::NotTty;
+  TRY(store_user(argument, TRY(host::socket_queue(handle_, static_cast<uint32_t>(request)))));
   return 0;
 }
 
@@ -99,14 +129,12 @@ SysResult<Bytes> InetSocket::name(bool peer) { return address_bytes(TRY(host::so
 
 SysResult<void> InetSocket::connect(Process&, ByteView address) {
   auto connected = host::socket_connect(handle_, address);
-  if (connected.ok() || connected.error() != Errno::InProgress || non_blocking()) return connected;
+  if (connected.ok() || non_blocking() ||
+      (connected.error() != Errno::InProgress && connected.error() != Errno::Already))
+    return connected;
   const auto waited = wait_for_host(handle_, kPollOut, send_deadline());
   if (!waited.ok()) return waited.error() == Errno::Again ? Errno::InProgress : waited.error();
-  int32_t error = 0;
-  TRY(host::socket_get_option(handle_, kSolSocket, kSoError,
-                              {reinterpret_cast<uint8_t*>(&error), sizeof(error)}));
-  if (error != 0) return known_errno(error);
-  return {};
+  return host::socket_connect(handle_, address);  // says how it went, once
 }
 
 SysResult<Ref<File>> InetSocket::accept(uint32_t flags, Bytes& peer) {

@@ -2,8 +2,6 @@
 // program's matter (TLS): the host sees and can change every byte. Kernel lock held.
 #pragma once
 
-#include <utility>
-
 #include "enclave/vfs/socket.h"
 
 namespace cloister::enclave {
@@ -33,20 +31,15 @@ class InetSocket final : public Socket {
   SysResult<void> shut_down(bool reading, bool writing) override;
 
  protected:
-  SysResult<void> set_family_option(int32_t level, int32_t name, ByteView value) override {
-    return host::socket_set_option(handle_, level, name, value);
-  }
-  SysResult<size_t> get_family_option(int32_t level, int32_t name, MutableByteView out) override {
-    if (level == kSolSocket && name == kSoError && deferred_ != 0)
-      return give_int(std::exchange(deferred_, 0), out);
-    return host::socket_get_option(handle_, level, name, out);
-  }
+  SysResult<void> set_family_option(int32_t level, int32_t name, ByteView value) override;
+  SysResult<size_t> get_family_option(int32_t level, int32_t name, MutableByteView out) override;
 
  private:
   SysResult<size_t> so_far(size_t done, Errno error);
 
   uint32_t handle_;
-  int32_t deferred_ = 0;  // an errno for the next call
+  int32_t deferred_ = 0;    // an errno for the next call
+  uint32_t low_water_ = 1;  // SO_RCVLOWAT of a stream
 };
 
 }  // namespace cloister::enclave

@@ -5,6 +5,7 @@
 
 #include "enclave/arch/host.h"
 #include "enclave/vfs/file.h"
+#include "enclave/vfs/inet_options.h"
 
 namespace cloister::enclave {
 
@@ -16,11 +17,13 @@ inline constexpr int32_t kFamilyUnix = 1, kFamilyInet = 2, kFamilyInet6 = 10;
 inline constexpr uint32_t kMessagePeek = 2, kMessageTruncated = 0x20, kMessageDontWait = 0x40,
                           kMessageWaitAll = 0x100, kMessageNoSignal = 0x4000, kMessageMore = 0x8000,
                           kMessageControlTruncated = 8, kMessageCloseOnExec = 0x40000000,
-                          kMessageWaitForOne = 0x10000, kMessageOutOfBand = 1;
+                          kMessageWaitForOne = 0x10000, kMessageOutOfBand = 1, kMessageErrorQueue = 0x2000,
+                          kMessageFastOpen = 0x20000000;
 // SOL_SOCKET and the names of its options that the kernel itself must know.
 inline constexpr int32_t kSolSocket = 1, kSoType = 3, kSoError = 4, kSoSendBuffer = 7, kSoReceiveBuffer = 8,
-                         kSoPassCredentials = 16, kSoPeerCredentials = 17, kSoReceiveTimeout = 20,
-                         kSoSendTimeout = 21, kSoAcceptConnections = 30, kSoProtocol = 38, kSoDomain = 39;
+                         kSoPassCredentials = 16, kSoReceiveLowWater = 18, kSoPeerCredentials = 17,
+                         kSoReceiveTimeout = 20, kSoSendTimeout = 21, kSoReceiveTimeoutNew = 66,
+                         kSoSendTimeoutNew = 67, kSoAcceptConnections = 30, kSoProtocol = 38, kSoDomain = 39;
 
 struct Credentials {  // struct ucred
   int32_t pid = 0;
@@ -55,6 +58,7 @@ struct Outgoing {
   uint32_t flags = 0;
   Bytes address;  // none: the connected one's
   SentFiles files;
+  Bytes control;  // for the host's socket
   uint64_t deadline = kNoDeadline;
 };
 
@@ -65,6 +69,8 @@ struct Incoming {
   SentFiles files;
   bool has_credentials = false;
   Credentials credentials;
+  bool wants_control = false;
+  std::vector<ControlPart> control;
 };
 
 class Socket : public File {
@@ -101,6 +107,11 @@ class Socket : public File {
     stat.inode = number_;
     stat.mode = kTypeSocket | 0777;
     return stat;
+  }
+
+  // MSG_TRUNC of TCP: what is received is for nobody.
+  bool discards(uint32_t flags) const {
+    return family_ != kFamilyUnix && type_ == kSocketStream && (flags & kMessageTruncated) != 0;
   }
 
   // SOL_SOCKET's timeouts are kept here, because waiting is done here; everything else is the family's.

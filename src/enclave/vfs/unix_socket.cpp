@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kPathOffset = 2;  // of sun_path
 constexpr size_t kMaxBacklog = 4096;
-constexpr int32_t kOptionCount = 80;
+constexpr auto kReset = static_cast<int32_t>(Errno::ConnectionReset);
 
 std::map<std::string, UnixSocket*> g_names;
 
@@ -70,6 +70,18 @@ SysResult<UnixSocket*> find_named(Process& process, ByteView address) {
   return found->second;
 }
 
+// Options for networks, which Linux, too, takes from every socket; there is none here.
+bool without_effect(int32_t name) {
+  constexpr int32_t kNames[] = {1, 2, 5, 6, 9, 10, 11, 12, 13, 14};  // SO_DEBUG … SO_PRIORITY, SO_LINGER
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
+// socket(7): doubled, between a least size and net.core.wmem_max.
+int32_t as_buffer_size(int32_t wanted) {
+  constexpr uint32_t kMost = 212992, kLeast = 4608;
+  return static_cast<int32_t>(std::max(kLeast, std::min(static_cast<uint32_t>(wanted), kMost) * 2));
+}
+
 }  // namespace
 
 UnixSocket::UnixSocket(uint32_t type, uint32_t flags)
@@ -100,10 +112,13 @@ void UnixSocket::tell_senders() {
 SysResult<void> UnixSocket::closed() {
   if (!key_.empty()) g_names.erase(key_);
   key_.clear();
-  pending_.clear();
+  for (const Ref<UnixSocket>& embryo : std::exchange(pending_, {}))
+    if (embryo->peer_ != nullptr) embryo->peer_->error_ = kReset;
   listening_ = false;
   if (peer_ != nullptr) {
     UnixSocket& peer = *std::exchange(peer_, nullptr);
+    // What the peer had sent is lost.
+    if (connection_oriented() && !queue_.empty()) peer.error_ = kReset;
     std::erase(peer.senders_, this);
     if (peer.peer_ == this) peer.peer_ = nullptr;
     peer.changed(0);
@@ -290,6 +305,7 @@ SysResult<size_t> UnixSocket::send(ByteView data, Outgoing& outgoing) {
   if ((outgoing.flags & kMessageOutOfBand) != 0) return Errno::NotSupported;
   if (connection_oriented()) {
     if (!address.empty()) return was_connected_ ? Errno::IsConnected : Errno::NotSupported;
+    if (!is_stream() && error_ != 0) return static_cast<Errno>(std::exchange(error_, 0));
     if (!is_stream() && data.size() > kCapacity) return Errno::MessageTooBig;
     return send_connected(data, outgoing);
   }
@@ -362,6 +378,10 @@ SysResult<size_t> UnixSocket::receive(MutableByteView out, uint32_t flags, uint6
   const bool all = is_stream() && (flags & kMessageWaitAll) != 0 && !peek;
   size_t done = 0;
   for (;;) {
+    if (error_ != 0 && (!is_stream() || queue_.empty())) {
+      const auto error = static_cast<Errno>(std::exchange(error_, 0));
+      return done > 0 ? SysResult<size_t>(done) : error;
+    }
     if (!queue_.empty()) {
       done += take(out.subspan(done), peek, incoming);
       if (!all || done == out.size() || !incoming.files.empty()) return done;
@@ -398,13 +418,14 @@ SysResult<void> UnixSocket::shut_down(bool reading, bool writing) {
 
 SysResult<int64_t> UnixSocket::ioctl(uint64_t request, uint64_t argument) {
   if (request != kBytesWaiting) return Errno::NotTty;
-  const size_t size = is_stream() ? queued_ : queue_.empty() ? 0 : queue_.front().data.size();
+  if (listening_) return Errno::Invalid;
+  const size_t size = connection_oriented() ? queued_ : queue_.empty() ? 0 : queue_.front().data.size();
   TRY(store_user(argument, static_cast<int32_t>(size)));
   return 0;
 }
 
 uint16_t UnixSocket::ready() {
-  uint16_t events = 0;
+  uint16_t events = error_ != 0 ? kPollError : 0;
   const bool over = connection_oriented() && was_connected_ && (read_shut_ || peer_ == nullptr);
   if (!queue_.empty() || !pending_.empty() || over) events |= kPollIn;
   if (over) events |= kPollReadHangup;
@@ -423,16 +444,20 @@ void UnixSocket::poll_queues(std::vector<WaitQueue*>& queues) {
 }
 
 SysResult<void> UnixSocket::set_family_option(int32_t level, int32_t name, ByteView value) {
+  if (level != kSolSocket) return Errno::NotSupported;
+  const bool buffer = name == kSoSendBuffer || name == kSoReceiveBuffer;
+  if (!buffer && name != kSoPassCredentials && !without_effect(name)) return Errno::NoProtocolOption;
   int32_t number = 0;
-  if (level != kSolSocket || name <= 0 || name > kOptionCount) return Errno::NoProtocolOption;
   if (value.size() < sizeof(number)) return Errno::Invalid;
   std::memcpy(&number, value.data(), sizeof(number));
   if (name == kSoPassCredentials) pass_credentials_ = number != 0;
-  return {};  // buffer sizes and the like: there is no network to tune
+  // What the program reads back; the queue has always the same size.
+  if (buffer) (name == kSoSendBuffer ? send_buffer_ : receive_buffer_) = as_buffer_size(number);
+  return {};
 }
 
 SysResult<size_t> UnixSocket::get_family_option(int32_t level, int32_t name, MutableByteView out) {
-  if (level != kSolSocket) return Errno::NoProtocolOption;
+  if (level != kSolSocket) return Errno::NotSupported;
   switch (name) {
     case kSoPeerCredentials: {
       const size_t count = std::min(out.size(), sizeof(peer_credentials_));
@@ -443,11 +468,16 @@ SysResult<size_t> UnixSocket::get_family_option(int32_t level, int32_t name, Mut
       return give_int(pass_credentials_ ? 1 : 0, out);
     case kSoAcceptConnections:
       return give_int(listening_ ? 1 : 0, out);
+    case kSoError:
+      return give_int(std::exchange(error_, 0), out);
+    case kSoProtocol:
+      return give_int(0, out);
     case kSoSendBuffer:
+      return give_int(send_buffer_, out);
     case kSoReceiveBuffer:
-      return give_int(static_cast<int32_t>(kCapacity), out);
+      return give_int(receive_buffer_, out);
     default:
-      return name > 0 && name <= kOptionCount ? give_int(0, out) : SysResult<size_t>(Errno::NoProtocolOption);
+      return without_effect(name) ? give_int(0, out) : SysResult<size_t>(Errno::NoProtocolOption);
   }
 }
 

@@ -76,7 +76,9 @@ class UnixSocket final : public Socket {
   std::string key_;                      // in the registry of names
   Credentials peer_credentials_;
   bool pass_credentials_ = false;
-  std::vector<UnixSocket*> senders_;  // datagrams: whose peer_ we are
+  int32_t send_buffer_ = kCapacity, receive_buffer_ = kCapacity;  // as options say
+  int32_t error_ = 0;                                             // an errno that is told once (SO_ERROR)
+  std::vector<UnixSocket*> senders_;                              // datagrams: whose peer_ we are
 };
 
 }  // namespace cloister::enclave
