@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "host/hw/enclave.h"
 #include "sgx/layout.h"
 
 namespace cloister::host {
@@ -55,18 +56,36 @@ Finding node(const fs::path& root, const std::string& name, const std::string& p
 }
 
 // Whether the kernel adds memory at run time is nowhere to read: it is asked.
-Finding edmm(const Finding& device, const fs::path& root, const OpenSgx& open) {
+Finding edmm(const Finding& device, const fs::path& root, const SgxProbes& probes) {
   constexpr const char* kName = "edmm";
   if (device.verdict != Verdict::Yes) return {kName, Verdict::Unknown, "the device cannot be asked", ""};
-  const auto opened = open(root / "dev/sgx_enclave");
+  const auto opened = probes.open(root / "dev/sgx_enclave");
   if (!opened.ok()) return {kName, Verdict::Unknown, opened.error().message(), ""};
   const auto has = check_edmm(**opened);
   if (!has.ok()) return {kName, Verdict::No, has.error().message(), has.error().hint()};
   return {kName, Verdict::Yes, "the kernel adds memory to running enclaves", ""};
 }
 
+Finding way_in(const SgxProbes& probes) {
+  const auto entry = probes.entry();
+  if (!entry.ok()) return {"sgx_entry", Verdict::No, entry.error().message(), entry.error().hint()};
+  return {"sgx_entry", Verdict::Yes, "the kernel has a way into enclaves (vDSO)", ""};
+}
+
+Finding registers(const Cpuid& cpuid, const SgxProbes& probes) {
+  const auto xfrm = hardware_xfrm(probes.enabled(), cpuid);
+  if (!xfrm.ok()) return {"xfrm", Verdict::No, xfrm.error().message(), xfrm.error().hint()};
+  const bool avx = (*xfrm & sgx::kXfrmAvx) == sgx::kXfrmAvx;
+  const bool avx512 = (*xfrm & sgx::kXfrmAvx512) == sgx::kXfrmAvx512;
+  return {"xfrm", Verdict::Yes,
+          std::string("enclaves have SSE") + (avx512 ? ", AVX and AVX-512"
+                                              : avx  ? " and AVX"
+                                                     : ""),
+          ""};
+}
+
 void add_sgx(std::vector<Finding>& list, const Cpuid& cpuid, const fs::path& root, uint64_t& epc_bytes,
-             const OpenSgx& open) {
+             const SgxProbes& probes) {
   const auto features = cpuid(7, 0);
   const auto leaf = cpuid(0x12, 0);
   const bool sgx = bit(features[1], 2), sgx1 = sgx && bit(leaf[0], 0), sgx2 = sgx && bit(leaf[0], 1);
@@ -85,7 +104,10 @@ void add_sgx(std::vector<Finding>& list, const Cpuid& cpuid, const fs::path& roo
                   flexible ? "flexible launch control" : "no flexible launch control",
                   flexible ? "" : "Linux needs it: enable it in the firmware's settings"});
   list.push_back(node(root, "sgx_enclave", "/dev/sgx_enclave", "use Linux 6.0 or newer with CONFIG_X86_SGX"));
-  list.push_back(edmm(list.back(), root, open));
+  list.push_back(edmm(list.back(), root, probes));
+  list.push_back(way_in(probes));
+  list.push_back(registers(cpuid, probes));
+  list.push_back(probes.addresses());
   list.push_back(
       node(root, "sgx_provision", "/dev/sgx_provision", "quotes made in process need it; AESM does not"));
   list.push_back(
@@ -161,10 +183,15 @@ Cpuid real_cpuid() {
   };
 }
 
+SgxProbes real_probes() {
+  return {[](const std::string& path) { return open_sgx_device(path); }, find_sgx_entry, machine_xfrm,
+          low_addresses};
+}
+
 std::vector<Finding> hardware_findings(const Cpuid& cpuid, const fs::path& root, uint64_t& epc_bytes,
-                                       const OpenSgx& open) {
+                                       const SgxProbes& probes) {
   std::vector<Finding> list;
-  add_sgx(list, cpuid, root, epc_bytes, open);
+  add_sgx(list, cpuid, root, epc_bytes, probes);
   add_machines(list, cpuid, root);
   return list;
 }
@@ -175,7 +202,9 @@ bool can_run_hardware(const std::vector<Finding>& hardware) {
       return finding.name == name && finding.verdict == Verdict::Yes;
     });
   };
-  return has("sgx") && has("sgx2") && has("flc") && has("sgx_enclave") && has("edmm");
+  constexpr const char* kNeeds[] = {"sgx",  "sgx2",      "flc",  "sgx_enclave",
+                                    "edmm", "sgx_entry", "xfrm", "addresses"};
+  return std::all_of(std::begin(kNeeds), std::end(kNeeds), has);
 }
 
 std::vector<Finding> software_findings() {

@@ -60,16 +60,35 @@ class MachineTest : public testing::Test {
     std::ofstream(root_ / path) << "";
   }
   std::vector<Finding> findings(Leaves leaves) {
-    return hardware_findings(of(std::move(leaves)), root_, epc_,
-                             [this](const std::string&) -> Result<std::unique_ptr<SgxDevice>> {
-                               ++opened_;
-                               return std::make_unique<AskedDevice>(answer_);
-                             });
+    SgxProbes probes;
+    probes.open = [this](const std::string&) -> Result<std::unique_ptr<SgxDevice>> {
+      ++opened_;
+      return std::make_unique<AskedDevice>(answer_);
+    };
+    probes.entry = [this]() -> Result<SgxEntry> {
+      if (has_entry_) return SgxEntry{4096, 4099};
+      return Error(Code::Unsupported, "no function of the vDSO", "use another kernel");
+    };
+    probes.enabled = [this] { return enabled_; };
+    probes.addresses = [this]() -> Finding {
+      if (addresses_free_) return {"addresses", Verdict::Yes, "", ""};
+      return {"addresses", Verdict::No, "", "free them"};
+    };
+    return hardware_findings(of(std::move(leaves)), root_, epc_, probes);
+  }
+  void expect_refused(const Leaves& leaves, const std::string& name) {
+    const auto list = findings(leaves);
+    ASSERT_NE(find(list, name), nullptr) << name;
+    EXPECT_EQ(find(list, name)->verdict, Verdict::No) << name;
+    EXPECT_FALSE(find(list, name)->advice.empty()) << name;
+    EXPECT_FALSE(can_run_hardware(list)) << name;
   }
   fs::path root_;
   uint64_t epc_ = 1;
   int answer_ = EINVAL;  // of a kernel with EDMM that is asked for nothing
   size_t opened_ = 0;
+  bool has_entry_ = true, addresses_free_ = true;
+  uint64_t enabled_ = 7;  // x87, SSE, AVX
 };
 
 constexpr std::array<uint32_t, 4> kIntel = {0x21, 0x756e6547, 0x6c65746e, 0x49656e69};
@@ -122,6 +141,36 @@ TEST_F(MachineTest, DescribesAnSgx2Server) {
   uint64_t ignored = 0;
   list = hardware_findings(of(leaves), root_, ignored);
   EXPECT_EQ(find(list, "edmm")->verdict, Verdict::No);
+}
+
+// What loading an enclave tries is what the doctor tries: mode `auto` believes it.
+TEST_F(MachineTest, NeedsWhatLoadingNeeds) {
+  const Leaves leaves = {{{0, 0}, kIntel},
+                         {{7, 0}, {0, 1u << 2, 1u << 30, 0}},
+                         {{0x12, 0}, {3, 0, 0, 0}},
+                         {{0x12, 1}, {0x36, 0, 0xe7, 0}}};
+  put("dev/sgx_enclave");
+  EXPECT_TRUE(can_run_hardware(findings(leaves)));
+  EXPECT_EQ(find(findings(leaves), "xfrm")->detail, "enclaves have SSE and AVX");
+  enabled_ = 0xe7;
+  EXPECT_EQ(find(findings(leaves), "xfrm")->detail, "enclaves have SSE, AVX and AVX-512");
+  has_entry_ = false;
+  expect_refused(leaves, "sgx_entry");
+  has_entry_ = true;
+  addresses_free_ = false;
+  expect_refused(leaves, "addresses");
+  addresses_free_ = true;
+  Leaves without_sse = leaves;
+  without_sse[{0x12, 1}] = {0x36, 0, 4, 0};  // a hypervisor that passes half of the leaf through
+  expect_refused(without_sse, "xfrm");
+  EXPECT_TRUE(can_run_hardware(findings(leaves)));
+}
+
+TEST_F(MachineTest, TriesTheWayInAndTheAddressesOfThisProcess) {
+  const SgxProbes probes = real_probes();
+  EXPECT_EQ(probes.entry().ok(), find_sgx_entry().ok());
+  EXPECT_NE(probes.enabled() & 3, 0U);
+  EXPECT_EQ(probes.addresses().verdict, software_findings()[0].verdict);
 }
 
 TEST_F(MachineTest, SaysWhenTheFirmwareKeepsSgxOff) {
