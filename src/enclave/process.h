@@ -32,10 +32,13 @@ struct Process {
   Identity user, group;
   std::vector<uint32_t> groups;
   int32_t group_id = kProgramPid, session = kProgramPid;
-  int32_t priority = 0;                // nice value; the host schedules
-  Ref<Counted> timers;                 // timer_calls.cpp
-  std::string executable;              // path, for /proc/self/exe
-  std::vector<std::string> arguments;  // for /proc/self/cmdline
+  int32_t priority = 0;                  // nice value; the host schedules
+  Ref<Counted> timers;                   // timer_calls.cpp
+  std::string executable;                // path, for /proc/self/exe
+  std::vector<std::string> arguments;    // for /proc/self/cmdline
+  std::vector<std::string> environment;  // as it was at the start, for /proc/self/environ
+  std::vector<uint64_t> auxiliary;       // for /proc/self/auxv
+  uint64_t started_ns = 0;               // monotonic clock
   // Processes that the program started.
   Process* parent = nullptr;
   std::vector<Process*> children;  // running, or not waited for yet

@@ -44,6 +44,9 @@ std::unique_ptr<Process> make_child(Process& parent) {
   child->priority = parent.priority;
   child->executable = parent.executable;
   child->arguments = parent.arguments;
+  child->environment = parent.environment;
+  child->auxiliary = parent.auxiliary;
+  child->started_ns = monotonic_ns();
   return child;
 }
 

@@ -18,6 +18,11 @@ void for_each_process(Process& root, Visit visit) {
   for (size_t i = 0; i < root.children.size(); ++i) for_each_process(*root.children[i], visit);
 }
 
+// As getppid(2) says.
+inline int32_t parent_pid(const Process& process) {
+  return process.parent == nullptr ? 1 : process.parent->pid;
+}
+
 bool only_thread(const Process& process);  // that there is, at most
 
 // A child that runs `frame` in a copy of the caller's memory (fork). Errors: Again (no thread left),

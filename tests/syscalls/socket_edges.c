@@ -10,7 +10,8 @@
 #include "facts.h"
 // What sockets do besides carrying bytes: urgent data, how much waits, ends with data that nobody has read,
 // opening with data, lingering.
-static char b[300000];
+enum { kRoom = 300000 };
+static char* b;
 static int l, got;
 static struct sockaddr_in a = {AF_INET};
 static socklen_t n;
@@ -47,7 +48,7 @@ static void urgent(void) {
   FACT(FD_ISSET(s[1], &urgent) != 0);
   CALL(ioctl(s[1], SIOCATMARK, &got));
   FACT(got);
-  CALL(recv(s[1], b, sizeof b, 0));
+  CALL(recv(s[1], b, kRoom, 0));
   CALL(ioctl(s[1], SIOCATMARK, &got));
   FACT(got);
   struct iovec v = {b, 10};
@@ -61,7 +62,7 @@ static void urgent(void) {
   struct timeval none = {0, 0};
   CALL(select(s[1] + 1, NULL, NULL, &urgent, &none));
   FACT(FD_ISSET(s[1], &urgent) != 0);
-  CALL(recv(s[1], b, sizeof b, 0));
+  CALL(recv(s[1], b, kRoom, 0));
   both_closed(s);
 }
 
@@ -85,7 +86,7 @@ static void how_much(void) {
   CALL(recv(s[1], b, 100000, MSG_TRUNC | MSG_WAITALL));
   CALL(ioctl(s[1], FIONREAD, &got));
   FACT(got);
-  CALL(recv(s[1], b, sizeof b, 0));
+  CALL(recv(s[1], b, kRoom, 0));
   both_closed(s);
 }
 
@@ -101,17 +102,17 @@ static void low_water(void) {
   pair(s);
   CALL(setsockopt(s[1], SOL_SOCKET, SO_RCVLOWAT, &low, sizeof low));
   pthread_create(&t, NULL, in_two, s);
-  CALL(recv(s[1], b, sizeof b, 0));
+  CALL(recv(s[1], b, kRoom, 0));
   pthread_join(t, NULL);
   pthread_create(&t, NULL, in_two, s);
   CALL(recv(s[1], b, 6, 0));
   pthread_join(t, NULL);
-  CALL(recv(s[1], b, sizeof b, MSG_DONTWAIT));
+  CALL(recv(s[1], b, kRoom, MSG_DONTWAIT));
   struct timeval some = {0, 20000};
   CALL(setsockopt(s[1], SOL_SOCKET, SO_RCVTIMEO, &some, sizeof some));
   send(s[0], b, 5, 0);
-  CALL(recv(s[1], b, sizeof b, 0));
-  CALL(recv(s[1], b, sizeof b, 0));
+  CALL(recv(s[1], b, kRoom, 0));
+  CALL(recv(s[1], b, kRoom, 0));
   both_closed(s);
 }
 
@@ -228,7 +229,7 @@ static void lingering(void) {
   struct linger lag = {1, 2};
   CALL(setsockopt(s[0], SOL_SOCKET, SO_LINGER, &lag, sizeof lag));
   fcntl(s[0], F_SETFL, O_NONBLOCK);
-  while (send(s[0], b, sizeof b, 0) > 0) {
+  while (send(s[0], b, kRoom, 0) > 0) {
   }
   pthread_t t;
   void* quick = NULL;
@@ -247,6 +248,7 @@ static void lingering(void) {
 }
 
 int main(void) {
+  b = calloc(1, kRoom);
   a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   n = sizeof a;
   l = socket(AF_INET, SOCK_STREAM, 0);

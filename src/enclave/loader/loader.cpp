@@ -194,7 +194,8 @@ SysResult<std::vector<uint64_t>> put_strings(StackWriter& stack, std::span<const
   return addresses;
 }
 
-SysResult<uint64_t> build_stack(const ProgramImage& image, const Loaded& program, uint64_t interpreter_base) {
+SysResult<uint64_t> build_stack(const ProgramImage& image, const Loaded& program, uint64_t interpreter_base,
+                                std::vector<uint64_t>& said) {
   size_t bytes = 0;
   for (const auto list : {image.arguments, image.environment}) {
     for (const std::string& text : list) bytes += text.size() + 9;
@@ -242,7 +243,8 @@ SysResult<uint64_t> build_stack(const ProgramImage& image, const Loaded& program
                                    {AT_PLATFORM, platform},
                                    {AT_EXECFN, path},
                                    {AT_NULL, 0}};
-  for (const auto& entry : auxiliary) words.insert(words.end(), {entry[0], entry[1]});
+  for (const auto& entry : auxiliary) said.insert(said.end(), {entry[0], entry[1]});
+  words.insert(words.end(), said.begin(), said.end());
   if (words.size() % 2 != 0) {
     // The stack pointer at entry is 16-byte aligned (ABI 3.4.1).
     stack.align(16);
@@ -274,7 +276,7 @@ SysResult<void> check_program(const ProgramImage& image, std::string& why) {
 
 SysResult<UserEntry> load_program(const ProgramImage& image, std::string& why) {
   const Loaded program = TRY(map_file(*image.program, image, image.path, false, why));
-  UserEntry entry{program.entry, 0};
+  UserEntry entry{program.entry, 0, {}};
   uint64_t interpreter_base = 0;
   if (!program.interpreter.empty()) {
     const auto source = TRY(find_interpreter(image, program.interpreter, why));
@@ -283,7 +285,7 @@ SysResult<UserEntry> load_program(const ProgramImage& image, std::string& why) {
     entry.rip = interpreter.entry;
   }
   if (!image.agent) memory_set_break_start(image.owner, patches_end(program.begin, program.end));
-  auto stack = build_stack(image, program, interpreter_base);
+  auto stack = build_stack(image, program, interpreter_base, entry.auxiliary);
   if (!stack.ok()) {
     why = "arguments and environment do not fit on its stack";
     return stack.error();

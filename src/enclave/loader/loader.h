@@ -26,6 +26,7 @@ class ProgramSource {
 
 struct UserEntry {
   uint64_t rip, rsp;
+  std::vector<uint64_t> auxiliary;  // the auxiliary vector
 };
 
 struct ProgramImage {

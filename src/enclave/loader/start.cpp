@@ -157,6 +157,9 @@ SysResult<UserEntry> load_command(Process& process, const Command& command,
   }
   process.executable = command.file->path();  // without the links of `command.path`
   process.arguments = command.arguments;
+  process.environment.assign(environment.begin(), environment.end());
+  process.auxiliary = entry->auxiliary;
+  if (process.started_ns == 0) process.started_ns = monotonic_ns();
   return entry;
 }
 

@@ -543,53 +543,6 @@ uint32_t memory_word_owner(uint64_t address) {
 uint64_t memory_heap_used() { return g_space->heap_used; }
 uint64_t memory_heap_limit() { return g_space->heap_limit; }
 
-namespace {
-
-// `next`, which begins at `at`, was mapped together with `area`, as far as the program can tell.
-bool one_mapping(const Area& area, uint64_t begin, const Area& next, uint64_t at) {
-  return area.protection == next.protection && area.name == next.name && area.owner == next.owner &&
-         area.shared == next.shared && area.file == next.file &&
-         (!area.file || next.file_offset == area.file_offset + (at - begin));
-}
-
-}  // namespace
-
-std::string memory_describe(int32_t owner) {
-  std::string text;
-  auto hex = [&](uint64_t value, int digits) {
-    char buffer[17];
-    int n = 0;
-    do {
-      buffer[n++] = "0123456789abcdef"[value & 15];
-      value >>= 4;
-    } while (value != 0);
-    while (n < digits) buffer[n++] = '0';
-    while (n > 0) text += buffer[--n];
-  };
-  for (auto it = g_space->areas.begin(); it != g_space->areas.end();) {
-    const auto& [begin, area] = *it;
-    uint64_t end = area.end;
-    if (area.owner != owner) {
-      ++it;
-      continue;
-    }
-    // Which pages are there already is nobody's business: C libraries find a thread's stack as one line.
-    while (++it != g_space->areas.end() && it->first == end && one_mapping(area, begin, it->second, end))
-      end = it->second.end;
-    hex(begin, 8);
-    text += '-';
-    hex(end, 8);
-    text += ' ';
-    text += (area.protection & kProtRead) != 0 ? 'r' : '-';
-    text += (area.protection & kProtWrite) != 0 ? 'w' : '-';
-    text += (area.protection & kProtExecute) != 0 ? 'x' : '-';
-    text += area.shared ? "s " : "p ";
-    hex(area.file ? area.file_offset : 0, 8);
-    text += " 00:00 0 ";
-    if (!area.name.empty()) text += "                   " + area.name;
-    text += '\n';
-  }
-  return text;
-}
+namespace {}  // namespace
 
 }  // namespace cloister::enclave

@@ -80,8 +80,16 @@ int32_t memory_owner(uint64_t address);  // 0: nobody's
 // Whose word there is, for futexes; 0: of all that map it, or nobody's.
 uint32_t memory_word_owner(uint64_t address);
 
-uint64_t memory_heap_used();                 // bytes
-uint64_t memory_heap_limit();                // bytes
-std::string memory_describe(int32_t owner);  // the text of /proc/self/maps
+uint64_t memory_heap_used();   // bytes
+uint64_t memory_heap_limit();  // bytes
+
+// describe.cpp: for /proc. Texts of maps and smaps.
+struct Memory;
+std::string memory_describe(const Memory& memory);
+std::string memory_describe_amounts(const Memory& memory);
+struct MemoryUse {  // bytes
+  uint64_t mapped = 0, there = 0, of_files = 0, code = 0, stack = 0, data = 0;
+};
+MemoryUse memory_use(const Memory& memory);
 
 }  // namespace cloister::enclave

@@ -23,10 +23,7 @@ namespace cloister::enclave {
 
 SysResult<int64_t> sys_getpid(SyscallArgs& args) { return args.thread.process->pid; }
 SysResult<int64_t> sys_gettid(SyscallArgs& args) { return args.thread.tid; }
-SysResult<int64_t> sys_getppid(SyscallArgs& args) {
-  const Process* parent = args.thread.process->parent;
-  return parent == nullptr ? 1 : parent->pid;
-}
+SysResult<int64_t> sys_getppid(SyscallArgs& args) { return parent_pid(*args.thread.process); }
 
 SysResult<int64_t> sys_uname(SyscallArgs& args) {
   utsname name{};

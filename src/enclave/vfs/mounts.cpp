@@ -79,7 +79,8 @@ bool mount_read_only(std::string_view path) {
 
 std::vector<MountInfo> mount_list() {
   std::vector<MountInfo> list;
-  for (const Mount& mount : *g_mounts) list.push_back({mount.path, mount.type, mount.read_only});
+  for (const Mount& mount : *g_mounts)
+    list.push_back({mount.path, mount.type, mount.read_only, mount.root->file_system()});
   return list;
 }
 
@@ -103,6 +104,7 @@ SysResult<void> vfs_init(const sgx::Manifest& manifest) {
   add("/dev/shm", "tmpfs", make_tmpfs(g_next_id++, 01777), false);
   if (manifest.standalone) add("/dev/attestation", "attestation", make_attestationfs(g_next_id++), false);
   add("/proc", "proc", make_procfs(g_next_id++), true);
+  add("/sys", "sysfs", make_sysfs(g_next_id++), true);
   for (const char* path : {"/tmp", "/run", "/var/tmp"}) {
     TRY(make_way_to(parent_of(path)));
     add(path, "tmpfs", make_tmpfs(g_next_id++, 01777), false);

@@ -55,13 +55,15 @@ inline SysResult<Ref<File>> open_path(Process& process, std::string_view path, u
 struct MountInfo {
   std::string path, type;
   bool read_only;
+  uint64_t device;  // st_dev
 };
 std::vector<MountInfo> mount_list();
 
-// File systems (volumefs.cpp, tmpfs.cpp, devfs.cpp, procfs.cpp).
+// File systems (volumefs.cpp, tmpfs.cpp, devfs.cpp, procfs.cpp, proc_system.cpp).
 Ref<Inode> make_tmpfs(uint64_t id, uint32_t root_mode);
 Ref<Inode> make_devfs(uint64_t id);
 Ref<Inode> make_procfs(uint64_t id);
+Ref<Inode> make_sysfs(uint64_t id);
 Ref<Inode> make_attestationfs(uint64_t id);
 Ref<File> make_console(uint32_t flags, int host_fd);
 
