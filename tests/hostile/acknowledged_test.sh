@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # kill -9 of a run at random moments, again and again on the same volume: every time it opens at the tag that the CAS holds,
-# is completely intact, and lacks nothing that fsync had confirmed. Usage: acknowledged_test.sh BIN_DIR [ROUNDS]; 200 rounds with CLOISTER_LONG_TESTS=1.
+# is completely intact, and lacks nothing that fsync or O_DSYNC had confirmed. Usage: acknowledged_test.sh BIN_DIR [ROUNDS]; 200 rounds with CLOISTER_LONG_TESTS=1.
 source "$(dirname "$0")/../integration/tutorial_support.sh"
 rounds=${2:-12}
 [ "${CLOISTER_LONG_TESTS:-0}" = 1 ] && rounds=200

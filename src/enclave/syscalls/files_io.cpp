@@ -1,6 +1,7 @@
 // Reading and writing. Bytes go through a kernel buffer in pieces: the program's memory can change under us
 // at any time, and what is verified or encrypted must not.
 #include <algorithm>
+#include <span>
 #include <vector>
 
 #include "enclave/arch/thread.h"
@@ -38,29 +39,98 @@ void used(File& file, Direction direction, uint64_t count) {
   if (count > 0) file.notify_used(direction == Direction::Read ? kNotifyAccess : kNotifyModify);
 }
 
-// One contiguous user range. `offset` kCurrentPosition: the file's own.
-SysResult<uint64_t> transfer(File& file, Direction direction, uint64_t offset, uint64_t address,
-                             uint64_t size) {
-  if (size != 0 && !user_range_ok(address, size)) return Errno::Fault;
-  Buffer buffer(size);
+// The program's buffers as one run of bytes.
+class UserRun {
+ public:
+  explicit UserRun(std::span<const UserVector> parts) : parts_(parts) {
+    for (const UserVector& part : parts_) left_ += part.size;
+  }
+  uint64_t left() const { return left_; }
+  bool ranges_ok() const {
+    return std::all_of(parts_.begin(), parts_.end(), [](const UserVector& part) {
+      return part.size == 0 || user_range_ok(part.base, part.size);
+    });
+  }
+  // How much was copied: all parts before the first that faults.
+  size_t take(MutableByteView out) {
+    return move(out.size(), [&](uint64_t address, size_t done, size_t size) {
+      return copy_from_user(out.data() + done, address, size).ok();
+    });
+  }
+  size_t give(ByteView data) {
+    return move(data.size(), [&](uint64_t address, size_t done, size_t size) {
+      return copy_to_user(address, data.data() + done, size).ok();
+    });
+  }
+
+ private:
+  template <class Copy>
+  size_t move(size_t size, Copy copy) {
+    size_t done = 0;
+    while (done < size) {
+      const UserVector& part = parts_.front();
+      const size_t count = std::min<uint64_t>(size - done, part.size - at_);
+      if (!copy(part.base + at_, done, count)) break;
+      done += count;
+      at_ += count;
+      if (at_ == part.size) {
+        parts_ = parts_.subspan(1);
+        at_ = 0;
+      }
+    }
+    left_ -= done;
+    return done;
+  }
+  std::span<const UserVector> parts_;
+  uint64_t at_ = 0, left_ = 0;  // at_: in the first part
+};
+
+// One piece; `offset` kCurrentPosition: the file's own.
+SysResult<size_t> write_piece(File& file, uint64_t offset, UserRun& run, MutableByteView piece) {
+  const size_t taken = run.take(piece);
+  // What a socket sends may be one message: whole or not at all.
+  if (taken < piece.size() && (taken == 0 || file.socket() != nullptr)) return Errno::Fault;
+  return offset == kCurrentPosition ? file.write(piece.first(taken))
+                                    : file.pwrite_kernel(offset, piece.first(taken));
+}
+SysResult<size_t> read_piece(File& file, uint64_t offset, UserRun& run, MutableByteView piece) {
+  const size_t count = TRY(offset == kCurrentPosition ? file.read(piece) : file.pread_kernel(offset, piece));
+  const size_t given = run.give(piece.first(count));
+  if (given == 0 && count > 0) return Errno::Fault;
+  return given;
+}
+
+SysResult<uint64_t> transfer(File& file, Direction direction, uint64_t offset, UserRun run) {
+  if (direction == Direction::Read && !run.ranges_ok()) return Errno::Fault;
+  Buffer buffer(run.left());
   uint64_t done = 0;
   do {
-    const MutableByteView piece = buffer.view().first(std::min<uint64_t>(buffer.view().size(), size - done));
-    SysResult<size_t> count = size_t{0};
-    if (direction == Direction::Write) {
-      const auto copied = copy_from_user(piece.data(), address + done, piece.size());
-      if (!copied.ok()) return done > 0 ? SysResult<uint64_t>(done) : copied.error();
-      count = offset == kCurrentPosition ? file.write(piece) : file.pwrite_kernel(offset + done, piece);
-    } else {
-      count = offset == kCurrentPosition ? file.read(piece) : file.pread_kernel(offset + done, piece);
-    }
+    const MutableByteView piece = buffer.view().first(std::min<uint64_t>(buffer.view().size(), run.left()));
+    const uint64_t at = offset == kCurrentPosition ? offset : offset + done;
+    const auto count =
+        direction == Direction::Write ? write_piece(file, at, run, piece) : read_piece(file, at, run, piece);
     if (!count.ok()) return done > 0 ? SysResult<uint64_t>(done) : count.error();
-    if (direction == Direction::Read) TRY(copy_to_user(address + done, piece.data(), count.value()));
     done += count.value();
     if (count.value() < piece.size()) break;
     // A pipe, socket or console gives what it has; only files are read on to the end of the buffer.
     if (direction == Direction::Read && file.inode() == nullptr) break;
-  } while (done < size);
+  } while (run.left() > 0);
+  return done;
+}
+
+// Several buffers are one message or one uninterrupted write; what the kernel makes up by itself (WaitFile)
+// fills one after the other.
+SysResult<uint64_t> transfer(File& file, Direction direction, uint64_t offset,
+                             std::span<const UserVector> vectors) {
+  if (file.takes_vectors_whole()) return transfer(file, direction, offset, UserRun(vectors));
+  uint64_t done = 0;
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    if (vectors[i].size == 0) continue;
+    const auto count = transfer(file, direction, offset, UserRun(vectors.subspan(i, 1)));
+    if (!count.ok()) return done > 0 ? SysResult<uint64_t>(done) : count.error();
+    done += count.value();
+    if (count.value() < vectors[i].size || direction == Direction::Read) break;
+  }
   return done;
 }
 
@@ -73,48 +143,50 @@ SysResult<Ref<File>> file_for(const Thread& thread, int32_t fd, Direction direct
   return file;
 }
 
-SysResult<int64_t> simple(SyscallArgs& args, Direction direction, bool positioned) {
-  const Ref<File> file = TRY(file_for(args.thread, args.i32(0), direction));
-  if (positioned && args.i64(3) < 0) return Errno::Invalid;
-  const uint64_t offset = positioned ? args.a[3] : kCurrentPosition;
-  const uint64_t done = TRY(transfer(*file, direction, offset, args.a[1], std::min(args.a[2], kMaxTransfer)));
-  used(*file, direction, done);
-  return static_cast<int64_t>(done);
+enum : uint32_t { kHighPriority = 1, kDataSync = 2, kSync = 4, kAppend = 16 };  // RWF_…
+
+// Where a call begins. pwrite(2), as Linux does it: with O_APPEND data go to the end, whatever the offset.
+SysResult<uint64_t> start_of(File& file, Direction direction, bool positioned, uint64_t offset,
+                             uint32_t flags = 0) {
+  if (positioned && static_cast<int64_t>(offset) < 0) return Errno::Invalid;
+  const bool appends = (flags & kAppend) != 0 || (file.flags() & kOpenAppend) != 0;
+  if (direction == Direction::Write && appends && file.inode() != nullptr) {
+    if (positioned) return TRY(file.stat()).size;
+    TRY(file.seek(0, 2));
+  }
+  return positioned ? offset : kCurrentPosition;
 }
 
-enum : uint32_t { kHighPriority = 1, kDataSync = 2, kSync = 4, kAppend = 16 };  // RWF_…
+// O_SYNC, O_DSYNC and their like of one call: it returns when the data are durable.
+SysResult<void> written(File& file, uint64_t count, uint32_t flags = 0) {
+  if (count == 0 || file.inode() == nullptr) return {};
+  if ((flags & (kDataSync | kSync)) == 0 && (file.flags() & kOpenDataSync) == 0) return {};
+  return file.inode()->sync();
+}
+
+SysResult<int64_t> simple(SyscallArgs& args, Direction direction, bool positioned) {
+  const Ref<File> file = TRY(file_for(args.thread, args.i32(0), direction));
+  const uint64_t offset = TRY(start_of(*file, direction, positioned, args.a[3]));
+  const UserVector range{args.a[1], std::min(args.a[2], kMaxTransfer)};
+  const uint64_t done = TRY(transfer(*file, direction, offset, UserRun({&range, 1})));
+  used(*file, direction, done);
+  if (direction == Direction::Write) TRY(written(*file, done));
+  return static_cast<int64_t>(done);
+}
 
 SysResult<int64_t> vectored(SyscallArgs& args, Direction direction, bool positioned, uint32_t flags = 0) {
   const Ref<File> file = TRY(file_for(args.thread, args.i32(0), direction));
   const auto vectors = TRY(load_vectors(args.a[1], args.a[2]));
-  if (positioned && args.i64(3) < 0) return Errno::Invalid;
   if ((flags & ~(kHighPriority | kDataSync | kSync | kAppend)) != 0) return Errno::NotSupported;
-  uint64_t start = args.a[3];
-  if ((flags & kAppend) != 0 && direction == Direction::Write) {
-    if (positioned)
-      start = TRY(file->stat()).size;
-    else
-      TRY(file->seek(0, 2));
-  }
-  uint64_t done = 0;
-  for (const UserVector& vector : vectors) {
-    if (vector.size == 0) continue;
-    const uint64_t offset = positioned ? start + done : kCurrentPosition;
-    const auto count = transfer(*file, direction, offset, vector.base, vector.size);
-    if (!count.ok()) {
-      if (done > 0) break;
-      return count.error();
-    }
-    done += count.value();
-    if (count.value() < vector.size) break;
-    if (direction == Direction::Read && file->inode() == nullptr) break;
-  }
-  if (direction == Direction::Read)
+  const uint64_t offset = TRY(start_of(*file, direction, positioned, args.a[3], flags));
+  if (UserRun(vectors).left() == 0) return 0;
+  const uint64_t done = TRY(transfer(*file, direction, offset, vectors));
+  if (direction == Direction::Read) {
     file->notify_used(kNotifyAccess);  // even of nothing, as Linux
-  else
+  } else {
     used(*file, direction, done);
-  if ((flags & (kDataSync | kSync)) != 0 && direction == Direction::Write && file->inode() != nullptr)
-    TRY(file->inode()->sync());
+    TRY(written(*file, done, flags));
+  }
   return static_cast<int64_t>(done);
 }
 
@@ -152,6 +224,7 @@ SysResult<uint64_t> copy_between(File& from, uint64_t* from_offset, File& to, ui
   }
   used(from, Direction::Read, done);
   used(to, Direction::Write, done);
+  TRY(written(to, done));
   return done;
 }
 
@@ -171,6 +244,19 @@ class UserOffset {
  private:
   uint64_t address_ = 0, value_ = 0;
 };
+
+// copy_file_range(2) within one file: not onto what is still to be read.
+SysResult<void> check_ranges(File& from, const uint64_t* from_offset, File& to, const uint64_t* to_offset,
+                             uint64_t size) {
+  const uint64_t source = from_offset != nullptr ? *from_offset : TRY(from.seek(0, 1));
+  const uint64_t target = to_offset != nullptr ? *to_offset : TRY(to.seek(0, 1));
+  if (size > UINT64_MAX - source || size > UINT64_MAX - target) return Errno::Overflow;
+  const Stat read = TRY(from.stat()), written = TRY(to.stat());
+  if ((read.mode & kTypeMask) != kTypeFile || (written.mode & kTypeMask) != kTypeFile) return Errno::Invalid;
+  if (read.device != written.device || read.inode != written.inode) return {};
+  size = std::min(size, read.size - std::min(read.size, source));
+  return source < target + size && target < source + size ? Errno::Invalid : SysResult<void>();
+}
 
 }  // namespace
 
@@ -207,7 +293,7 @@ SysResult<int64_t> sys_lseek(SyscallArgs& args) {
 SysResult<int64_t> sys_sendfile(SyscallArgs& args) {
   const Ref<File> to = TRY(file_for(args.thread, args.i32(0), Direction::Write));
   const Ref<File> from = TRY(file_for(args.thread, args.i32(1), Direction::Read));
-  if (from->inode() == nullptr) return Errno::Invalid;
+  if (from->inode() == nullptr || (to->flags() & kOpenAppend) != 0) return Errno::Invalid;
   UserOffset offset;
   TRY(offset.load(args.a[2]));
   const uint64_t done =
@@ -224,6 +310,7 @@ SysResult<int64_t> sys_copy_file_range(SyscallArgs& args) {
   UserOffset from_offset, to_offset;
   TRY(from_offset.load(args.a[1]));
   TRY(to_offset.load(args.a[3]));
+  TRY(check_ranges(*from, from_offset.get(), *to, to_offset.get(), args.a[4]));
   const uint64_t done =
       TRY(copy_between(*from, from_offset.get(), *to, to_offset.get(), std::min(args.a[4], kMaxTransfer)));
   TRY(from_offset.store());

@@ -70,8 +70,10 @@ inline constexpr uint32_t kTypeMask = 0170000, kTypeFile = 0100000, kTypeFolder 
                           kTypeSocket = 0140000;
 inline constexpr uint32_t kOpenAccess = 3, kOpenWrite = 1, kOpenReadWrite = 2, kOpenCreate = 0100,
                           kOpenExclusive = 0200, kOpenTruncate = 01000, kOpenAppend = 02000,
-                          kOpenNonBlock = 04000, kOpenDirectory = 0200000, kOpenNoFollow = 0400000,
-                          kOpenCloseOnExec = 02000000, kOpenPath = 010000000,
+                          kOpenNonBlock = 04000, kOpenDataSync = 010000, kOpenDirect = 040000,
+                          kOpenNoAccessTime = 01000000,
+                          kOpenSync = 04010000,  // with O_DSYNC
+    kOpenDirectory = 0200000, kOpenNoFollow = 0400000, kOpenCloseOnExec = 02000000, kOpenPath = 010000000,
                           kOpenTemporary = 020000000;  // O_TMPFILE without O_DIRECTORY
 
 struct Stat {
@@ -183,6 +185,8 @@ class File : public Counted {
   virtual SysResult<size_t> pread_kernel(uint64_t, MutableByteView) { return Errno::IllegalSeek; }
   virtual SysResult<size_t> pwrite_kernel(uint64_t, ByteView) { return Errno::IllegalSeek; }
   virtual SysResult<uint64_t> seek(int64_t, int) { return Errno::IllegalSeek; }
+  // readv and writev move all buffers in one read or write.
+  virtual bool takes_vectors_whole() { return true; }
   virtual SysResult<Stat> stat() = 0;
   virtual SysResult<int64_t> ioctl(uint64_t, uint64_t) { return Errno::NotTty; }
   virtual SysResult<void> shut_down(bool /*reading*/, bool /*writing*/) { return Errno::NotSocket; }
@@ -217,8 +221,9 @@ class File : public Counted {
 
   uint32_t flags() const { return flags_; }
   void set_status_flags(uint32_t flags) {
-    constexpr uint32_t kChangeable = kOpenAppend | kOpenNonBlock;
-    flags_ = (flags_ & ~kChangeable) | (flags & kChangeable);
+    const uint32_t for_files = inode() == nullptr ? 0 : kOpenDirect | kOpenNoAccessTime;
+    const uint32_t changeable = kOpenAppend | kOpenNonBlock | for_files;
+    flags_ = (flags_ & ~changeable) | (flags & changeable);
   }
   bool readable() const { return (flags_ & kOpenAccess) != kOpenWrite && (flags_ & kOpenPath) == 0; }
   bool writable() const { return (flags_ & kOpenAccess) != 0 && (flags_ & kOpenPath) == 0; }
@@ -250,6 +255,7 @@ class WaitFile : public File {
   using File::File;
   SysResult<Stat> stat() override;
   SysResult<uint64_t> seek(int64_t, int) override { return uint64_t{0}; }  // taken and ignored
+  bool takes_vectors_whole() override { return false; }
 };
 
 // A regular file or folder, by its inode.

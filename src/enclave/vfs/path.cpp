@@ -172,7 +172,8 @@ SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_vi
                          (flags & (kOpenCreate | kOpenExclusive)) == (kOpenCreate | kOpenExclusive);
   Place place = TRY(resolve(process, folder_fd, path, no_follow ? LastLink::Keep : LastLink::Follow));
   const bool path_only = (flags & kOpenPath) != 0;
-  const bool writing = (flags & kOpenAccess) != 0 && !path_only;
+  const bool truncate_wanted = (flags & kOpenTruncate) != 0 && !path_only;  // by open(2), also of a reader
+  const bool writing = truncate_wanted || ((flags & kOpenAccess) != 0 && !path_only);
   bool created = false;
   if (!place.inode) {
     if ((flags & kOpenCreate) == 0 || path_only) return Errno::NoEntry;
@@ -188,14 +189,15 @@ SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_vi
   if (is_type(stat, kTypeLink) && !path_only) return Errno::Loop;
   if (((flags & kOpenDirectory) != 0 || place.must_be_folder) && !folder) return Errno::NotDirectory;
   if (folder && (writing || (flags & kOpenCreate) != 0) && !path_only) return Errno::IsDirectory;
-  const bool truncate = (flags & kOpenTruncate) != 0 && writing && !created;
+  const bool truncate = truncate_wanted && !created;
   if (!path_only) {
     Ref<File> special = TRY(place.inode->open_special(flags));
     if (special) return special;
     if (writing && mount_read_only(place.path)) return Errno::ReadOnly;
     if (truncate && stat.size != 0) TRY(place.inode->truncate(0));
   }
-  constexpr uint32_t kKept = kOpenAccess | kOpenAppend | kOpenNonBlock | kOpenPath | kOpenDirectory;
+  constexpr uint32_t kKept = kOpenAccess | kOpenAppend | kOpenNonBlock | kOpenPath | kOpenDirectory |
+                             kOpenSync | kOpenDirect | kOpenNoAccessTime | kOpenNoFollow;
   const auto file = make_ref<InodeFile>(place.inode, place.path, flags & kKept);
   if (place.name != ".") file->set_place(place.parent, place.name);
   file->notify_used(kNotifyOpen);
