@@ -27,7 +27,7 @@ struct Process {
   bool exiting = false;
   uint32_t exit_status = 0;  // as wait(2) encodes it
   FdTable files;
-  std::string cwd = "/";
+  Ref<InodeFile> folder;  // the working one; null: the root
   uint32_t umask = 022;
   Identity user, group;
   std::vector<uint32_t> groups;

@@ -34,7 +34,7 @@ std::unique_ptr<Process> make_child(Process& parent) {
   child->parent = &parent;
   child->signals.actions = parent.signals.actions;
   child->files.copy_from(parent.files);
-  child->cwd = parent.cwd;
+  child->folder = parent.folder;
   child->umask = parent.umask;
   child->user = parent.user;
   child->group = parent.group;

@@ -72,7 +72,7 @@ std::string join_path(const std::string& cwd, const std::string& path) {
 // A command without a slash is looked up as execvp does.
 std::string find_command(Process& process, const std::string& name,
                          std::span<const std::string> environment) {
-  if (name.find('/') != std::string::npos) return join_path(process.cwd, name);
+  if (name.find('/') != std::string::npos) return join_path(working_path(process), name);
   std::string search = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   for (const std::string& entry : environment) {
     if (entry.starts_with("PATH=")) search = entry.substr(5);
@@ -83,7 +83,7 @@ std::string find_command(Process& process, const std::string& name,
     if (candidate[0] == '/' && open_path(process, candidate, 0, 0).ok()) return candidate;
     at = end + 1;
   }
-  return join_path(process.cwd, name);
+  return join_path(working_path(process), name);
 }
 
 // execve(2): only a file with an execute bit, and only a regular one.
@@ -327,7 +327,10 @@ SysResult<UserEntry> start_from_config(Process& process, const boundary::Enclave
     }
   }
   TRY(open_console(process));
-  process.cwd = config.working_directory;
+  if (auto changed = change_folder(process, config.working_directory); !changed.ok()) {
+    why = "the working folder " + config.working_directory + " is none";
+    return changed.error();
+  }
   const std::string path = find_command(process, config.argv[0], config.environment);
   return load_path(process, path, config.argv, config.environment, why);
 }

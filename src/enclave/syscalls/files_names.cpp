@@ -27,13 +27,25 @@ SysResult<Place> new_place(SyscallArgs& args, int32_t folder, uint64_t path, boo
   return place;
 }
 
-// The place of a name that is to vanish: it exists and is neither "." nor a mount point.
-SysResult<Place> old_place(SyscallArgs& args, int32_t folder, uint64_t path) {
+enum class Vanish : uint8_t { File, Folder, Renamed };
+
+// What a path that ends with "." or ".." or is "/" is refused with.
+Errno no_name(std::string_view path, Vanish how) {
+  while (path.ends_with('/')) path.remove_suffix(1);
+  if (how == Vanish::File) return Errno::IsDirectory;
+  if (how == Vanish::Renamed || path.empty()) return Errno::Busy;
+  return path.ends_with("..") ? Errno::NotEmpty : Errno::Invalid;
+}
+
+// The place of a name that is to vanish: it exists and is neither "." nor a mount point, nor on the way to
+// one.
+SysResult<Place> old_place(SyscallArgs& args, int32_t folder, uint64_t path, Vanish how) {
   const std::string name = TRY(string_from_user(path));
   Place place = TRY(resolve_existing(process_of(args), folder, name, LastLink::Keep));
+  if (place.name == ".") return no_name(name, how);
   if (mount_read_only(place.path)) return Errno::ReadOnly;
-  if (place.name == ".") return place.path == "/" ? Errno::Busy : Errno::Invalid;
   if (mount_at(place.path)) return Errno::Busy;
+  if (mount_below(place.path)) return how == Vanish::Folder ? Errno::NotEmpty : Errno::Busy;
   return place;
 }
 
@@ -45,23 +57,24 @@ SysResult<int64_t> make_folder(SyscallArgs& args, int32_t folder, uint64_t path,
 }
 
 SysResult<int64_t> remove(SyscallArgs& args, int32_t folder, uint64_t path, bool is_folder) {
-  const Place place = TRY(old_place(args, folder, path));
+  const Place place = TRY(old_place(args, folder, path, is_folder ? Vanish::Folder : Vanish::File));
   if (is_folder) {
     TRY(place.parent->remove_folder(place.name));
   } else {
     if (place.must_be_folder) return Errno::IsDirectory;
     TRY(place.parent->unlink(place.name));
   }
+  InodeFile::name_removed(place.path, is_folder);
   notify_unlinked(place, is_folder);
   return 0;
 }
 
 SysResult<int64_t> rename_at(SyscallArgs& args, int32_t from_folder, uint64_t from_path, int32_t to_folder,
                              uint64_t to_path, uint32_t flags) {
-  const Place from = TRY(old_place(args, from_folder, from_path));
+  const Place from = TRY(old_place(args, from_folder, from_path, Vanish::Renamed));
   const std::string name = TRY(string_from_user(to_path));
   const Place to = TRY(resolve(process_of(args), to_folder, name, LastLink::Keep));
-  if (to.name == "." || mount_at(to.path)) return Errno::Busy;
+  if (to.name == "." || mount_at(to.path) || mount_below(to.path)) return Errno::Busy;
   if (mount_read_only(to.path)) return Errno::ReadOnly;
   if (from.parent->file_system() != to.parent->file_system()) return Errno::CrossDevice;
   const Stat moved = TRY(from.inode->stat());
@@ -72,7 +85,10 @@ SysResult<int64_t> rename_at(SyscallArgs& args, int32_t from_folder, uint64_t fr
   if (to.must_be_folder && !folder) return Errno::NotDirectory;
   const bool same = to.inode && TRY(to.inode->stat()).inode == moved.inode;
   TRY(from.parent->rename(from.name, *to.parent, to.name, flags));
-  if (!same) notify_moved(from, to, folder);
+  if (same) return 0;
+  if (to.inode) InodeFile::name_removed(to.path, folder);
+  InodeFile::name_moved(from.path, to.path, to.parent, folder);
+  notify_moved(from, to, folder);
   return 0;
 }
 
@@ -254,17 +270,14 @@ SysResult<int64_t> sys_mknodat(SyscallArgs& args) {
 }
 
 SysResult<int64_t> sys_chdir(SyscallArgs& args) {
-  const std::string name = TRY(string_from_user(args.a[0]));
-  const Place place = TRY(resolve_existing(process_of(args), kAtCwd, name, LastLink::Follow));
-  if ((TRY(place.inode->stat()).mode & kTypeMask) != kTypeFolder) return Errno::NotDirectory;
-  process_of(args).cwd = place.path;
+  TRY(change_folder(process_of(args), TRY(string_from_user(args.a[0]))));
   return 0;
 }
 SysResult<int64_t> sys_fchdir(SyscallArgs& args) {
   const Ref<File> file = TRY(process_of(args).files.get(args.i32(0)));
   if (file->inode() == nullptr || (TRY(file->stat()).mode & kTypeMask) != kTypeFolder)
     return Errno::NotDirectory;
-  process_of(args).cwd = file->path();
+  process_of(args).folder = static_cast<InodeFile&>(*file).again(kOpenPath);
   return 0;
 }
 

@@ -217,7 +217,9 @@ SysResult<int64_t> sys_getdents64(SyscallArgs& args) {
 }
 
 SysResult<int64_t> sys_getcwd(SyscallArgs& args) {
-  const std::string& cwd = args.thread.process->cwd;
+  const Process& process = *args.thread.process;
+  if (process.folder && process.folder->name_state() != NameState::Kept) return Errno::NoEntry;
+  const std::string cwd = working_path(process);
   if (cwd.size() + 1 > args.a[1]) return Errno::Range;
   TRY(copy_to_user(args.a[0], cwd.c_str(), cwd.size() + 1));
   return static_cast<int64_t>(cwd.size() + 1);

@@ -90,6 +90,9 @@ SysResult<void> open_console(Process& process) {
   return {};
 }
 
-void process_close_files(Process& process) { process.files.close_all(); }
+void process_close_files(Process& process) {
+  process.files.close_all();
+  process.folder = nullptr;
+}
 
 }  // namespace cloister::enclave

@@ -8,6 +8,7 @@
 #include "enclave/vfs/inotify.h"
 #include "enclave/vfs/locks.h"
 #include "enclave/vfs/mounts.h"
+#include "enclave/vfs/vfs.h"
 
 namespace cloister::enclave {
 namespace {
@@ -88,10 +89,10 @@ void InodeFile::leave_list() {
   if (next_ != nullptr) next_->previous_ = previous_;
 }
 
-void InodeFile::set_place(Ref<Inode> parent, std::string name) {
+void InodeFile::set_path(std::string path) {
   leave_list();
-  parent_ = std::move(parent);
-  name_ = std::move(name);
+  path_ = std::move(path);
+  name_ = path_.substr(path_.rfind('/') + 1);
   enter_list();
 }
 
@@ -103,16 +104,40 @@ std::vector<InodeFile*> InodeFile::all_open() {
   return files;
 }
 
-std::vector<InodeFile*> InodeFile::all_named(std::string_view name) {
+std::vector<InodeFile*> InodeFile::all_at(const std::string& path) {
   std::vector<InodeFile*> files;
-  for (InodeFile* file = list_of(name); file != nullptr; file = file->next_) {
-    if (file->name_ == name) files.push_back(file);
+  for (InodeFile* file = list_of(path.substr(path.rfind('/') + 1)); file != nullptr; file = file->next_) {
+    if (file->path_ == path && file->state_ == NameState::Kept) files.push_back(file);
   }
   return files;
 }
 
+void InodeFile::name_moved(const std::string& from, const std::string& to, const Ref<Inode>& parent,
+                           bool is_folder) {
+  for (InodeFile* file : all_at(from)) {
+    file->set_path(to);
+    if (file->parent_) file->parent_ = parent;
+  }
+  if (!is_folder) return;
+  // What is gone moves, too: with the folder that it was in.
+  const std::string below = from + '/';
+  for (InodeFile* file : all_open()) {
+    if (file->path_.starts_with(below)) file->set_path(to + file->path_.substr(from.size()));
+  }
+}
+
+void InodeFile::name_removed(const std::string& path, bool is_folder) {
+  for (InodeFile* file : all_at(path)) file->state_ = NameState::Gone;
+  if (!is_folder) return;
+  const std::string below = path + '/';  // nothing but names that are gone
+  for (InodeFile* file : all_open()) {
+    if (file->path_.starts_with(below)) file->state_ = NameState::Lost;
+  }
+}
+
 InodeFile::InodeFile(Ref<Inode> inode, std::string path, uint32_t flags)
     : File(flags), inode_(std::move(inode)), path_(std::move(path)) {
+  name_ = path_.substr(path_.rfind('/') + 1);
   enter_list();
   if (writable()) {
     writer_ = true;
@@ -120,8 +145,15 @@ InodeFile::InodeFile(Ref<Inode> inode, std::string path, uint32_t flags)
   }
 }
 
+Ref<InodeFile> InodeFile::again(uint32_t flags) const {
+  auto file = make_ref<InodeFile>(inode_, path_, flags & kOpenKept);
+  file->parent_ = parent_;
+  file->state_ = state_;
+  return file;
+}
+
 void InodeFile::notify_used(uint32_t mask) {
-  if ((flags_ & kOpenPath) == 0) notify(*inode_, parent_.get(), name_, mask, unlinked_);
+  if ((flags_ & kOpenPath) == 0) notify(*inode_, parent_.get(), name_, mask, state_ != NameState::Kept);
 }
 
 InodeFile::~InodeFile() {
@@ -191,14 +223,16 @@ SysResult<uint64_t> InodeFile::seek(int64_t offset, int whence) {
 
 SysResult<size_t> InodeFile::read_folder(MutableByteView out) {
   if (position_ == 0 || entries_.empty()) {
+    if (state_ != NameState::Kept) return Errno::NoEntry;
     const Stat self = TRY(inode_->stat());
+    const Stat above = TRY(TRY(folder_at(parent_path(path_)))->stat());
     entries_ = TRY(inode_->list());
     for (FolderEntry& mount : mounts_in(path_)) {
       std::erase_if(entries_, [&](const FolderEntry& entry) { return entry.name == mount.name; });
       entries_.push_back(std::move(mount));
     }
     entries_.insert(entries_.begin(),
-                    {FolderEntry{".", self.inode, kTypeFolder}, FolderEntry{"..", self.inode, kTypeFolder}});
+                    {FolderEntry{".", self.inode, kTypeFolder}, FolderEntry{"..", above.inode, kTypeFolder}});
   }
   size_t done = 0;
   while (position_ < entries_.size()) {

@@ -75,6 +75,9 @@ inline constexpr uint32_t kOpenAccess = 3, kOpenWrite = 1, kOpenReadWrite = 2, k
                           kOpenSync = 04010000,  // with O_DSYNC
     kOpenDirectory = 0200000, kOpenNoFollow = 0400000, kOpenCloseOnExec = 02000000, kOpenPath = 010000000,
                           kOpenTemporary = 020000000;  // O_TMPFILE without O_DIRECTORY
+inline constexpr uint32_t kOpenKept = kOpenAccess | kOpenAppend | kOpenNonBlock | kOpenPath | kOpenDirectory |
+                                      kOpenSync | kOpenDirect | kOpenNoAccessTime |
+                                      kOpenNoFollow;  // what fcntl(F_GETFL) shows
 
 struct Stat {
   uint64_t device = 0, inode = 0, links = 1;
@@ -258,7 +261,15 @@ class WaitFile : public File {
   bool takes_vectors_whole() override { return false; }
 };
 
-// A regular file or folder, by its inode.
+// Whether an open file still has the name that it was opened by.
+enum class NameState : uint8_t {
+  Kept,
+  Gone,  // unlinked, removed or replaced; the path says where it was
+  Lost,  // and the folder that it was in is gone, too
+};
+
+// A regular file or folder, by its inode. Its path is kept right: whoever renames or removes a name says so
+// (name_moved, name_removed), because folders that are open or worked in are walked from.
 class InodeFile : public File {
  public:
   InodeFile(Ref<Inode> inode, std::string path, uint32_t flags);
@@ -273,20 +284,25 @@ class InodeFile : public File {
   SysResult<void> closed() override;
   Inode* inode() override { return inode_.get(); }
   std::string path() override { return path_; }
+  NameState name_state() const { return state_; }
   bool can_poll() override { return inode_->can_poll(); }
+  // The same inode by the same name, as another description.
+  Ref<InodeFile> again(uint32_t flags) const;
 
   // getdents64 into `out`; 0 at the end.
   SysResult<size_t> read_folder(MutableByteView out);
 
-  // The folder and name that it is known by, for inotify. Files of the kernel's own have none.
-  void set_place(Ref<Inode> parent, std::string name);
-  void set_unlinked() { unlinked_ = true; }
+  // The folder that it is known in, for inotify. Files of the kernel's own have none.
+  void set_parent(Ref<Inode> parent) { parent_ = std::move(parent); }
   const std::string& name() const { return name_; }
   Inode* parent() const { return parent_.get(); }
   void notify_used(uint32_t mask) override;
-  // Every open file, and those known by this name.
   static std::vector<InodeFile*> all_open();
-  static std::vector<InodeFile*> all_named(std::string_view name);
+  // A name has become another one, in `parent`, or is gone: of every open file that has it or is below it.
+  static void name_moved(const std::string& from, const std::string& to, const Ref<Inode>& parent,
+                         bool is_folder);
+  static void name_removed(const std::string& path, bool is_folder);
+  void set_gone() { state_ = NameState::Gone; }
 
  private:
   static constexpr size_t kLists = 1024;
@@ -294,12 +310,14 @@ class InodeFile : public File {
   static InodeFile*& list_of(std::string_view name);
   void enter_list();
   void leave_list();
+  static std::vector<InodeFile*> all_at(const std::string& path);
+  void set_path(std::string path);
 
   InodeFile* next_ = nullptr;
   InodeFile* previous_ = nullptr;
   Ref<Inode> parent_;
-  std::string name_;
-  bool unlinked_ = false;
+  std::string name_;  // the end of the path
+  NameState state_ = NameState::Kept;
   Ref<Inode> inode_;
   std::string path_;
   uint64_t position_ = 0;

@@ -68,17 +68,6 @@ void end_if_gone(Inode& inode, const InodeFile* except = nullptr) {
 
 uint32_t folder_bit(bool is_folder) { return is_folder ? kNotifyFolder : 0; }
 
-// What renames and removals mean for files that were opened by this name.
-template <class Change>
-void for_opened_by(const Place& place, Change change) {
-  const std::vector<InodeFile*> files = InodeFile::all_named(place.name);
-  if (files.empty()) return;
-  const Key folder = facts_of(*place.parent).key;
-  for (InodeFile* file : files) {
-    if (file->parent() != nullptr && facts_of(*file->parent()).key == folder) change(*file);
-  }
-}
-
 }  // namespace
 
 bool anyone_watches() { return g_watch_count != 0; }
@@ -220,7 +209,6 @@ void notify_changed(const Found& found, const AttributeChange& change) {
 }
 
 void notify_unlinked(const Place& place, bool is_folder) {
-  for_opened_by(place, [](InodeFile& file) { file.set_unlinked(); });
   if (!anyone_watches()) return;
   if (!is_folder) tell(facts_of(*place.inode).key, kNotifyAttributes);
   end_if_gone(*place.inode);
@@ -229,8 +217,6 @@ void notify_unlinked(const Place& place, bool is_folder) {
 
 void notify_moved(const Place& from, const Place& to, bool is_folder) {
   static uint32_t cookie = 0;
-  if (to.inode) for_opened_by(to, [](InodeFile& file) { file.set_unlinked(); });
-  for_opened_by(from, [&](InodeFile& file) { file.set_place(to.parent, to.name); });
   if (!anyone_watches()) return;
   if (++cookie == 0) ++cookie;
   tell(facts_of(*from.parent).key, kNotifyMovedFrom | folder_bit(is_folder), from.name, cookie);

@@ -1,6 +1,7 @@
 // The mount table: root volume, /dev, /proc, /tmp, then the configuration's volumes.
 #include "enclave/vfs/mounts.h"
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -67,6 +68,11 @@ Ref<Inode> root_inode() { return g_mounts->front().root; }
 Ref<Inode> mount_at(std::string_view path) {
   Mount* mount = find(path);
   return mount == nullptr ? Ref<Inode>() : mount->root;
+}
+
+bool mount_below(const std::string& path) {
+  return std::any_of(g_mounts->begin(), g_mounts->end(),
+                     [&](const Mount& mount) { return mount.path != path && covers(path, mount.path); });
 }
 
 bool mount_read_only(std::string_view path) {

@@ -12,6 +12,8 @@ namespace cloister::enclave {
 Ref<Inode> root_inode();
 // The root of what is mounted exactly at `path`; nullptr: nothing.
 Ref<Inode> mount_at(std::string_view path);
+// Whether something is mounted below it.
+bool mount_below(const std::string& path);
 // Whether the file system that `path` lies in takes no writes.
 bool mount_read_only(std::string_view path);
 // What is mounted directly in `folder` (an absolute path), for listings.

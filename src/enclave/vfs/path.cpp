@@ -1,5 +1,6 @@
 // Path resolution (path_resolution(7)) over the mount table. A position is an inode and its absolute path;
-// ".." walks the shortened path again, which costs little because trees are shallow and lookups cached.
+// ".." walks the shortened path again, which costs little because trees are shallow and lookups cached. The
+// folders that are walked from, open or worked in, are files whose paths every rename keeps right (file.h).
 #include <algorithm>
 
 #include "enclave/process.h"
@@ -19,18 +20,15 @@ std::string child_path(const std::string& folder, std::string_view name) {
   return path.append(name);
 }
 
-std::string parent_path(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
-}
-
 bool is_type(const Stat& stat, uint32_t type) { return (stat.mode & kTypeMask) == type; }
 
 class Walk {
  public:
   Walk(LastLink last) : last_(last) {}
 
-  SysResult<Place> run(Ref<Inode> start, std::string start_path, std::string_view path) {
+  // `lost`: the folder is in none any more.
+  SysResult<Place> run(Ref<Inode> start, std::string start_path, std::string_view path, bool lost = false) {
+    lost_ = lost;
     inode_ = std::move(start);
     path_ = std::move(start_path);
     std::string rest(path);
@@ -97,37 +95,59 @@ class Walk {
     path_ = "/";
   }
   SysResult<void> go_up() {
-    const std::string up = parent_path(path_);
-    Walk walk(LastLink::Keep);
-    const Place place = TRY(walk.run(root_inode(), "/", up));
-    if (!place.inode) return Errno::NoEntry;
-    inode_ = place.inode;
-    path_ = up;
+    if (lost_) return Errno::NoEntry;
+    path_ = parent_path(path_);
+    inode_ = TRY(folder_at(path_));
     return {};
   }
 
   LastLink last_;
+  bool lost_ = false;
   int links_ = 0;
   Ref<Inode> inode_;
   std::string path_;
 };
 
+// Walks from an open folder, which may have lost its name.
+SysResult<Place> walk_from(const Ref<InodeFile>& folder, std::string_view path, LastLink last) {
+  Walk walk(last);
+  return walk.run(Ref<Inode>(folder->inode()), folder->path(), path, folder->name_state() == NameState::Lost);
+}
+
 }  // namespace
+
+std::string parent_path(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
+}
+
+SysResult<Ref<Inode>> folder_at(const std::string& path) {
+  Walk walk(LastLink::Keep);
+  const Place place = TRY(walk.run(root_inode(), "/", path));
+  if (!place.inode) return Errno::NoEntry;
+  return place.inode;
+}
+
+std::string working_path(const Process& process) { return process.folder ? process.folder->path() : "/"; }
+
+SysResult<void> change_folder(Process& process, std::string_view path) {
+  const Place place = TRY(resolve_existing(process, kAtCwd, path, LastLink::Follow));
+  if (!is_type(TRY(place.inode->stat()), kTypeFolder)) return Errno::NotDirectory;
+  process.folder = make_ref<InodeFile>(place.inode, place.path, kOpenPath);
+  return {};
+}
 
 SysResult<Place> resolve(Process& process, int32_t folder_fd, std::string_view path, LastLink last) {
   if (path.empty()) return Errno::NoEntry;
   if (path.size() > kMaxPath) return Errno::NameTooLong;
-  Walk walk(last);
-  if (path[0] == '/') return walk.run(root_inode(), "/", path);
-  if (folder_fd != kAtCwd) {
+  if (path[0] != '/' && folder_fd != kAtCwd) {
     const Ref<File> folder = TRY(process.files.get(folder_fd));
     if (folder->inode() == nullptr) return Errno::NotDirectory;
-    return walk.run(Ref<Inode>(folder->inode()), folder->path(), path);
+    return walk_from(Ref<InodeFile>(static_cast<InodeFile*>(folder.get())), path, last);
   }
-  Walk to_cwd(LastLink::Follow);
-  const Place cwd = TRY(to_cwd.run(root_inode(), "/", process.cwd));
-  if (!cwd.inode) return Errno::NoEntry;
-  return walk.run(cwd.inode, process.cwd, path);
+  if (path[0] != '/' && process.folder) return walk_from(process.folder, path, last);
+  Walk walk(last);
+  return walk.run(root_inode(), "/", path);
 }
 
 SysResult<Place> resolve_existing(Process& process, int32_t folder_fd, std::string_view path, LastLink last) {
@@ -157,10 +177,10 @@ SysResult<Ref<File>> open_unnamed(Process& process, int32_t folder_fd, std::stri
   if (mount_read_only(place.path)) return Errno::ReadOnly;
   const std::string name = ".unnamed-" + std::to_string(++number);
   const Ref<Inode> inode = TRY(place.inode->create(name, kTypeFile | (mode & 07777 & ~process.umask)));
-  const Ref<File> file =
-      make_ref<InodeFile>(inode, child_path(place.path, name), flags & (kOpenAccess | kOpenAppend));
+  const auto file = make_ref<InodeFile>(inode, child_path(place.path, name), flags & kOpenKept);
   TRY(place.inode->unlink(name));
-  return file;
+  file->set_gone();
+  return Ref<File>(file);
 }
 
 }  // namespace
@@ -196,10 +216,8 @@ SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_vi
     if (writing && mount_read_only(place.path)) return Errno::ReadOnly;
     if (truncate && stat.size != 0) TRY(place.inode->truncate(0));
   }
-  constexpr uint32_t kKept = kOpenAccess | kOpenAppend | kOpenNonBlock | kOpenPath | kOpenDirectory |
-                             kOpenSync | kOpenDirect | kOpenNoAccessTime | kOpenNoFollow;
-  const auto file = make_ref<InodeFile>(place.inode, place.path, flags & kKept);
-  if (place.name != ".") file->set_place(place.parent, place.name);
+  const auto file = make_ref<InodeFile>(place.inode, place.path, flags & kOpenKept);
+  if (place.name != ".") file->set_parent(place.parent);
   file->notify_used(kNotifyOpen);
   if (truncate) file->notify_used(kNotifyModify);
   return Ref<File>(file);

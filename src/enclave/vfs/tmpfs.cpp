@@ -155,6 +155,7 @@ class Node final : public Inode {
     const auto found = entries_.find(name);
     if (found == entries_.end()) return Errno::NoEntry;
     const Ref<Node> node = found->second;
+    if (target.links_ == 0) return Errno::NoEntry;  // the folder itself has been removed
     if (node->is(kTypeFolder) && node->contains(target)) return Errno::Invalid;
     const auto old = target.entries_.find(to_name);
     if (old != target.entries_.end()) {

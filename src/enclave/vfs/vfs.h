@@ -45,6 +45,13 @@ SysResult<Place> resolve(Process& process, int32_t folder_fd, std::string_view p
 // The same, but the inode must exist.
 SysResult<Place> resolve_existing(Process& process, int32_t folder_fd, std::string_view path, LastLink last);
 
+// The folder at an absolute path without links and dots.
+SysResult<Ref<Inode>> folder_at(const std::string& path);
+std::string parent_path(const std::string& path);
+// The working folder's path, whether or not it still is there.
+std::string working_path(const Process& process);
+SysResult<void> change_folder(Process& process, std::string_view path);
+
 SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_view path, uint32_t flags,
                              uint32_t mode);
 inline SysResult<Ref<File>> open_path(Process& process, std::string_view path, uint32_t flags,
