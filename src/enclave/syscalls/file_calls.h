@@ -24,6 +24,9 @@ SysResult<std::vector<UserVector>> load_vectors(uint64_t address, uint64_t count
 
 // AT_… flags (fcntl.h).
 inline constexpr uint64_t kAtEmptyPath = 0x1000, kAtNoFollow = 0x100, kAtFollow = 0x400,
-                          kAtRemoveFolder = 0x200;
+                          kAtRemoveFolder = 0x200, kAtNoAutomount = 0x800, kAtStatxSync = 0x6000;
+inline SysResult<void> check_flags(uint64_t flags, uint64_t known) {
+  return (flags & ~known) != 0 ? Errno::Invalid : SysResult<void>();
+}
 
 }  // namespace cloister::enclave

@@ -71,6 +71,8 @@ SysResult<int64_t> remove(SyscallArgs& args, int32_t folder, uint64_t path, bool
 
 SysResult<int64_t> rename_at(SyscallArgs& args, int32_t from_folder, uint64_t from_path, int32_t to_folder,
                              uint64_t to_path, uint32_t flags) {
+  constexpr uint32_t kNoReplace = 1;
+  TRY(check_flags(flags, kNoReplace));
   const Place from = TRY(old_place(args, from_folder, from_path, Vanish::Renamed));
   const std::string name = TRY(string_from_user(to_path));
   const Place to = TRY(resolve(process_of(args), to_folder, name, LastLink::Keep));
@@ -94,6 +96,7 @@ SysResult<int64_t> rename_at(SyscallArgs& args, int32_t from_folder, uint64_t fr
 
 SysResult<int64_t> link_at(SyscallArgs& args, int32_t from_folder, uint64_t from_path, int32_t to_folder,
                            uint64_t to_path, uint64_t flags) {
+  TRY(check_flags(flags, kAtFollow));
   const std::string name = TRY(string_from_user(from_path));
   const LastLink last = (flags & kAtFollow) != 0 ? LastLink::Follow : LastLink::Keep;
   const Place from = TRY(resolve_existing(process_of(args), from_folder, name, last));
@@ -132,9 +135,10 @@ SysResult<int64_t> make_node(SyscallArgs& args, int32_t folder, uint64_t path, u
 // An inode for a change, by path or, with an empty path that may be, by descriptor.
 SysResult<Found> changeable(SyscallArgs& args, int32_t folder, uint64_t path, uint64_t flags) {
   std::string name;
-  if (path != 0) name = TRY(string_from_user(path));
+  if (path != 0 || folder == kAtCwd) name = TRY(string_from_user(path));
   if (name.empty() && (path == 0 || (flags & kAtEmptyPath) != 0)) {
-    const Ref<File> file = TRY(process_of(args).files.get(folder));
+    const FdTable& files = process_of(args).files;
+    const Ref<File> file = TRY(path == 0 ? files.get(folder) : files.find(folder));
     return changeable(*file);
   }
   const LastLink last = (flags & kAtNoFollow) != 0 ? LastLink::Keep : LastLink::Follow;
@@ -156,6 +160,7 @@ SysResult<int64_t> change_attributes(const Found& found, const AttributeChange& 
 
 SysResult<int64_t> change_mode(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t mode,
                                uint64_t flags) {
+  TRY(check_flags(flags, kAtNoFollow | kAtEmptyPath));
   AttributeChange change;
   change.mode = &mode;
   return change_attributes(TRY(changeable(args, folder, path, flags)), change);
@@ -163,6 +168,7 @@ SysResult<int64_t> change_mode(SyscallArgs& args, int32_t folder, uint64_t path,
 
 SysResult<int64_t> change_owner(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t uid, uint32_t gid,
                                 uint64_t flags) {
+  TRY(check_flags(flags, kAtNoFollow | kAtEmptyPath));
   AttributeChange change;
   if (uid != UINT32_MAX) change.uid = &uid;
   if (gid != UINT32_MAX) change.gid = &gid;
@@ -183,6 +189,8 @@ SysResult<int64_t> change_times(SyscallArgs& args, int32_t folder, uint64_t path
     if (nanoseconds < 0 || nanoseconds >= static_cast<int64_t>(kSecond)) return Errno::Invalid;
     set[i] = times[i];
   }
+  if (!change_it[0] && !change_it[1]) return 0;
+  TRY(check_flags(flags, path == 0 ? 0 : kAtNoFollow | kAtEmptyPath));
   AttributeChange change;
   if (change_it[0]) change.accessed = &set[0];
   if (change_it[1]) change.modified = &set[1];
@@ -241,8 +249,8 @@ SysResult<int64_t> sys_mkdirat(SyscallArgs& args) {
 SysResult<int64_t> sys_rmdir(SyscallArgs& args) { return remove(args, kAtCwd, args.a[0], true); }
 SysResult<int64_t> sys_unlink(SyscallArgs& args) { return remove(args, kAtCwd, args.a[0], false); }
 SysResult<int64_t> sys_unlinkat(SyscallArgs& args) {
-  if ((args.a[2] & ~kAtRemoveFolder) != 0) return Errno::Invalid;
-  return remove(args, args.i32(0), args.a[1], args.a[2] != 0);
+  TRY(check_flags(args.u32(2), kAtRemoveFolder));
+  return remove(args, args.i32(0), args.a[1], args.u32(2) != 0);
 }
 SysResult<int64_t> sys_rename(SyscallArgs& args) {
   return rename_at(args, kAtCwd, args.a[0], kAtCwd, args.a[1], 0);
@@ -257,7 +265,7 @@ SysResult<int64_t> sys_link(SyscallArgs& args) {
   return link_at(args, kAtCwd, args.a[0], kAtCwd, args.a[1], 0);
 }
 SysResult<int64_t> sys_linkat(SyscallArgs& args) {
-  return link_at(args, args.i32(0), args.a[1], args.i32(2), args.a[3], args.a[4]);
+  return link_at(args, args.i32(0), args.a[1], args.i32(2), args.a[3], args.u32(4));
 }
 SysResult<int64_t> sys_symlink(SyscallArgs& args) { return symlink_at(args, args.a[0], kAtCwd, args.a[1]); }
 SysResult<int64_t> sys_symlinkat(SyscallArgs& args) {
@@ -274,7 +282,7 @@ SysResult<int64_t> sys_chdir(SyscallArgs& args) {
   return 0;
 }
 SysResult<int64_t> sys_fchdir(SyscallArgs& args) {
-  const Ref<File> file = TRY(process_of(args).files.get(args.i32(0)));
+  const Ref<File> file = TRY(process_of(args).files.find(args.i32(0)));
   if (file->inode() == nullptr || (TRY(file->stat()).mode & kTypeMask) != kTypeFolder)
     return Errno::NotDirectory;
   process_of(args).folder = static_cast<InodeFile&>(*file).again(kOpenPath);
@@ -298,16 +306,16 @@ SysResult<int64_t> sys_fchown(SyscallArgs& args) {
   return change_owner(args, args.i32(0), 0, args.u32(1), args.u32(2), 0);
 }
 SysResult<int64_t> sys_fchownat(SyscallArgs& args) {
-  return change_owner(args, args.i32(0), args.a[1], args.u32(2), args.u32(3), args.a[4]);
+  return change_owner(args, args.i32(0), args.a[1], args.u32(2), args.u32(3), args.u32(4));
 }
 
 SysResult<int64_t> sys_utimensat(SyscallArgs& args) {
-  if (args.a[2] == 0) return change_times(args, args.i32(0), args.a[1], nullptr, args.a[3]);
+  if (args.a[2] == 0) return change_times(args, args.i32(0), args.a[1], nullptr, args.u32(3));
   struct Pair {
     TimeSpec both[2];
   };
   const auto pair = TRY(load_user<Pair>(args.a[2]));
-  return change_times(args, args.i32(0), args.a[1], pair.both, args.a[3]);
+  return change_times(args, args.i32(0), args.a[1], pair.both, args.u32(3));
 }
 SysResult<int64_t> sys_utimes(SyscallArgs& args) {
   return change_micro_times(args, kAtCwd, args.a[0], args.a[1]);
@@ -363,20 +371,33 @@ SysResult<int64_t> sys_fallocate(SyscallArgs& args) {
 
 SysResult<int64_t> sys_fsync(SyscallArgs& args) { return sync_file(args); }
 SysResult<int64_t> sys_fdatasync(SyscallArgs& args) { return sync_file(args); }
-SysResult<int64_t> sys_syncfs(SyscallArgs& args) { return sync_file(args); }
-SysResult<int64_t> sys_sync_file_range(SyscallArgs& args) { return sync_file(args); }
+SysResult<int64_t> sys_syncfs(SyscallArgs& args) {
+  if (TRY(process_of(args).files.get(args.i32(0)))->inode() == nullptr) return 0;  // pipes: in memory
+  return sync_file(args);
+}
+SysResult<int64_t> sys_sync_file_range(SyscallArgs& args) {
+  constexpr uint32_t kAll = 7;  // SYNC_FILE_RANGE_…
+  const Ref<File> file = TRY(process_of(args).files.get(args.i32(0)));
+  TRY(check_flags(args.u32(3), kAll));
+  if (args.i64(1) < 0 || args.i64(2) < 0 || args.i64(1) > INT64_MAX - args.i64(2)) return Errno::Invalid;
+  if (file->inode() == nullptr) return Errno::IllegalSeek;
+  return sync_file(args);
+}
 SysResult<int64_t> sys_sync(SyscallArgs&) {
   memory_write_back_all();
   static_cast<void>(vfs_sync());  // sync(2) reports nothing
   return 0;
 }
 SysResult<int64_t> sys_fadvise64(SyscallArgs& args) {
-  TRY(process_of(args).files.get(args.i32(0)));
-  return 0;
+  constexpr uint32_t kLast = 5;  // POSIX_FADV_NOREUSE
+  const Ref<File> file = TRY(process_of(args).files.get(args.i32(0)));
+  if ((TRY(file->stat()).mode & kTypeMask) == kTypeFifo) return Errno::IllegalSeek;
+  return args.i64(2) < 0 || args.u32(3) > kLast ? SysResult<int64_t>(Errno::Invalid) : 0;
 }
 SysResult<int64_t> sys_readahead(SyscallArgs& args) {
-  TRY(process_of(args).files.get(args.i32(0)));
-  return 0;
+  const Ref<File> file = TRY(process_of(args).files.get(args.i32(0)));
+  if (!file->readable()) return Errno::BadFile;
+  return (TRY(file->stat()).mode & kTypeMask) == kTypeFile ? 0 : SysResult<int64_t>(Errno::Invalid);
 }
 
 }  // namespace cloister::enclave

@@ -33,12 +33,19 @@ SysResult<FileLock> lock_range(File& file, const Lock& lock) {
   int64_t base = 0;
   if (lock.whence == 1) base = static_cast<int64_t>(TRY(file.seek(0, 1)));
   if (lock.whence == 2) base = static_cast<int64_t>(TRY(file.stat()).size);
-  int64_t begin = base + lock.start, end = begin + lock.length;
-  if (lock.length < 0) std::swap(begin, end);
+  if (lock.start > INT64_MAX - base) return Errno::Overflow;
+  int64_t begin = base + lock.start;
   if (begin < 0) return Errno::Invalid;
-  FileLock range;
+  if (lock.length > 0 && lock.length - 1 > INT64_MAX - begin) return Errno::Overflow;
+  FileLock range;  // to the last byte that can be is to the end
+  if (lock.length > 0 && lock.length - 1 < INT64_MAX - begin)
+    range.end = static_cast<uint64_t>(begin + lock.length);
+  if (lock.length < 0) {
+    range.end = static_cast<uint64_t>(begin);
+    begin += lock.length;
+    if (begin < 0) return Errno::Invalid;
+  }
   range.begin = static_cast<uint64_t>(begin);
-  range.end = lock.length == 0 ? UINT64_MAX : static_cast<uint64_t>(end);
   range.type = lock.type == kReadLock    ? LockType::Shared
                : lock.type == kWriteLock ? LockType::Exclusive
                                          : LockType::None;
@@ -77,7 +84,7 @@ SysResult<int64_t> record_lock(SyscallArgs& args, LockAction action, bool descri
 }
 
 SysResult<int64_t> duplicate(Process& process, int32_t from, int32_t to, bool close_on_exec) {
-  const Ref<File> file = TRY(process.files.get(from));
+  const Ref<File> file = TRY(process.files.find(from));
   if (to < 0 || to >= FdTable::kLimit) return Errno::BadFile;
   TRY(process.files.set(to, file, close_on_exec));
   return to;
@@ -118,12 +125,12 @@ SysResult<int64_t> sys_close_range(SyscallArgs& args) {
 
 SysResult<int64_t> sys_dup(SyscallArgs& args) {
   FdTable& files = args.thread.process->files;
-  const Ref<File> file = TRY(files.get(args.i32(0)));
+  const Ref<File> file = TRY(files.find(args.i32(0)));
   return TRY(files.add(file, false));
 }
 SysResult<int64_t> sys_dup2(SyscallArgs& args) {
   if (args.i32(0) == args.i32(1)) {
-    TRY(args.thread.process->files.get(args.i32(0)));
+    TRY(args.thread.process->files.find(args.i32(0)));
     return args.i32(1);
   }
   return duplicate(*args.thread.process, args.i32(0), args.i32(1), false);
@@ -153,7 +160,8 @@ SysResult<int64_t> sys_fcntl(SyscallArgs& args) {
   };
   constexpr uint32_t kLargeFile = 0100000;
   FdTable& files = args.thread.process->files;
-  const Ref<File> file = TRY(files.get(args.i32(0)));
+  const bool of_the_descriptor = args.u32(1) <= kGetFlags || args.i32(1) == kDupCloseOnExec;
+  const Ref<File> file = TRY(of_the_descriptor ? files.find(args.i32(0)) : files.get(args.i32(0)));
   switch (args.i32(1)) {
     case kDup:
     case kDupCloseOnExec:

@@ -91,11 +91,12 @@ SysResult<int64_t> store_statx(uint64_t address, const Stat& stat) {
 }
 
 SysResult<Stat> stat_at(SyscallArgs& args, int32_t folder, uint64_t path, uint64_t flags) {
+  TRY(check_flags(flags, kAtNoFollow | kAtEmptyPath | kAtNoAutomount | kAtStatxSync));
   Process& process = *args.thread.process;
   std::string name;
   if (path != 0 || (flags & kAtEmptyPath) == 0) name = TRY(string_from_user(path));
   if (name.empty() && (flags & kAtEmptyPath) != 0) {
-    if (folder != kAtCwd) return TRY(process.files.get(folder))->stat();
+    if (folder != kAtCwd) return TRY(process.files.find(folder))->stat();
     name = ".";
   }
   const Place place = TRY(resolve_existing(process, folder, name,
@@ -123,7 +124,7 @@ SysResult<int64_t> access_at(SyscallArgs& args, int32_t folder, uint64_t path, u
   std::string name = TRY(string_from_user(path));
   if (name.empty() && (flags & kAtEmptyPath) != 0) {
     if (folder != kAtCwd) {
-      const Ref<File> file = TRY(args.thread.process->files.get(folder));
+      const Ref<File> file = TRY(args.thread.process->files.find(folder));
       const Stat stat = TRY(file->stat());
       return access_to(stat, file->path(), mode);
     }
@@ -178,13 +179,15 @@ SysResult<int64_t> sys_lstat(SyscallArgs& args) {
   return store_stat(args.a[1], TRY(stat_at(args, kAtCwd, args.a[0], kAtNoFollow)));
 }
 SysResult<int64_t> sys_fstat(SyscallArgs& args) {
-  return store_stat(args.a[1], TRY(TRY(args.thread.process->files.get(args.i32(0)))->stat()));
+  return store_stat(args.a[1], TRY(TRY(args.thread.process->files.find(args.i32(0)))->stat()));
 }
 SysResult<int64_t> sys_newfstatat(SyscallArgs& args) {
-  return store_stat(args.a[2], TRY(stat_at(args, args.i32(0), args.a[1], args.a[3])));
+  return store_stat(args.a[2], TRY(stat_at(args, args.i32(0), args.a[1], args.u32(3))));
 }
 SysResult<int64_t> sys_statx(SyscallArgs& args) {
-  return store_statx(args.a[4], TRY(stat_at(args, args.i32(0), args.a[1], args.a[2])));
+  constexpr uint32_t kReserved = uint32_t{1} << 31;
+  if ((args.u32(3) & kReserved) != 0 || (args.u32(2) & kAtStatxSync) == kAtStatxSync) return Errno::Invalid;
+  return store_statx(args.a[4], TRY(stat_at(args, args.i32(0), args.a[1], args.u32(2))));
 }
 
 SysResult<int64_t> sys_access(SyscallArgs& args) {
@@ -194,7 +197,7 @@ SysResult<int64_t> sys_faccessat(SyscallArgs& args) {
   return access_at(args, args.i32(0), args.a[1], args.u32(2), 0);
 }
 SysResult<int64_t> sys_faccessat2(SyscallArgs& args) {
-  return access_at(args, args.i32(0), args.a[1], args.u32(2), args.a[3]);
+  return access_at(args, args.i32(0), args.a[1], args.u32(2), args.u32(3));
 }
 
 SysResult<int64_t> sys_readlink(SyscallArgs& args) {
@@ -231,7 +234,7 @@ SysResult<int64_t> sys_statfs(SyscallArgs& args) {
   return store_space(args.a[1], place.inode.get());
 }
 SysResult<int64_t> sys_fstatfs(SyscallArgs& args) {
-  const Ref<File> file = TRY(args.thread.process->files.get(args.i32(0)));
+  const Ref<File> file = TRY(args.thread.process->files.find(args.i32(0)));
   return store_space(args.a[1], file->inode());
 }
 

@@ -38,7 +38,7 @@ SysResult<void> load_rights(SyscallArgs& args, ByteView body, SentFiles& files) 
   for (size_t i = 0; i + sizeof(int32_t) <= body.size(); i += sizeof(int32_t)) {
     int32_t fd = -1;
     std::memcpy(&fd, body.data() + i, sizeof(fd));
-    files.add(TRY(args.thread.process->files.get(fd)));
+    files.add(TRY(args.thread.process->files.find(fd)));
   }
   return {};
 }

@@ -20,7 +20,6 @@ enum class By : uint8_t { Path, Link, Descriptor };
 SysResult<Found> target(SyscallArgs& args, By by, bool change) {
   if (by == By::Descriptor) {
     const Ref<File> file = TRY(args.thread.process->files.get(args.i32(0)));
-    if ((file->flags() & kOpenPath) != 0) return Errno::BadFile;
     if (file->inode() == nullptr) return Errno::NotSupported;
     if (change && mount_read_only(file->path())) return Errno::ReadOnly;
     return found_by(*file);

@@ -254,6 +254,12 @@ SysResult<size_t> InodeFile::read_folder(MutableByteView out) {
 }
 
 SysResult<Ref<File>> FdTable::get(int32_t fd) const {
+  Ref<File> file = TRY(find(fd));
+  if ((file->flags() & kOpenPath) != 0) return Errno::BadFile;
+  return file;
+}
+
+SysResult<Ref<File>> FdTable::find(int32_t fd) const {
   if (fd < 0 || static_cast<size_t>(fd) >= entries_.size() || !entries_[static_cast<size_t>(fd)].file)
     return Errno::BadFile;
   return entries_[static_cast<size_t>(fd)].file;
@@ -286,7 +292,7 @@ SysResult<void> FdTable::drop(Entry& entry) {
 }
 
 SysResult<void> FdTable::close(int32_t fd) {
-  TRY(get(fd));
+  TRY(find(fd));
   Entry entry = std::exchange(entries_[static_cast<size_t>(fd)], Entry{});
   return drop(entry);
 }
@@ -304,12 +310,12 @@ void FdTable::copy_from(const FdTable& other) {
 }
 
 SysResult<bool> FdTable::close_on_exec(int32_t fd) const {
-  TRY(get(fd));
+  TRY(find(fd));
   return entries_[static_cast<size_t>(fd)].close_on_exec;
 }
 
 SysResult<void> FdTable::set_close_on_exec(int32_t fd, bool value) {
-  TRY(get(fd));
+  TRY(find(fd));
   entries_[static_cast<size_t>(fd)].close_on_exec = value;
   return {};
 }

@@ -329,6 +329,8 @@ class FdTable {
  public:
   static constexpr int32_t kLimit = 65536;
 
+  SysResult<Ref<File>> find(int32_t fd) const;
+  // The same, but descriptors of O_PATH, which only name a file, are as good as none (open(2)).
   SysResult<Ref<File>> get(int32_t fd) const;
   SysResult<int32_t> add(Ref<File> file, bool close_on_exec, int32_t lowest = 0);
   SysResult<void> set(int32_t fd, Ref<File> file, bool close_on_exec);  // dup2: closes what was there

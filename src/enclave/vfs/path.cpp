@@ -141,7 +141,7 @@ SysResult<Place> resolve(Process& process, int32_t folder_fd, std::string_view p
   if (path.empty()) return Errno::NoEntry;
   if (path.size() > kMaxPath) return Errno::NameTooLong;
   if (path[0] != '/' && folder_fd != kAtCwd) {
-    const Ref<File> folder = TRY(process.files.get(folder_fd));
+    const Ref<File> folder = TRY(process.files.find(folder_fd));
     if (folder->inode() == nullptr) return Errno::NotDirectory;
     return walk_from(Ref<InodeFile>(static_cast<InodeFile*>(folder.get())), path, last);
   }
@@ -187,6 +187,7 @@ SysResult<Ref<File>> open_unnamed(Process& process, int32_t folder_fd, std::stri
 
 SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_view path, uint32_t flags,
                              uint32_t mode) {
+  if ((flags & kOpenPath) != 0) flags &= kOpenPath | kOpenDirectory | kOpenNoFollow | kOpenCloseOnExec;
   if ((flags & kOpenTemporary) != 0) return open_unnamed(process, folder_fd, path, flags, mode);
   const bool no_follow = (flags & kOpenNoFollow) != 0 ||
                          (flags & (kOpenCreate | kOpenExclusive)) == (kOpenCreate | kOpenExclusive);

@@ -260,7 +260,7 @@ SysResult<Ref<Inode>> find_fd(uint64_t id, const Subject& subject, std::string_v
   const auto fd = number_in(name);
   if (!fd) return Errno::NoEntry;
   Process* process = TRY(process_of(subject));
-  const auto file = process->files.get(*fd);
+  const auto file = process->files.find(*fd);
   if (!file.ok()) return Errno::NoEntry;
   std::string text = file.value()->path();
   if (text.empty()) text = "anon_inode:[" + std::to_string(*fd) + "]";
@@ -270,7 +270,7 @@ SysResult<Ref<Inode>> find_fd(uint64_t id, const Subject& subject, std::string_v
 
 SysResult<std::string> fdinfo_text(const Subject& subject, int32_t fd) {
   Process* process = TRY(process_of(subject));
-  const auto file = process->files.get(fd);
+  const auto file = process->files.find(fd);
   if (!file.ok()) return Errno::NoEntry;
   const auto position = file.value()->seek(0, 1);
   const auto close = process->files.close_on_exec(fd);

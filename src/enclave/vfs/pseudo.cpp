@@ -47,7 +47,7 @@ SysResult<Stat> LinkInode::stat() {
 
 SysResult<Ref<File>> LinkInode::open_special(uint32_t flags) {
   if (file_->inode() == nullptr) return file_;
-  return Ref<File>(make_ref<InodeFile>(Ref<Inode>(file_->inode()), file_->path(), flags));
+  return Ref<File>(static_cast<InodeFile&>(*file_).again(flags));
 }
 
 SysResult<Stat> Folder::stat() {
