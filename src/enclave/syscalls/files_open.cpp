@@ -61,7 +61,7 @@ SysResult<int64_t> record_lock(SyscallArgs& args, LockAction action, bool descri
   if (description && lock.pid != 0) return Errno::Invalid;
   FileLock wanted = TRY(lock_range(*file, lock));
   wanted.owner = description ? static_cast<const void*>(file.get()) : &args.thread.process->files;
-  wanted.pid = description ? -1 : args.thread.process->pid;
+  wanted.pid = description ? kDescriptionPid : args.thread.process->pid;
   if (action != LockAction::Ask) {
     if (lock.type == kReadLock && !file->readable()) return Errno::BadFile;
     if (lock.type == kWriteLock && !file->writable()) return Errno::BadFile;

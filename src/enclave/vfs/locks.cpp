@@ -12,7 +12,13 @@ struct Key {
   LockSpace space;
   auto operator<=>(const Key&) const = default;
 };
+// Who waits, for what it wants.
+struct Waiting {
+  Key key;
+  FileLock wanted;
+};
 std::map<Key, std::vector<FileLock>> g_locks;
+std::vector<const Waiting*> g_waiting;
 WaitQueue g_changed;
 
 SysResult<Key> key_of(File& file, LockSpace space) {
@@ -31,6 +37,29 @@ const FileLock* conflict(const Key& key, const FileLock& wanted) {
       return &lock;
   }
   return nullptr;
+}
+
+bool of_a_process(const FileLock& lock) { return lock.pid != kDescriptionPid; }
+
+// Whether `holder`, a process, waits in the end for `owner`: then neither would ever go on. `seen` bounds the
+// search: every waiter is looked at once.
+bool waits_for(const void* holder, const void* owner, std::vector<const Waiting*>& seen) {
+  for (const Waiting* waiting : g_waiting) {
+    if (waiting->wanted.owner != holder || std::find(seen.begin(), seen.end(), waiting) != seen.end())
+      continue;
+    seen.push_back(waiting);
+    const FileLock* lock = conflict(waiting->key, waiting->wanted);
+    if (lock == nullptr || !of_a_process(*lock)) continue;
+    if (lock->owner == owner || waits_for(lock->owner, owner, seen)) return true;
+  }
+  return false;
+}
+
+// fcntl(2): among the record locks of processes, and only there.
+bool would_deadlock(const Waiting& mine, const FileLock& lock) {
+  if (mine.key.space != LockSpace::Record || !of_a_process(mine.wanted) || !of_a_process(lock)) return false;
+  std::vector<const Waiting*> seen;
+  return waits_for(lock.owner, mine.wanted.owner, seen);
 }
 
 // Cuts the owner's locks out of the range of `wanted`; true: there were some.
@@ -69,9 +98,14 @@ void release_all(const Key& key, const void* owner) {
 
 SysResult<void> set_lock(File& file, LockSpace space, const FileLock& wanted, bool wait) {
   const Key key = TRY(key_of(file, space));
-  while (conflict(key, wanted) != nullptr) {
+  while (const FileLock* held = conflict(key, wanted)) {
     if (!wait) return Errno::Again;
-    if (g_changed.wait() == WaitEnd::Interrupted) return kInterruptedRestartable;
+    const Waiting waiting{key, wanted};
+    if (would_deadlock(waiting, *held)) return Errno::Deadlock;
+    g_waiting.push_back(&waiting);
+    const WaitEnd end = g_changed.wait();
+    std::erase(g_waiting, &waiting);
+    if (end == WaitEnd::Interrupted) return kInterruptedRestartable;
   }
   auto& locks = g_locks[key];
   if (cut(locks, wanted)) g_changed.wake_all();
