@@ -73,6 +73,8 @@ struct Inode {
   }
 };
 
+inline RecordKey orphan_key(InodeId id) { return {0, Kind::Orphan, id}; }
+
 // What a commit may write into volume.fspf (in blocks) to be made durable together with its superblock: so
 // much has to be read again by whoever opens the newest state without its tag.
 inline constexpr uint64_t kOneBarrierBlocks = 1024;

@@ -12,7 +12,6 @@ constexpr size_t kMaxXattrValue = 2048;
 
 RecordKey inode_key(InodeId id) { return {id, Kind::Inode, 0}; }
 RecordKey inline_key(InodeId id) { return {id, Kind::Inline, 0}; }
-RecordKey orphan_key(InodeId id) { return {0, Kind::Orphan, id}; }
 
 struct Xattr {
   std::string name;

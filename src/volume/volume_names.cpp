@@ -161,12 +161,13 @@ VolumeResult<void> VolumeImpl::link(InodeId id, InodeId directory, std::string_v
   TRY(begin_change());
   Inode* inode = TRY(get(id));
   if (inode->record.type == FileType::Directory) return VolumeError{Reason::IsDirectory, "is a directory"};
-  if (inode->record.links == 0) return VolumeError{Reason::NotFound, "the file was removed"};
   if (inode->record.links >= kMaxLinks) return VolumeError{Reason::TooManyLinks, "too many links"};
   TRY(check_free(directory, name));
   const Changing changing(*this);
   Inode* parent = TRY(get_directory(directory));
   TRY(add_entry(*parent, name, *inode, now));
+  // A held file without a name gets one again: it must not go when it is released.
+  if (inode->record.links == 0) TRY(tree_.erase(orphan_key(id)));
   ++inode->record.links;
   inode->record.parent = directory;
   inode->record.changed = now;

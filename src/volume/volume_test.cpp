@@ -116,6 +116,21 @@ TEST_F(VolumeTest, AnUnlinkedFileLivesWhileItIsHeld) {
   EXPECT_EQ(reason(volume->attributes(inode)), Reason::NotFound);
 }
 
+TEST_F(VolumeTest, AHeldFileWithoutANameGetsOneAgain) {
+  const InodeId inode = file("open", "still here");
+  volume->hold(inode);
+  ASSERT_TRUE(volume->unlink(kRootInode, "open", kNow).ok());
+  ASSERT_TRUE(volume->commit().ok());
+  ASSERT_TRUE(volume->link(inode, kRootInode, "named", kNow).ok());
+  volume->release(inode);
+  reopen();
+  file("something", "else");  // the first change of a mount removes orphans
+  ASSERT_EQ(*volume->lookup(kRootInode, "named"), inode);
+  EXPECT_EQ(volume->attributes(inode)->links, 1u);
+  EXPECT_EQ(content(inode), "still here");
+  EXPECT_TRUE(volume->verify_all().ok());
+}
+
 TEST_F(VolumeTest, AHeldFileIsGoneAfterACrash) {
   const InodeId inode = file("open", std::string(10'000, 'x'));
   ASSERT_TRUE(volume->commit().ok());

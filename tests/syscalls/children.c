@@ -184,6 +184,10 @@ static void vforks(void) {
   put_file("script", "#!/cases children\n");
   CALL(chmod("script", 0644));
   CALL(execl("script", "script", NULL));
+  CALL(chmod("script", 0755));
+  const int writer = open("script", O_WRONLY);
+  CALL(execl("script", "script", NULL));  // somebody writes it
+  close(writer);
 }
 
 static void signals(void) {

@@ -92,6 +92,8 @@ static void names(void) {
   CALL(listen(l, 5));
   CALL(bind(l, (struct sockaddr*)&a, sizeof a));
   CALL(bind(c, (struct sockaddr*)&a, sizeof a));
+  CALL(open(a.sun_path, O_RDWR));
+  WORKS(open(a.sun_path, O_PATH));
   CALL(connect(c, (struct sockaddr*)&a, sizeof a));
   CALL(accept(l, NULL, NULL));
   CALL(listen(l, 5));

@@ -86,11 +86,12 @@ std::string find_command(Process& process, const std::string& name,
   return join_path(working_path(process), name);
 }
 
-// execve(2): only a file with an execute bit, and only a regular one.
+// execve(2): only a file with an execute bit, only a regular one, and only one that nobody writes.
 SysResult<void> check_executable(File& file) {
   constexpr uint32_t kAnyExecute = 0111;
   const Stat stat = TRY(file.stat());
   if ((stat.mode & kTypeMask) != kTypeFile || (stat.mode & kAnyExecute) == 0) return Errno::Access;
+  if (InodeFile::any_writer(stat)) return Errno::TextBusy;
   return {};
 }
 

@@ -94,17 +94,32 @@ SysResult<int64_t> rename_at(SyscallArgs& args, int32_t from_folder, uint64_t fr
   return 0;
 }
 
+// What gets another name, or its first one. Errors: NoEntry, it has lost its last one.
+SysResult<Ref<Inode>> linkable(File& file) {
+  if (file.inode() == nullptr) return Errno::CrossDevice;
+  const auto& open = static_cast<InodeFile&>(file);
+  if (TRY(file.stat()).links == 0 && open.name_state() != NameState::Unnamed) return Errno::NoEntry;
+  return Ref<Inode>(file.inode());
+}
+SysResult<Ref<Inode>> linkable(SyscallArgs& args, int32_t folder, uint64_t path, uint64_t flags) {
+  const std::string name = TRY(string_from_user(path));
+  if (name.empty() && (flags & kAtEmptyPath) != 0 && folder != kAtCwd)
+    return linkable(*TRY(process_of(args).files.find(folder)));
+  const LastLink last = (flags & kAtFollow) != 0 ? LastLink::Follow : LastLink::Keep;
+  const Place place = TRY(resolve_existing(process_of(args), folder, name, last));
+  if (last == LastLink::Keep || !place.inode->is_magic_link()) return place.inode;
+  return linkable(*TRY(place.inode->open_special(kOpenPath)));
+}
+
 SysResult<int64_t> link_at(SyscallArgs& args, int32_t from_folder, uint64_t from_path, int32_t to_folder,
                            uint64_t to_path, uint64_t flags) {
-  TRY(check_flags(flags, kAtFollow));
-  const std::string name = TRY(string_from_user(from_path));
-  const LastLink last = (flags & kAtFollow) != 0 ? LastLink::Follow : LastLink::Keep;
-  const Place from = TRY(resolve_existing(process_of(args), from_folder, name, last));
+  TRY(check_flags(flags, kAtFollow | kAtEmptyPath));
+  const Ref<Inode> inode = TRY(linkable(args, from_folder, from_path, flags));
   const Place to = TRY(new_place(args, to_folder, to_path, false));
-  if (from.inode->file_system() != to.parent->file_system()) return Errno::CrossDevice;
-  if ((TRY(from.inode->stat()).mode & kTypeMask) == kTypeFolder) return Errno::Perm;
-  TRY(to.parent->link(to.name, *from.inode));
-  notify_linked(*from.inode, *to.parent, to.name);
+  if (inode->file_system() != to.parent->file_system()) return Errno::CrossDevice;
+  if ((TRY(inode->stat()).mode & kTypeMask) == kTypeFolder) return Errno::Perm;
+  TRY(to.parent->link(to.name, *inode));
+  notify_linked(*inode, *to.parent, to.name);
   return 0;
 }
 
@@ -161,9 +176,11 @@ SysResult<int64_t> change_attributes(const Found& found, const AttributeChange& 
 SysResult<int64_t> change_mode(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t mode,
                                uint64_t flags) {
   TRY(check_flags(flags, kAtNoFollow | kAtEmptyPath));
+  const Found found = TRY(changeable(args, folder, path, flags));
+  if ((TRY(found.inode->stat()).mode & kTypeMask) == kTypeLink) return Errno::NotSupported;
   AttributeChange change;
   change.mode = &mode;
-  return change_attributes(TRY(changeable(args, folder, path, flags)), change);
+  return change_attributes(found, change);
 }
 
 SysResult<int64_t> change_owner(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t uid, uint32_t gid,
@@ -172,7 +189,14 @@ SysResult<int64_t> change_owner(SyscallArgs& args, int32_t folder, uint64_t path
   AttributeChange change;
   if (uid != UINT32_MAX) change.uid = &uid;
   if (gid != UINT32_MAX) change.gid = &gid;
-  return change_attributes(TRY(changeable(args, folder, path, flags)), change);
+  const Found found = TRY(changeable(args, folder, path, flags));
+  // chown(2): a program of somebody else's must not run with the new owner's rights.
+  constexpr uint32_t kSetUser = 04000, kSetGroup = 02000, kGroupExecute = 010;
+  const uint32_t old_mode = TRY(found.inode->stat()).mode;
+  uint32_t mode = old_mode & ~kSetUser;
+  if ((mode & kGroupExecute) != 0) mode &= ~kSetGroup;
+  if (mode != old_mode && (mode & kTypeMask) != kTypeFolder) change.mode = &mode;
+  return change_attributes(found, change);
 }
 
 // times: {access, modification}; null: both are now.
@@ -295,6 +319,9 @@ SysResult<int64_t> sys_chmod(SyscallArgs& args) {
 SysResult<int64_t> sys_fchmod(SyscallArgs& args) { return change_mode(args, args.i32(0), 0, args.u32(1), 0); }
 SysResult<int64_t> sys_fchmodat(SyscallArgs& args) {
   return change_mode(args, args.i32(0), args.a[1], args.u32(2), 0);
+}
+SysResult<int64_t> sys_fchmodat2(SyscallArgs& args) {
+  return change_mode(args, args.i32(0), args.a[1], args.u32(2), args.u32(3));
 }
 SysResult<int64_t> sys_chown(SyscallArgs& args) {
   return change_owner(args, kAtCwd, args.a[0], args.u32(1), args.u32(2), 0);

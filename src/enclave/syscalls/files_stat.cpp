@@ -140,8 +140,15 @@ SysResult<int64_t> read_link_at(SyscallArgs& args, int32_t folder, uint64_t path
                                 uint64_t size) {
   if (static_cast<int64_t>(size) <= 0) return Errno::Invalid;
   const std::string name = TRY(string_from_user(path));
-  const Place place = TRY(resolve_existing(*args.thread.process, folder, name, LastLink::Keep));
-  const std::string target = TRY(place.inode->read_link());
+  Ref<Inode> inode;
+  if (name.empty() && folder != kAtCwd) {  // a link that was opened with O_PATH
+    const Ref<File> file = TRY(args.thread.process->files.find(folder));
+    if (file->inode() == nullptr || (TRY(file->stat()).mode & kTypeMask) != kTypeLink) return Errno::NoEntry;
+    inode = Ref<Inode>(file->inode());
+  } else {
+    inode = TRY(resolve_existing(*args.thread.process, folder, name, LastLink::Keep)).inode;
+  }
+  const std::string target = TRY(inode->read_link());
   const size_t count = std::min<uint64_t>(target.size(), size);
   TRY(copy_to_user(out, target.data(), count));
   return static_cast<int64_t>(count);

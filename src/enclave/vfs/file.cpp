@@ -131,8 +131,17 @@ void InodeFile::name_removed(const std::string& path, bool is_folder) {
   if (!is_folder) return;
   const std::string below = path + '/';  // nothing but names that are gone
   for (InodeFile* file : all_open()) {
-    if (file->path_.starts_with(below)) file->state_ = NameState::Lost;
+    if (file->path_.starts_with(below) && file->state_ == NameState::Gone) file->state_ = NameState::Lost;
   }
+}
+
+bool InodeFile::any_writer(const Stat& stat) {
+  for (InodeFile* file : all_open()) {
+    if (!file->writer_) continue;
+    const auto other = file->stat();
+    if (other.ok() && other->device == stat.device && other->inode == stat.inode) return true;
+  }
+  return false;
 }
 
 InodeFile::InodeFile(Ref<Inode> inode, std::string path, uint32_t flags)

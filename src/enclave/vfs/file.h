@@ -76,7 +76,7 @@ inline constexpr uint32_t kOpenAccess = 3, kOpenWrite = 1, kOpenReadWrite = 2, k
     kOpenDirectory = 0200000, kOpenNoFollow = 0400000, kOpenCloseOnExec = 02000000, kOpenPath = 010000000,
                           kOpenTemporary = 020000000;  // O_TMPFILE without O_DIRECTORY
 inline constexpr uint32_t kOpenKept = kOpenAccess | kOpenAppend | kOpenNonBlock | kOpenPath | kOpenDirectory |
-                                      kOpenSync | kOpenDirect | kOpenNoAccessTime |
+                                      kOpenTemporary | kOpenSync | kOpenDirect | kOpenNoAccessTime |
                                       kOpenNoFollow;  // what fcntl(F_GETFL) shows
 
 struct Stat {
@@ -264,8 +264,9 @@ class WaitFile : public File {
 // Whether an open file still has the name that it was opened by.
 enum class NameState : uint8_t {
   Kept,
-  Gone,  // unlinked, removed or replaced; the path says where it was
-  Lost,  // and the folder that it was in is gone, too
+  Gone,     // unlinked, removed or replaced; the path says where it was
+  Unnamed,  // never had one and may get one (O_TMPFILE)
+  Lost,     // and the folder that it was in is gone, too
 };
 
 // A regular file or folder, by its inode. Its path is kept right: whoever renames or removes a name says so
@@ -302,7 +303,9 @@ class InodeFile : public File {
   static void name_moved(const std::string& from, const std::string& to, const Ref<Inode>& parent,
                          bool is_folder);
   static void name_removed(const std::string& path, bool is_folder);
-  void set_gone() { state_ = NameState::Gone; }
+  // Whether the file is open for writing.
+  static bool any_writer(const Stat& stat);
+  void set_name_state(NameState state) { state_ = state; }
 
  private:
   static constexpr size_t kLists = 1024;

@@ -179,7 +179,7 @@ SysResult<Ref<File>> open_unnamed(Process& process, int32_t folder_fd, std::stri
   const Ref<Inode> inode = TRY(place.inode->create(name, kTypeFile | (mode & 07777 & ~process.umask)));
   const auto file = make_ref<InodeFile>(inode, child_path(place.path, name), flags & kOpenKept);
   TRY(place.inode->unlink(name));
-  file->set_gone();
+  file->set_name_state((flags & kOpenExclusive) != 0 ? NameState::Gone : NameState::Unnamed);
   return Ref<File>(file);
 }
 
@@ -208,6 +208,7 @@ SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_vi
   const Stat stat = TRY(place.inode->stat());
   const bool folder = is_type(stat, kTypeFolder);
   if (is_type(stat, kTypeLink) && !path_only) return Errno::Loop;
+  if (is_type(stat, kTypeSocket) && !path_only) return Errno::NoDeviceAddress;
   if (((flags & kOpenDirectory) != 0 || place.must_be_folder) && !folder) return Errno::NotDirectory;
   if (folder && (writing || (flags & kOpenCreate) != 0) && !path_only) return Errno::IsDirectory;
   const bool truncate = truncate_wanted && !created;

@@ -1,0 +1,88 @@
+#include "facts.h"
+// Files without a name that get one (O_TMPFILE, linkat), and what else goes by a descriptor in place of a
+// path.
+static char proc[64];
+static const char* path_of(int fd) {
+  snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+  return proc;
+}
+static void temporary(void) {
+  struct stat s;
+  int t = open(".", O_TMPFILE | O_RDWR, 0600);
+  CALL(write(t, "x", 1));
+  CALL(linkat(AT_FDCWD, path_of(t), AT_FDCWD, "a", AT_SYMLINK_FOLLOW));
+  CALL(linkat(AT_FDCWD, path_of(t), AT_FDCWD, "a", AT_SYMLINK_FOLLOW));
+  CALL(linkat(t, "", AT_FDCWD, "b", AT_EMPTY_PATH));
+  CALL(fstat(t, &s));
+  FACT(s.st_nlink);
+  CALL(stat("a", &s));
+  FACT(s.st_size);
+  t = open(".", O_TMPFILE | O_RDWR, 0600);
+  CALL(linkat(t, "", AT_FDCWD, "c", AT_EMPTY_PATH));
+  CALL(linkat(t, "", AT_FDCWD, "d", 0));
+  CALL(unlink("c"));
+  CALL(open("c", O_RDONLY));
+  FACT((fcntl(t, F_GETFL) & O_TMPFILE) == O_TMPFILE);
+  t = open(".", O_TMPFILE | O_RDWR | O_EXCL, 0600);
+  CALL(linkat(AT_FDCWD, path_of(t), AT_FDCWD, "e", AT_SYMLINK_FOLLOW));
+  CALL(linkat(AT_FDCWD, path_of(t), AT_FDCWD, "e", 0));
+}
+
+static void removed(void) {
+  put_file("f", "");
+  const int f = open("f", O_RDONLY);
+  CALL(linkat(AT_FDCWD, path_of(f), AT_FDCWD, "g", AT_SYMLINK_FOLLOW));
+  CALL(unlink("f"));
+  CALL(linkat(AT_FDCWD, path_of(f), AT_FDCWD, "f", AT_SYMLINK_FOLLOW));
+  CALL(unlink("g"));
+  CALL(unlink("f"));
+  CALL(linkat(AT_FDCWD, path_of(f), AT_FDCWD, "f", AT_SYMLINK_FOLLOW));
+  CALL(linkat(f, "", AT_FDCWD, "f", AT_EMPTY_PATH));
+  CALL(linkat(open(".", O_RDONLY), "", AT_FDCWD, "f", AT_EMPTY_PATH));
+}
+
+static void links(void) {
+  char b[32] = {0};
+  symlink("target", "l");
+  const int l = open("l", O_PATH | O_NOFOLLOW);
+  CALL(readlinkat(l, "", b, 31));
+  TEXT(b);
+  CALL(readlinkat(open(".", O_PATH), "", b, 31));
+  CALL(readlinkat(AT_FDCWD, "", b, 31));
+  CALL(readlinkat(99, "", b, 31));
+}
+
+static int fchmodat2(int folder, const char* path, int mode, int flags) {  // Linux 6.6
+  const int result = syscall(452, folder, path, mode, flags);
+  return result == 0 || errno == ENOSYS ? 0 : errno;
+}
+static void modes(void) {
+  struct stat s;
+  put_file("p", "");
+  const int p = open("p", O_PATH);
+  FACT(fchmodat2(AT_FDCWD, "p", 0600, 0));
+  FACT(fchmodat2(AT_FDCWD, "p", 0600, AT_SYMLINK_NOFOLLOW));
+  FACT(fchmodat2(p, "", 0600, AT_EMPTY_PATH));
+  CALL(chmod("p", 06755));
+  CALL(chown("p", -1, -1));
+  CALL(stat("p", &s));
+  FACT(s.st_mode);
+  CALL(chmod("p", 06745));
+  CALL(chown("p", -1, getgid()));
+  CALL(stat("p", &s));
+  FACT(s.st_mode & 04777);
+  CALL(mkdir("m", 0755));
+  CALL(chmod("m", 06755));
+  CALL(chown("m", -1, -1));
+  CALL(stat("m", &s));
+  FACT(s.st_mode);
+}
+
+int main(void) {
+  scratch();
+  temporary();
+  removed();
+  links();
+  modes();
+  return 0;
+}
