@@ -86,6 +86,10 @@ SignalInfo signal_for(const ExceptionRecord& record) {
       info.signal = kSigSegv;
       info.code = memory_mapped(record.fault_address & ~(kPage - 1), kPage) ? 2 : 1;  // ACCERR, MAPERR
       info.address = record.fault_address;
+      if (memory_behind_file(record.fault_address, (record.fault_error & kErrorWrite) != 0)) {
+        info.signal = kSigBus;
+        info.code = 2;  // BUS_ADRERR
+      }
       break;
     default:
       info.signal = kSigSegv;

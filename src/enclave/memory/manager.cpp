@@ -26,7 +26,8 @@ constexpr uint64_t kHugeArea = uint64_t{256} << 20;  // anonymous areas of this 
 constexpr uint64_t kMmapTop = 0xDF0000000;
 constexpr uint64_t kMmapSpread = uint64_t{1} << 32;  // of random placement
 constexpr uint64_t kMmapBottom = 0x1000000;
-constexpr uint64_t kMaxAreas = 65530;  // as Linux's vm.max_map_count
+constexpr uint64_t kLowEnd = uint64_t{1} << 31;  // MAP_32BIT
+constexpr uint64_t kMaxAreas = 65530;            // as Linux's vm.max_map_count
 
 constexpr uint64_t round_down(uint64_t value, uint64_t step) { return value & ~(step - 1); }
 constexpr uint64_t round_up(uint64_t value, uint64_t step) { return (value + step - 1) & ~(step - 1); }
@@ -50,16 +51,6 @@ bool within_limit(const Area& area, uint64_t size) {
     g_space->said = true;
   }
   return false;
-}
-
-SysResult<void> commit(uint64_t begin, uint64_t end, Area& area) {
-  const uint64_t size = end - begin;
-  if (!within_limit(area, size)) return Errno::NoMemory;
-  texts_drop_reserved(begin, end);
-  if (!host::memory_commit(begin, size, commit_protection(area)).ok()) return Errno::NoMemory;
-  if (counts(area)) g_space->heap_used += size;
-  area.committed = true;
-  return {};
 }
 
 // Takes the pages of [begin, end) away; the range lies in whole areas.
@@ -129,8 +120,7 @@ bool claim(int32_t owner, uint64_t begin, uint64_t end) {
   return free_of_present(begin, end) && take_from_absent(owner, begin, end).ok();
 }
 
-uint64_t find_gap(uint64_t size) {
-  uint64_t ceiling = g_space->top;
+uint64_t find_gap(uint64_t size, uint64_t ceiling) {
   for (;;) {
     const uint64_t gap = find_present_gap(ceiling, size);
     const uint64_t absent = gap == 0 ? 0 : absent_area_in(gap, gap + size);
@@ -160,6 +150,16 @@ bool covered(uint64_t begin, uint64_t end) {
 }
 
 }  // namespace
+
+SysResult<void> commit_pages(uint64_t begin, uint64_t end, Area& area) {
+  const uint64_t size = end - begin;
+  if (!within_limit(area, size)) return Errno::NoMemory;
+  texts_drop_reserved(begin, end);
+  if (!host::memory_commit(begin, size, commit_protection(area)).ok()) return Errno::NoMemory;
+  if (counts(area)) g_space->heap_used += size;
+  area.committed = true;
+  return {};
+}
 
 bool counts(const Area& area) { return !area.file && !area.agent; }
 
@@ -221,10 +221,11 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
   } else {
     address = round_down(address, kPage);
     const bool hint = address != 0 && range_ok(address, size) && free_range(address, address + size);
-    if (!hint) address = find_gap(size);
+    const uint64_t ceiling = info.low ? std::min(g_space->top, kLowEnd) : g_space->top;
+    if (!hint || address + size > ceiling) address = find_gap(size, ceiling);
     if (address == 0) {
       texts_evict(0, UINT64_MAX);
-      address = find_gap(size);
+      address = find_gap(size, ceiling);
     }
     if (address == 0) return Errno::NoMemory;
   }
@@ -241,23 +242,26 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
   area.shared = info.shared;
   area.source = info.source;
   area.pristine = info.pristine;
-  if (!area.lazy && (info.source || info.protection != 0)) TRY(commit(address, address + size, area));
-  if (info.source && !area.lazy) {
-    if (auto filled = fill_from_file(*info.source, info.file_offset, address, size,
-                                     (info.protection & kProtExecute) != 0);
-        !filled.ok()) {
-      if (!host::memory_release(address, size).ok()) end_enclave(70, "the host cannot release memory");
+  // Without those that lie behind the file's end (file_end.cpp).
+  const uint64_t pages_end = info.ends_with_file && !area.lazy ? file_end(address, area) : area.end;
+  const uint64_t pages = pages_end - address;
+  if (!area.lazy && pages != 0 && (info.source || info.protection != 0))
+    TRY(commit_pages(address, pages_end, area));
+  if (info.source && !area.lazy && pages != 0) {
+    const bool text = (info.protection & kProtExecute) != 0;
+    if (auto filled = fill_from_file(*info.source, info.file_offset, address, pages, text); !filled.ok()) {
+      if (!host::memory_release(address, pages).ok()) end_enclave(70, "the host cannot release memory");
       return filled.error();
     }
     const uint32_t protection = page_protection(area);
-    if (protection != commit_protection(area) && !host::memory_protect(address, size, protection).ok())
+    if (protection != commit_protection(area) && !host::memory_protect(address, pages, protection).ok())
       end_enclave(70, "the host cannot protect memory");
   }
   if (goes_to_file(area)) {
     g_space->shared_bytes += size;
     warn_of_second_mapping(area, address);
   }
-  g_space->areas.emplace(address, std::move(area));
+  place_area(address, pages_end, std::move(area));
   merge_areas(address, address + size);
   return address;
 }
@@ -293,7 +297,7 @@ SysResult<void> memory_protect(uint64_t address, uint64_t size, uint32_t protect
     } else {
       area.protection = protection;
       if (protection != 0 && !area.lazy) {
-        TRY(commit(it->first, area.end, area));
+        TRY(commit_pages(it->first, area.end, area));
         if (area.shared) committed_for_relatives(it->first, area.end);
       }
     }
@@ -347,6 +351,7 @@ SysResult<uint64_t> move_area(uint64_t address, uint64_t old_size, uint64_t new_
   info.file_offset = from.file_offset;
   info.shared = from.shared;
   info.source = from.source;
+  info.ends_with_file = goes_to_file(from);  // a private one's pages are copied
   const uint32_t protection = from.protection;
   // The pages of several processes have one place.
   if (from.shared && !from.source && also_of_relative(address, find_area(address)->second))
@@ -414,6 +419,7 @@ SysResult<uint64_t> memory_remap(uint64_t address, uint64_t old_size, uint64_t n
       info.file_offset = last->second.file_offset + (address + old_size - last->first);
       info.shared = last->second.shared;
       info.source = last->second.source;
+      info.ends_with_file = info.source && (info.protection & kProtExecute) == 0;
       TRY(memory_map(address + old_size, grow, info, true));
       return address;
     }
@@ -446,41 +452,6 @@ uint64_t memory_break(int32_t owner, uint64_t address) {
   return address;
 }
 
-namespace {
-
-// The content of pages that have just come, of a file that was mapped without them.
-void bring_from_file(uint64_t begin, uint64_t end) {
-  const auto it = find_area(begin);
-  const Ref<File> source = it->second.source;
-  const uint64_t offset = it->second.file_offset + (begin - it->first);
-  // No signal that the host could raise.
-  if (!fill_from_file(*source, offset, begin, end - begin, false).ok())
-    end_enclave(70, "a mapped file that the program uses cannot be read");
-  const uint32_t protection = page_protection(find_area(begin)->second);
-  if (protection != (kProtRead | kProtWrite) && !host::memory_protect(begin, end - begin, protection).ok())
-    end_enclave(70, "the host cannot protect memory");
-}
-
-}  // namespace
-
-SysResult<void> memory_settle(int32_t owner) {
-  std::vector<uint64_t> begins;
-  for (const auto& [begin, area] : g_space->areas) {
-    if (area.owner == owner && area.source && area.lazy) begins.push_back(begin);
-  }
-  for (const uint64_t begin : begins) {
-    Area& area = find_area(begin)->second;
-    const uint64_t end = area.end;
-    if (!area.committed) {
-      TRY(commit(begin, end, area));
-      bring_from_file(begin, end);
-    }
-    find_area(begin)->second.lazy = false;
-  }
-  if (!begins.empty()) merge_areas(begins.front(), begins.back());
-  return {};
-}
-
 bool memory_handle_fault(uint64_t address, bool write, bool execute) {
   auto it = find_area(address);
   if (it == g_space->areas.end()) return false;
@@ -492,15 +463,18 @@ bool memory_handle_fault(uint64_t address, bool write, bool execute) {
     // Another thread was faster; but a fault that keeps coming is the program's.
     return true;
   }
+  const uint64_t pages_end = file_end(it->first, area);
+  if (address >= pages_end) return false;
   const uint64_t step = area.end - it->first >= kHugeArea ? kHugeStep : kLazyStep;
   const uint64_t begin = std::max(it->first, round_down(address, step));
-  const uint64_t end = std::min(area.end, round_down(address, step) + step);
+  const uint64_t end = std::min(pages_end, round_down(address, step) + step);
   split_areas(begin);
   split_areas(end);
   Area& part = find_area(begin)->second;
   const bool ok = within_limit(part, end - begin);
   // A signal now would be one that the host can raise at any access it likes.
-  if (ok && !commit(begin, end, part).ok()) end_enclave(70, "the host refuses memory that the program uses");
+  if (ok && !commit_pages(begin, end, part).ok())
+    end_enclave(70, "the host refuses memory that the program uses");
   if (ok && part.shared) committed_for_relatives(begin, end);
   if (ok && part.source) bring_from_file(begin, end);
   merge_areas(begin, end);

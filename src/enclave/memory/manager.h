@@ -31,9 +31,11 @@ struct AreaInfo {
   int32_t owner = 0;      // Memory::id: whose end or execve releases it
   std::string_view name;  // for /proc/self/maps
   uint64_t file_offset = 0;
-  Ref<File> source;       // the mapping starts with this file's bytes from file_offset
-  bool pristine = false;  // text that only the kernel writes, before anybody runs it
-  bool shared = false;    // MAP_SHARED: what is written goes back to `source`, and forked processes share it
+  Ref<File> source;             // the mapping starts with this file's bytes from file_offset
+  bool pristine = false;        // text that only the kernel writes, before anybody runs it
+  bool ends_with_file = false;  // behind the end of `source` there are no pages
+  bool low = false;             // MAP_32BIT
+  bool shared = false;  // MAP_SHARED: what is written goes back to `source`, and forked processes share it
 };
 
 void memory_init(const sgx::BootInfo& boot, uint64_t heap_limit);
@@ -59,6 +61,10 @@ SysResult<void> memory_sync_files(uint64_t address, uint64_t size);  // and then
 SysResult<void> memory_write_back_file(Inode& inode);                // what any mapping has stored
 void memory_write_back_all();
 void memory_file_written(Inode& inode, uint64_t offset, ByteView data);
+// The file has another size. Its mappings lose the pages behind its end, or get those that it has grown to.
+void memory_file_resized(Inode& inode);
+// A fault there is SIGBUS: the page is mapped, but the file ends before it.
+bool memory_behind_file(uint64_t address, bool write);
 // The end of everything: mappings let go of their files, which close.
 void memory_forget_files();
 

@@ -21,14 +21,7 @@ void protect_or_end(uint64_t begin, uint64_t end, uint32_t protection) {
     end_enclave(70, "the host cannot protect memory");
 }
 
-bool maps(const Area& area, Inode& inode) {
-  if (!goes_to_file(area) || area.source->inode() == nullptr) return false;
-  Inode& other = *area.source->inode();
-  if (&other == &inode) return true;
-  if (other.file_system() != inode.file_system()) return false;
-  const auto a = other.stat(), b = inode.stat();
-  return a.ok() && b.ok() && a->inode == b->inode;
-}
+bool maps(const Area& area, Inode& inode) { return goes_to_file(area) && shows(area, inode); }
 
 // Another shared mapping shows a part of what `area` at `begin` shows of its file.
 bool shown_twice(const Area& area, uint64_t begin) {
@@ -122,6 +115,15 @@ SysResult<void> write_back(uint64_t begin, Area& area) {
 
 }  // namespace
 
+bool shows(const Area& area, Inode& inode) {
+  if (area.source->inode() == nullptr) return false;
+  Inode& other = *area.source->inode();
+  if (&other == &inode) return true;
+  if (other.file_system() != inode.file_system()) return false;
+  const auto a = other.stat(), b = inode.stat();
+  return a.ok() && b.ok() && a->inode == b->inode;
+}
+
 SysResult<void> write_back_range(uint64_t begin, uint64_t end) {
   SysResult<void> result;
   if (g_space->dirty_bytes == 0) return result;
@@ -201,7 +203,12 @@ SysResult<void> memory_sync_files(uint64_t address, uint64_t size) {
 }
 
 void memory_file_written(Inode& inode, uint64_t offset, ByteView data) {
-  if (g_space->shared_bytes != 0) copy_to_mappings(inode, offset, data, nullptr);
+  if (g_space->shared_bytes == 0) return;
+  const bool may_have_grown = std::any_of(
+      g_space->areas.begin(), g_space->areas.end(),
+      [&](const Areas::value_type& entry) { return !entry.second.committed && maps(entry.second, inode); });
+  if (may_have_grown) memory_file_resized(inode);
+  copy_to_mappings(inode, offset, data, nullptr);
 }
 
 }  // namespace cloister::enclave

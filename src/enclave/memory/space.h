@@ -1,5 +1,5 @@
-// The areas behind manager.h, shared by its two parts: manager.cpp places, commits and releases them,
-// shared.cpp keeps shared mappings and their files together.
+// The areas behind manager.h, shared by its parts: manager.cpp places, commits and releases them,
+// shared.cpp keeps shared mappings and their files together, file_end.cpp lets them end where files do.
 #pragma once
 
 #include <map>
@@ -60,7 +60,17 @@ Areas::iterator find_area(uint64_t address);
 void split_areas(uint64_t address);
 void merge_areas(uint64_t begin, uint64_t end);
 
+SysResult<void> commit_pages(uint64_t begin, uint64_t end, Area& area);
+
+// file_end.cpp. Where the pages of the area at `begin` end because its file does, or its own end.
+uint64_t file_end(uint64_t begin, const Area& area);
+// Enters an area that has no pages from `pages_end` on.
+void place_area(uint64_t begin, uint64_t pages_end, Area area);
+// The content of pages that have just come, of a file that was mapped without them.
+void bring_from_file(uint64_t begin, uint64_t end);
+
 // shared.cpp
+bool shows(const Area& area, Inode& inode);  // which has a source
 SysResult<void> write_back_range(uint64_t begin, uint64_t end);
 bool make_dirty(uint64_t address);  // the first write to a clean piece
 // The file's bytes into writable pages that are still zero.

@@ -365,6 +365,7 @@ SysResult<int64_t> sys_truncate(SyscallArgs& args) {
   if (args.i64(1) < 0) return Errno::Invalid;
   const Found found = TRY(changeable(args, kAtCwd, args.a[0], 0));
   TRY(found.inode->truncate(args.a[1]));
+  memory_file_resized(*found.inode);
   notify(found, kNotifyModify);
   return 0;
 }
@@ -372,6 +373,7 @@ SysResult<int64_t> sys_ftruncate(SyscallArgs& args) {
   if (args.i64(1) < 0) return Errno::Invalid;
   const Ref<File> file = TRY(writable_file(args));
   TRY(file->inode()->truncate(args.a[1]));
+  memory_file_resized(*file->inode());
   file->notify_used(kNotifyModify);
   return 0;
 }
@@ -391,7 +393,10 @@ SysResult<int64_t> sys_fallocate(SyscallArgs& args) {
   if (static_cast<int64_t>(end) < 0) return Errno::FileTooBig;
   const uint64_t size = TRY(file->stat()).size;
   if (zero) TRY(zero_fill(*file, args.a[2], std::min(end, size)));
-  if ((mode & kKeepSize) == 0 && size < end) TRY(file->inode()->truncate(end));
+  if ((mode & kKeepSize) == 0 && size < end) {
+    TRY(file->inode()->truncate(end));
+    memory_file_resized(*file->inode());
+  }
   file->notify_used(kNotifyModify);
   return 0;
 }

@@ -22,7 +22,13 @@ namespace {
 
 constexpr uint64_t kShared = 1, kPrivate = 2, kSharedValidate = 3, kMapType = 15, kFixed = 0x10,
                    kAnonymous = 0x20, kGrowsDown = 0x100, kNoReserve = 0x4000, kStack = 0x20000,
-                   kFixedNoReplace = 0x100000;
+                   kFixedNoReplace = 0x100000, k32Bit = 0x40, kHugePages = 0x40000;
+// What MAP_SHARED_VALIDATE knows of every file: all flags that are older than it, with the size of huge
+// pages.
+constexpr uint64_t kLegacyFlags = kMapType | kFixed | kAnonymous | k32Bit | kGrowsDown |
+                                  0x800 /* DENYWRITE */ | 0x1000 /* EXECUTABLE */ | 0x2000 /* LOCKED */ |
+                                  kNoReserve | 0x8000 /* POPULATE */ | 0x10000 /* NONBLOCK */ | kStack |
+                                  kHugePages | 0x3f << 26;
 constexpr uint64_t kProtMask = kProtRead | kProtWrite | kProtExecute;
 
 constexpr uint64_t round_up(uint64_t size) { return (size + kPage - 1) & ~(kPage - 1); }
@@ -50,6 +56,7 @@ SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, boo
   info.file_offset = offset;
   info.source = file;
   const bool execute = (protection & kProtExecute) != 0 && !info.shared;
+  info.ends_with_file = !execute;
   const bool alone = !args.thread.process->memory->relative;
   if (fixed && execute && alone && texts_adopt(args.a[0], size, info)) return static_cast<int64_t>(args.a[0]);
   // Of a large file the pages come when they are touched; but code is patched as a whole, and a second thread
@@ -59,7 +66,7 @@ SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, boo
               only_thread(*args.thread.process);
   if (!info.lazy) info.protection = kProtRead | kProtWrite;
   info.pristine = execute && (protection & kProtWrite) == 0;
-  const bool anywhere = info.lazy && alone && args.a[0] == 0 && !fixed && !no_replace;
+  const bool anywhere = info.lazy && alone && !info.low && args.a[0] == 0 && !fixed && !no_replace;
   const uint64_t parked = anywhere ? texts_place(*file->inode(), offset, size) : 0;
   const uint64_t address = TRY(memory_map(parked != 0 ? parked : args.a[0], size, info, fixed, no_replace));
   if (fixed) forget_patches(address, size);
@@ -79,15 +86,20 @@ SysResult<int64_t> sys_mmap(SyscallArgs& args) {
   const uint64_t type = flags & kMapType;
   if (type != kShared && type != kPrivate && type != kSharedValidate) return Errno::Invalid;
   if ((args.a[2] & ~kProtMask) != 0 || (flags & kGrowsDown) != 0) return Errno::Invalid;
+  const bool anonymous = (flags & kAnonymous) != 0;
+  if (type == kSharedValidate && anonymous) return Errno::Invalid;
+  if (type == kSharedValidate && (flags & ~kLegacyFlags) != 0) return Errno::NotSupported;
+  if ((flags & kHugePages) != 0) return anonymous ? Errno::NoMemory : Errno::Invalid;
   AreaInfo info;
   info.protection = args.u32(2);
   info.agent = args.thread.process->is_agent;
   info.owner = args.thread.process->memory->id;
   info.lazy = (flags & (kNoReserve | kStack)) != 0;
   info.shared = type != kPrivate;
+  info.low = (flags & k32Bit) != 0;
   const bool fixed = (flags & kFixed) != 0;
   const bool no_replace = (flags & kFixedNoReplace) != 0;
-  if ((flags & kAnonymous) == 0) return map_file(args, size, info, fixed && !no_replace, no_replace);
+  if (!anonymous) return map_file(args, size, info, fixed && !no_replace, no_replace);
   const uint64_t address = TRY(memory_map(args.a[0], size, info, fixed && !no_replace, no_replace));
   if (fixed && !no_replace) forget_patches(address, size);
   return static_cast<int64_t>(address);

@@ -3,6 +3,7 @@
 // folders that are walked from, open or worked in, are files whose paths every rename keeps right (file.h).
 #include <algorithm>
 
+#include "enclave/memory/manager.h"
 #include "enclave/process.h"
 #include "enclave/vfs/inotify.h"
 #include "enclave/vfs/mounts.h"
@@ -216,7 +217,10 @@ SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_vi
     Ref<File> special = TRY(place.inode->open_special(flags));
     if (special) return special;
     if (writing && mount_read_only(place.path)) return Errno::ReadOnly;
-    if (truncate && stat.size != 0) TRY(place.inode->truncate(0));
+    if (truncate && stat.size != 0) {
+      TRY(place.inode->truncate(0));
+      memory_file_resized(*place.inode);
+    }
   }
   const auto file = make_ref<InodeFile>(place.inode, place.path, flags & kOpenKept);
   if (place.name != ".") file->set_parent(place.parent);

@@ -1,0 +1,137 @@
+// Where a mapped file ends, its mapping has no pages any more: a touch is SIGBUS (mmap(2)). Such pages are
+// like those that are not there yet, because the file may grow: those of shared mappings come at once then,
+// so that no thread sees one without its content; those of private ones when they are touched. Executable
+// mappings are patched as a whole and keep all their pages.
+#include <algorithm>
+#include <cstring>
+
+#include "enclave/arch/host.h"
+#include "enclave/arch/log.h"
+#include "enclave/arch/wait.h"
+#include "enclave/memory/space.h"
+
+namespace cloister::enclave {
+namespace {
+
+void protect_or_end(uint64_t begin, uint64_t end, uint32_t protection) {
+  if (!host::memory_protect(begin, end - begin, protection).ok())
+    end_enclave(70, "the host cannot protect memory");
+}
+
+// Nothing of the file is behind `from`, which lies in the area at `begin`.
+void clear_behind(uint64_t begin, const Area& area, uint64_t from, uint64_t to) {
+  if (from >= to) return;
+  const bool closed = (page_protection(area) & kProtWrite) == 0;
+  if (closed) protect_or_end(begin, area.end, kProtRead | kProtWrite);
+  std::memset(reinterpret_cast<void*>(from), 0, to - from);
+  if (closed) protect_or_end(begin, area.end, page_protection(area));
+}
+
+void drop_behind(uint64_t begin, uint64_t end) {
+  split_areas(begin);
+  Area& area = find_area(begin)->second;
+  if (!host::memory_release(begin, end - begin).ok()) end_enclave(70, "the host cannot release memory");
+  if (area.dirty) g_space->dirty_bytes -= end - begin;
+  area.committed = area.dirty = false;
+  area.lazy = true;
+}
+
+void take_grown(uint64_t begin, uint64_t end) {
+  split_areas(end);
+  Area& area = find_area(begin)->second;
+  area.lazy = false;
+  if (!commit_pages(begin, end, area).ok()) end_enclave(70, "the host refuses memory that the program uses");
+  committed_for_relatives(begin, end);
+  bring_from_file(begin, end);
+}
+
+void fit(uint64_t begin) {
+  const auto found = find_area(begin);
+  if (found == g_space->areas.end() || found->first != begin) return;
+  const Area& area = found->second;
+  const auto stat = area.source->stat();
+  if (!stat.ok()) return;
+  const uint64_t pages_end = file_end(begin, area);
+  if (!area.committed) {
+    if (area.shared && pages_end > begin) take_grown(begin, pages_end);
+    return;
+  }
+  if ((area.protection & kProtExecute) != 0) return;
+  const bool stay = also_of_relative(begin, area);  // the others have the same pages
+  if (area.shared) {
+    const uint64_t shown = stat->size - std::min(stat->size, area.file_offset);
+    clear_behind(begin, area, begin + std::min(shown, area.end - begin), stay ? area.end : pages_end);
+  }
+  if (!stay && pages_end < area.end) drop_behind(pages_end, area.end);
+}
+
+}  // namespace
+
+uint64_t file_end(uint64_t begin, const Area& area) {
+  const auto stat = area.source ? area.source->stat() : SysResult<Stat>(Errno::BadFile);
+  if (!stat.ok()) return area.end;  // the read of its bytes will say why
+  const uint64_t shown = stat->size - std::min(stat->size, area.file_offset);
+  return begin + std::min(area.end - begin, (shown + kPage - 1) & ~(kPage - 1));
+}
+
+void place_area(uint64_t begin, uint64_t pages_end, Area area) {
+  if (pages_end < area.end) {
+    Area rest = area;
+    rest.committed = false;
+    rest.lazy = true;
+    rest.file_offset += pages_end - begin;
+    g_space->areas.emplace(pages_end, std::move(rest));
+    area.end = pages_end;
+  }
+  if (area.end > begin) g_space->areas.emplace(begin, std::move(area));
+}
+
+void bring_from_file(uint64_t begin, uint64_t end) {
+  const auto it = find_area(begin);
+  const Ref<File> source = it->second.source;
+  const uint64_t offset = it->second.file_offset + (begin - it->first);
+  // No signal that the host could raise.
+  if (!fill_from_file(*source, offset, begin, end - begin, false).ok())
+    end_enclave(70, "a mapped file that the program uses cannot be read");
+  const uint32_t protection = page_protection(find_area(begin)->second);
+  if (protection != (kProtRead | kProtWrite)) protect_or_end(begin, end, protection);
+}
+
+SysResult<void> memory_settle(int32_t owner) {
+  std::vector<uint64_t> begins;
+  for (const auto& [begin, area] : g_space->areas) {
+    if (area.owner == owner && area.source && area.lazy) begins.push_back(begin);
+  }
+  for (const uint64_t begin : begins) {
+    const Area& whole = find_area(begin)->second;
+    const uint64_t end = whole.committed ? whole.end : file_end(begin, whole);
+    if (end == begin) continue;
+    split_areas(end);
+    Area& area = find_area(begin)->second;
+    if (!area.committed) {
+      TRY(commit_pages(begin, end, area));
+      bring_from_file(begin, end);
+    }
+    find_area(begin)->second.lazy = false;
+  }
+  if (!begins.empty()) merge_areas(begins.front(), begins.back());
+  return {};
+}
+
+void memory_file_resized(Inode& inode) {
+  std::vector<uint64_t> begins;
+  for (const auto& [begin, area] : g_space->areas) {
+    if (area.source && shows(area, inode)) begins.push_back(begin);
+  }
+  for (const uint64_t begin : begins) fit(begin);
+  if (!begins.empty()) merge_areas(begins.front(), begins.back());
+}
+
+bool memory_behind_file(uint64_t address, bool write) {
+  const auto it = find_area(address);
+  if (it == g_space->areas.end() || !it->second.source || it->second.committed) return false;
+  if ((it->second.protection & (write ? kProtWrite : kProtRead)) == 0) return false;
+  return address >= file_end(it->first, it->second);
+}
+
+}  // namespace cloister::enclave

@@ -1,0 +1,144 @@
+#include <setjmp.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include "facts.h"
+// Mappings of files behind the file's end: SIGBUS until it grows, again when it shrinks. And mmap's flags.
+enum { kPage = 4096 };
+static sigjmp_buf back;
+static volatile uintptr_t where;
+static volatile int code;
+static void fault(int signal, siginfo_t* info, void* context) {
+  where = (uintptr_t)info->si_addr;
+  code = info->si_code;
+  siglongjmp(back, signal);
+}
+static void touch(volatile char* at) {  // its value, or the signal
+  const int signal = sigsetjmp(back, 1);
+  if (signal == 0)
+    printf("%d\n", *at);
+  else
+    printf("%s %d %d\n", sigabbrev_np(signal), where == (uintptr_t)at, code);
+}
+static void store(volatile char* at, char value) {
+  const int signal = sigsetjmp(back, 1);
+  if (signal == 0) *at = value;
+  printf("store %s\n", signal == 0 ? "works" : sigabbrev_np(signal));
+}
+
+static void shared(int fd) {
+  puts("shared");
+  char* m = mmap(NULL, 4 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  touch(m + 1);
+  touch(m + 100);
+  touch(m + kPage);
+  store(m + 3 * kPage, 1);
+  char b[4];
+  CALL(pread(fd, m + 2 * kPage, 4, 0));
+  CALL(ftruncate(fd, 2 * kPage));
+  touch(m + kPage);
+  store(m + kPage + 5, 'g');
+  touch(m + 2 * kPage);
+  CALL(pwrite(fd, "grown", 5, 2 * kPage));
+  touch(m + 2 * kPage + 4);
+  touch(m + 2 * kPage + 5);
+  touch(m + 3 * kPage);
+  CALL(msync(m, 4 * kPage, MS_SYNC));
+  CALL(pread(fd, b, 1, kPage + 5));
+  FACT(b[0]);
+  CALL(ftruncate(fd, 50));
+  touch(m + 49);
+  touch(m + kPage);
+  store(m + kPage, 1);
+  CALL(ftruncate(fd, 4 * kPage));
+  touch(m + 50);
+  touch(m + kPage + 5);
+  touch(m + 2 * kPage);
+  CALL(mprotect(m, 4 * kPage, PROT_NONE));
+  touch(m);
+  CALL(ftruncate(fd, 0));
+  touch(m);
+  CALL(mprotect(m, 4 * kPage, PROT_READ));
+  touch(m);
+  store(m, 1);
+  CALL(munmap(m, 4 * kPage));
+}
+
+static void private(int fd, size_t pages) {
+  printf("private %zu\n", pages);
+  CALL(ftruncate(fd, 0));
+  CALL(pwrite(fd, "private", 7, kPage));
+  char* m = mmap(NULL, pages * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+  touch(m + kPage);
+  touch(m + 2 * kPage);
+  touch(m + (pages - 1) * kPage);
+  store(m + kPage, 'P');
+  CALL(ftruncate(fd, pages * kPage));
+  touch(m + 2 * kPage);
+  store(m + (pages - 1) * kPage, 'L');
+  touch(m + (pages - 1) * kPage);
+  if (fork() == 0) {
+    touch(m + kPage);
+    touch(m + (pages - 1) * kPage);
+    fflush(stdout);
+    _exit(0);
+  }
+  wait(NULL);
+  CALL(ftruncate(fd, 1));
+  touch(m + kPage);
+  touch(m);
+  CALL(munmap(m, pages * kPage));
+}
+
+static void moved(int fd) {
+  puts("moved");
+  CALL(ftruncate(fd, 0));
+  CALL(pwrite(fd, "moved", 5, 0));
+  char* m = mmap(NULL, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  m[0] = 'M';
+  m = mremap(m, kPage, 3 * kPage, MREMAP_MAYMOVE);
+  touch(m);
+  touch(m + kPage);
+  CALL(ftruncate(fd, 3 * kPage));
+  touch(m + kPage);
+  if (fork() == 0) {
+    store(m + 2 * kPage, 'c');
+    fflush(stdout);
+    _exit(0);
+  }
+  wait(NULL);
+  touch(m + 2 * kPage);
+  CALL(munmap(m, 3 * kPage));
+}
+
+static int fails_with(void* mapped, int wanted) { return mapped == MAP_FAILED && errno == wanted; }
+static void flags(int fd) {
+  const int anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
+  char* low = mmap(NULL, kPage, PROT_READ | PROT_WRITE, anonymous | MAP_32BIT, -1, 0);
+  FACT((uintptr_t)low >> 31);
+  low[0] = 1;
+  low = mmap(NULL, kPage, PROT_READ, MAP_SHARED | MAP_32BIT, fd, 0);
+  FACT((uintptr_t)low >> 31);
+  void* huge = mmap(NULL, 2 << 20, PROT_READ, anonymous | MAP_HUGETLB, -1, 0);
+  FACT(huge != MAP_FAILED || errno == ENOMEM);  // a machine may have some
+  FACT(fails_with(mmap(NULL, kPage, PROT_READ, MAP_PRIVATE | MAP_HUGETLB, fd, 0), EINVAL));
+  FACT(fails_with(mmap(NULL, kPage, PROT_READ, MAP_SHARED_VALIDATE | 1 << 25, fd, 0), EOPNOTSUPP));
+  FACT(fails_with(mmap(NULL, kPage, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0), EOPNOTSUPP));
+  FACT(fails_with(mmap(NULL, kPage, PROT_READ, MAP_SHARED_VALIDATE | MAP_ANONYMOUS, -1, 0), EINVAL));
+  WORKS(mmap(NULL, kPage, PROT_READ, MAP_SHARED_VALIDATE | MAP_POPULATE, fd, 0));
+  WORKS(mmap(NULL, kPage, PROT_READ, MAP_SHARED | 1 << 25, fd, 0));
+}
+
+int main(void) {
+  scratch();
+  struct sigaction action = {.sa_sigaction = fault, .sa_flags = SA_SIGINFO};
+  sigaction(SIGBUS, &action, NULL);
+  sigaction(SIGSEGV, &action, NULL);
+  const int fd = open("f", O_RDWR | O_CREAT, 0600);
+  CALL(pwrite(fd, "content", 7, 0));
+  shared(fd);
+  private(fd, 4);
+  private(fd, 100);
+  moved(fd);
+  flags(fd);
+  return 0;
+}
