@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 struct BuildArguments {
   std::vector<std::string> programs, copies, mounts;
-  std::string root, entry, out, heap = "64M", stack = "4M", name, session_template, key, sgxs;
+  std::string root, entry, out, heap = "64M", stack = "8M", name, session_template, key, sgxs;
   std::string standalone, sealed, seal_policy = "mrenclave";
   uint32_t threads = 8;
   uint16_t prod_id = 0, svn = 0;

@@ -35,7 +35,7 @@ struct Manifest {
   std::string name;  // of the image; informative, measured
   uint64_t heap_size =
       64 << 20;  // bytes the program may have committed besides stacks; a limit, not a reservation
-  uint64_t stack_size = 4 << 20;  // bytes of the program's first stack
+  uint64_t stack_size = 8 << 20;  // bytes of the program's first stack
   uint32_t threads = 8;           // TCSs, the agent's included
   bool debug = false;             // ATTRIBUTES.DEBUG: a debugger may read the enclave
   std::string entry;              // absolute path in the root volume

@@ -234,11 +234,73 @@ program sum_up
   read(10,*) i
   close(10, status='delete')
   print *, i
+  print *, applied(plus_i, 4)  ! an internal procedure as an argument is code on the stack
+contains
+  integer function plus_i(n)
+    integer, intent(in) :: n
+    plus_i = n + i
+  end function
+  integer function applied(f, n)
+    interface
+      integer function f(n)
+        integer, intent(in) :: n
+      end function
+    end interface
+    integer, intent(in) :: n
+    applied = f(n)
+  end function
 end program
 SOURCE
   gfortran -O1 sum.f90 -o fortran
   build --program ./fortran:/fortran -o fortran.enclave
   both fortran.enclave ./fortran
+fi
+
+# Nested functions whose address is taken run on the stack: on the first, on a thread's, and with a library that wants it
+# only when it is loaded.
+if has "nested functions of C" gcc; then
+  cat >nested.c <<'SOURCE'
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+__attribute__((noinline)) static int twice(int (*f)(int), int n) { return f(f(n)); }
+void* count(void* step) {
+  int total = 0;
+  int add(int n) { return n + (total += *(int*)step); }
+  printf("%d %d\n", twice(add, 10), total);
+  return NULL;
+}
+#ifndef LIBRARY
+int main(void) {
+  pthread_t thread;
+  int step = 3;
+#ifdef LATE
+  void* library = dlopen("/nested.so", RTLD_NOW);
+  if (library == NULL) library = dlopen("./nested.so", RTLD_NOW);
+  void* (*count)(void*) = (void* (*)(void*))dlsym(library, "count");
+#endif
+  count(&step);
+  pthread_create(&thread, NULL, count, &step);
+  pthread_join(thread, NULL);
+  return 4;
+}
+#endif
+SOURCE
+  gcc -O1 -DLIBRARY -shared -fPIC -z execstack nested.c -o nested.so
+  gcc -O1 -z execstack nested.c -o nested -pthread
+  sed '/^void\* count/,/^}/d' nested.c >late.c
+  gcc -O1 -w -DLATE late.c -o late -pthread -ldl
+  build --program ./nested:/nested -o nested.enclave
+  build --program ./late:/late --copy nested.so:/nested.so -o late.enclave
+  both nested.enclave ./nested
+  both late.enclave ./late
+  printf 'int main(void) { char large[9 << 20]; for (int i = 0; i < sizeof large; ++i) ((volatile char*)large)[i] = 1; }' >large.c
+  gcc -O0 -w large.c -o large
+  build --program ./large:/large -o large.enclave
+  CLOISTER_LOG=warning "$cloister" run large.enclave 2>large.err || true
+  grep -q 'larger --stack' large.err || fail "large.enclave does not say that its stack is too small"
+  build --program ./large:/large --stack 16M -o large.enclave
+  "$cloister" run large.enclave 2>/dev/null || fail "large.enclave with a stack that is large enough"
 fi
 
 if has rust rustc; then

@@ -17,8 +17,28 @@ static void stack_line(void) {
   FACT(lines);
 }
 
+// Code on the first stack, as nested functions need it, once it is asked for as the C library does.
+static void code_on_the_stack(void) {
+  unsigned char code[] = {0xb8, 42, 0, 0, 0, 0xc3};  // mov $42, %eax; ret
+  char* page = (char*)((unsigned long)code & ~4095UL);
+  const int all = PROT_READ | PROT_WRITE | PROT_EXEC;
+  CALL(mprotect(page, 4096, all | PROT_GROWSDOWN | PROT_GROWSUP));
+  CALL(mprotect(page, 4096, all | PROT_GROWSUP));
+  CALL(mprotect(page + 1, 4096, all | PROT_GROWSDOWN));
+  CALL(mprotect(page, 4096, all | PROT_GROWSDOWN));
+  FACT(((int (*)(void))code)());
+  CALL(mprotect(page, 4096, PROT_READ | PROT_WRITE | PROT_GROWSDOWN));
+  char* other = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CALL(mprotect(other, 4096, PROT_READ | PROT_GROWSDOWN));
+  munmap(other, 8192);
+  CALL(mprotect(other, 4096, PROT_READ | PROT_GROWSDOWN));
+  CALL(mprotect(other, 0, PROT_READ | PROT_GROWSDOWN));
+  CALL(mprotect(page, 4096, 0x1000));
+}
+
 int main(void) {
   stack_line();
+  code_on_the_stack();
   scratch();
   char* m = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   WORKS(m);

@@ -99,6 +99,16 @@ SignalInfo signal_for(const ExceptionRecord& record) {
   return info;
 }
 
+void explain_overflow(const Thread& thread, const UserFrame& frame, uint64_t address) {
+  static bool said = false;
+  if (said || memory_mapped(address & ~(kPage - 1), kPage) ||
+      !memory_overflows_stack(thread.process->memory->id, address, frame.rsp))
+    return;
+  said = true;
+  log(LogLevel::Warning, "the program needs more than {} MiB of stack: build the image with a larger --stack",
+      manifest().stack_size >> 20);
+}
+
 void handle_exception(Thread& thread, UserFrame& frame, const ExceptionRecord& record) {
   // A single step must make progress, so it alone may show a trampoline.
   if (record.vector() != kDebug) frame.rip = unpatched_rip(frame.rip);
@@ -119,6 +129,7 @@ void handle_exception(Thread& thread, UserFrame& frame, const ExceptionRecord& r
                           (record.fault_error & kErrorFetch) != 0)) {
     return;
   }
+  if (record.vector() == kPageFault) explain_overflow(thread, frame, record.fault_address);
   thread.frame = &frame;
   force_signal(thread, signal_for(record));
 }

@@ -27,6 +27,7 @@ constexpr uint64_t up(uint64_t value) { return (value + kPage - 1) & ~(kPage - 1
 struct Loaded {
   uint64_t base = 0, entry = 0, headers = 0, begin = 0, end = 0;
   uint16_t header_count = 0;
+  bool executable_stack = false;
   std::string interpreter;
 };
 
@@ -136,6 +137,8 @@ SysResult<Loaded> map_file(ProgramSource& source, const ProgramImage& image, std
   Loaded loaded;
   for (const Elf64_Phdr& h : headers) {
     if (h.p_type == PT_INTERP && !interpreter) loaded.interpreter = TRY(read_interpreter(source, h));
+    // Nested functions of C and internal procedures of Fortran run code there.
+    if (h.p_type == PT_GNU_STACK) loaded.executable_stack = (h.p_flags & PF_X) != 0;
     if (h.p_type != PT_LOAD) continue;
     if (!header_ok(h, limit)) {
       why = "a segment is out of bounds";
@@ -203,11 +206,11 @@ SysResult<uint64_t> build_stack(const ProgramImage& image, const Loaded& program
   const uint64_t size = up(image.stack_size);
   if (bytes > kMaxArguments || bytes > size / 2) return Errno::TooBig;
   AreaInfo info;
-  info.protection = kProtRead | kProtWrite;
+  info.protection = kProtRead | kProtWrite | (program.executable_stack ? kProtExecute : 0);
   info.lazy = true;
   info.agent = image.agent;
   info.owner = image.owner;
-  info.name = "[stack]";
+  info.name = kStackName;
   const uint64_t low = TRY(memory_map(0, size, info));
   StackWriter stack(low + size, low);
   uint8_t random[16];

@@ -32,6 +32,19 @@ bool others_map(const Family& family, const Memory& member, uint64_t address) {
   });
 }
 
+bool others_map_in(const Family& family, const Memory& member, Stretch range) {
+  return std::any_of(family.members.begin(), family.members.end(), [&](const Memory* other) {
+    if (other == &member) return false;
+    const Areas& areas = other == family.present ? g_space->areas : other->relative->areas;
+    auto it = areas.upper_bound(range.begin);
+    if (it != areas.begin() && std::prev(it)->second.end > range.begin) --it;
+    for (; it != areas.end() && it->first < range.end; ++it) {
+      if (it->second.owner == other->id) return true;
+    }
+    return false;
+  });
+}
+
 void split_at(Areas& areas, uint64_t address) {
   auto it = areas.upper_bound(address);
   if (it == areas.begin()) return;

@@ -51,6 +51,7 @@ void must(const SysResult<void>& result);
 const Area* area_at(const Areas& areas, uint64_t address);
 const Area* area_of(const Family& family, const Memory& member, uint64_t address);
 bool others_map(const Family& family, const Memory& member, uint64_t address);
+bool others_map_in(const Family& family, const Memory& member, Stretch range);  // anything of it
 inline bool same_pages(const Area& area) { return area.shared || area.common; }
 // Splits the entry of `areas` at `address`.
 void split_at(Areas& areas, uint64_t address);

@@ -28,6 +28,8 @@ constexpr uint64_t kMmapSpread = uint64_t{1} << 32;  // of random placement
 constexpr uint64_t kMmapBottom = 0x1000000;
 constexpr uint64_t kLowEnd = uint64_t{1} << 31;  // MAP_32BIT
 constexpr uint64_t kMaxAreas = 65530;            // as Linux's vm.max_map_count
+// Below a first stack, where only what names its address is mapped: who runs over the end is to fault.
+constexpr uint64_t kStackGap = 32 << 20;
 
 constexpr uint64_t round_down(uint64_t value, uint64_t step) { return value & ~(step - 1); }
 constexpr uint64_t round_up(uint64_t value, uint64_t step) { return (value + step - 1) & ~(step - 1); }
@@ -89,7 +91,8 @@ bool same(const Areas::value_type& left, const Areas::value_type& right) {
   return a.end == right.first && a.protection == b.protection && a.committed == b.committed &&
          a.lazy == b.lazy && a.file == b.file && a.agent == b.agent && a.owner == b.owner &&
          a.name == b.name && a.shared == b.shared && a.dirty == b.dirty && a.common == b.common &&
-         a.pristine == b.pristine && a.source.get() == b.source.get() &&
+         a.pristine == b.pristine && a.wiped_by_fork == b.wiped_by_fork &&
+         a.skipped_by_fork == b.skipped_by_fork && a.source.get() == b.source.get() &&
          (a.name.empty() || !a.file || b.file_offset == a.file_offset + (right.first - left.first));
 }
 
@@ -109,7 +112,8 @@ uint64_t find_present_gap(uint64_t ceiling, uint64_t size) {
   while (it != g_space->areas.begin()) {
     --it;
     if (it->second.end <= ceiling && ceiling - it->second.end >= size) return ceiling - size;
-    ceiling = std::min(ceiling, it->first);
+    const uint64_t gap = it->second.name == kStackName ? std::min(it->first, kStackGap) : 0;
+    ceiling = std::min(ceiling, it->first - gap);
   }
   return ceiling >= kMmapBottom + size ? ceiling - size : 0;
 }
@@ -242,6 +246,8 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
   area.shared = info.shared;
   area.source = info.source;
   area.pristine = info.pristine;
+  area.wiped_by_fork = info.wiped_by_fork;
+  area.skipped_by_fork = info.skipped_by_fork;
   // Without those that lie behind the file's end (file_end.cpp).
   const uint64_t pages_end = info.ends_with_file && !area.lazy ? file_end(address, area) : area.end;
   const uint64_t pages = pages_end - address;
@@ -352,6 +358,8 @@ SysResult<uint64_t> move_area(uint64_t address, uint64_t old_size, uint64_t new_
   info.shared = from.shared;
   info.source = from.source;
   info.ends_with_file = goes_to_file(from);  // a private one's pages are copied
+  info.wiped_by_fork = from.wiped_by_fork;
+  info.skipped_by_fork = from.skipped_by_fork;
   const uint32_t protection = from.protection;
   // The pages of several processes have one place.
   if (from.shared && !from.source && also_of_relative(address, find_area(address)->second))
@@ -420,6 +428,8 @@ SysResult<uint64_t> memory_remap(uint64_t address, uint64_t old_size, uint64_t n
       info.shared = last->second.shared;
       info.source = last->second.source;
       info.ends_with_file = info.source && (info.protection & kProtExecute) == 0;
+      info.wiped_by_fork = last->second.wiped_by_fork;
+      info.skipped_by_fork = last->second.skipped_by_fork;
       TRY(memory_map(address + old_size, grow, info, true));
       return address;
     }
@@ -491,17 +501,6 @@ void memory_clear(int32_t owner) {
     for (Ref<File>& file : remove(begin, end)) files.push_back(std::move(file));
   }
   g_space->breaks.erase(owner);
-}
-
-void memory_forget_files() {
-  Released files;
-  for (auto& [begin, area] : g_space->areas) {
-    if (!area.source) continue;
-    area.shared = area.dirty = false;
-    files.push_back(std::move(area.source));
-  }
-  forget_absent_files(files);
-  g_space->shared_bytes = g_space->dirty_bytes = 0;
 }
 
 int32_t memory_owner(uint64_t address) {

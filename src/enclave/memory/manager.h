@@ -22,6 +22,8 @@ inline constexpr uint64_t kPage = 4096;
 // again.
 inline constexpr uint64_t kKeptRead = 28 << 10;
 inline constexpr uint32_t kProtRead = 1, kProtWrite = 2, kProtExecute = 4;
+// The area of a program's first stack, which has the only pages that count as growing down.
+inline constexpr std::string_view kStackName = "[stack]";
 
 struct AreaInfo {
   uint32_t protection = 0;
@@ -36,6 +38,8 @@ struct AreaInfo {
   bool ends_with_file = false;  // behind the end of `source` there are no pages
   bool low = false;             // MAP_32BIT
   bool shared = false;  // MAP_SHARED: what is written goes back to `source`, and forked processes share it
+  bool wiped_by_fork = false;    // a forked child finds zero here: MADV_WIPEONFORK
+  bool skipped_by_fork = false;  // a forked child has nothing here: MADV_DONTFORK
 };
 
 void memory_init(const sgx::BootInfo& boot, uint64_t heap_limit);
@@ -49,9 +53,26 @@ SysResult<uint64_t> memory_remap(uint64_t address, uint64_t old_size, uint64_t n
                                  uint64_t new_address);
 // MADV_DONTNEED: anonymous pages read as zero afterwards.
 SysResult<void> memory_discard(uint64_t address, uint64_t size);
+// MADV_REMOVE: anonymous shared memory reads as zero afterwards, for all that have it. Errors: Invalid
+// (private), NotSupported (a shared mapping of a file), Access (another one of a file).
+SysResult<void> memory_erase_shared(uint64_t address, uint64_t size);
+// What fork makes of the range.
+enum class ForkRule : uint8_t {
+  Wipe,
+  Keep,
+  Skip,
+  DoNotSkip
+};  // MADV_WIPEONFORK, KEEPONFORK, DONTFORK, DOFORK
+SysResult<void> memory_set_fork_rule(uint64_t address, uint64_t size, ForkRule rule);
+// Private and of no file, as a whole.
+bool memory_private_anonymous(uint64_t address, uint64_t size);
 // Nothing in the (page-aligned) range is another program's, or the kernel's: what calls of one may change.
 bool memory_belongs(int32_t owner, uint64_t address, uint64_t size);
 bool memory_mapped(uint64_t address, uint64_t size);  // every page belongs to an area
+// Where the piece of a first stack begins that `address` lies in; 0: in none.
+uint64_t memory_stack_begin(uint64_t address);
+// A fault at `address` with this stack pointer is a first stack's that has become too large.
+bool memory_overflows_stack(int32_t owner, uint64_t address, uint64_t stack_pointer);
 
 // Shared mappings of files. There is no page cache that two addresses could show, so every mapping has pages
 // of its own: written ones are found by write protection and go back at msync, fsync, munmap, exit and before

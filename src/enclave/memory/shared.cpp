@@ -211,4 +211,15 @@ void memory_file_written(Inode& inode, uint64_t offset, ByteView data) {
   copy_to_mappings(inode, offset, data, nullptr);
 }
 
+void memory_forget_files() {
+  Released files;
+  for (auto& [begin, area] : g_space->areas) {
+    if (!area.source) continue;
+    area.shared = area.dirty = false;
+    files.push_back(std::move(area.source));
+  }
+  forget_absent_files(files);
+  g_space->shared_bytes = g_space->dirty_bytes = 0;
+}
+
 }  // namespace cloister::enclave

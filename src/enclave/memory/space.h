@@ -23,6 +23,8 @@ struct Area {
   bool common =
       false;  // not shared, but the same pages as in every relative that maps them: nobody writes them
   bool pristine = false;  // text as the kernel made it of its file: nobody could write it since
+  bool wiped_by_fork = false, skipped_by_fork = false;  // see AreaInfo
+  bool hidden = false;  // its pages stay, but nobody reaches them: skipped by fork, and its owner is absent
   std::string name;
   uint64_t file_offset = 0;
   Ref<File> source;  // the mapped file, if it is one

@@ -39,6 +39,23 @@ void give_up_stores(uint64_t begin, Area& area) {
   must(host::memory_protect(begin, area.end - begin, page_protection(area)));
 }
 
+// What a child was not to get is not to be reached by it either.
+void hide_skipped(const Family& family, const Memory& member) {
+  for (auto& [begin, area] : member.relative->areas) {
+    if (!area.skipped_by_fork || !area.committed || others_map_in(family, member, {begin, area.end}))
+      continue;
+    must(host::memory_protect(begin, area.end - begin, 0));
+    area.hidden = true;
+  }
+}
+
+void show_hidden(Areas& areas) {
+  for (auto& [begin, area] : areas) {
+    if (!std::exchange(area.hidden, false) || !area.committed) continue;
+    must(host::memory_protect(begin, area.end - begin, page_protection(area)));
+  }
+}
+
 // Out of the way of a relative.
 void make_absent(Family& family) {
   Memory& member = *family.present;
@@ -64,6 +81,7 @@ void make_absent(Family& family) {
     relative.areas.insert(std::move(node));
   }
   g_absent.push_back(&member);
+  hide_skipped(family, member);
 }
 
 // One stretch, from what `before` left there to what `after` needs; null: nothing.
@@ -128,6 +146,7 @@ void make_present(Family& family, Memory& member) {
   for (auto& [begin, area] : relative.areas) {
     if (goes_to_file(area)) g_space->shared_bytes += area.end - begin;
   }
+  show_hidden(relative.areas);
   g_space->areas.merge(relative.areas);
   relative.areas.clear();
   relative.kept.clear();
@@ -216,10 +235,14 @@ SysResult<Ref<Memory>> memory_fork(Memory& present) {
   const auto child = make_ref<Memory>(next_thread_id());
   child->relative = std::make_unique<Relative>();
   std::vector<Stretch> contended, common;
-  uint64_t size = 0;
+  uint64_t size = 0, own_size = 0;
   for (const Stretch& stretch : stretches(family)) {
     const Area* area = area_of(family, present, stretch.begin);
-    if (area == nullptr || area->shared || !area->committed) continue;
+    if (area == nullptr || area->shared || !area->committed || area->skipped_by_fork) continue;
+    if (area->wiped_by_fork) {
+      own_size += stretch.end - stretch.begin;
+      continue;
+    }
     const bool others = others_map(family, present, stretch.begin);
     if (area->common && others) continue;
     const bool written = (area->protection & kProtWrite) != 0 || others;
@@ -228,7 +251,7 @@ SysResult<Ref<Memory>> memory_fork(Memory& present) {
   }
   // Both get room now for what they may differ in, so that a switch does not fail for want of it.
   TRY(need_store(*child->relative, size));
-  if (auto room = need_store(*present.relative, size); !room.ok()) {
+  if (auto room = need_store(*present.relative, size + own_size); !room.ok()) {
     drop_store(*child->relative);
     return room.error();
   }
@@ -240,10 +263,14 @@ SysResult<Ref<Memory>> memory_fork(Memory& present) {
   for (const Stretch& stretch : contended)
     keep(*child->relative, stretch, page_protection(find_area(stretch.begin)->second));
   for (const auto& [begin, area] : g_space->areas) {
-    if (area.owner != present.id) continue;
+    if (area.owner != present.id || area.skipped_by_fork) continue;
     Area copy = area;
     copy.owner = child->id;
     copy.dirty = false;
+    if (area.wiped_by_fork) {
+      copy.committed = false;
+      copy.lazy = true;
+    }
     child->relative->areas.emplace(begin, std::move(copy));
   }
   g_space->breaks[child->id] = g_space->breaks[present.id];

@@ -114,9 +114,23 @@ SysResult<int64_t> sys_munmap(SyscallArgs& args) {
 }
 
 SysResult<int64_t> sys_mprotect(SyscallArgs& args) {
-  if ((args.a[2] & ~kProtMask) != 0) return Errno::Invalid;
-  if (args.a[1] > boot_info().user_end || !own(args, args.a[1])) return Errno::NoMemory;
-  TRY(memory_protect(args.a[0], args.a[1], args.u32(2)));
+  constexpr uint64_t kFromStart = 0x1000000, kToEnd = 0x2000000;  // PROT_GROWSDOWN, PROT_GROWSUP
+  const uint64_t grows = args.a[2] & (kFromStart | kToEnd);
+  if (grows == (kFromStart | kToEnd) || args.a[0] % kPage != 0) return Errno::Invalid;
+  if (args.a[1] == 0) return 0;
+  if (args.a[1] > boot_info().user_end) return Errno::NoMemory;
+  if ((args.a[2] & ~(kProtMask | grows)) != 0) return Errno::Invalid;
+  uint64_t begin = args.a[0];
+  if (grows != 0) {
+    // From where the stack begins; nothing grows up here, as on any x86.
+    if (!memory_mapped(begin, kPage)) return Errno::NoMemory;
+    const uint64_t start = memory_stack_begin(begin);
+    if (grows == kToEnd || start == 0) return Errno::Invalid;
+    begin = start;
+  }
+  const uint64_t size = args.a[0] + round_up(args.a[1]) - begin;
+  if (!memory_belongs(args.thread.process->memory->id, begin, size)) return Errno::NoMemory;
+  TRY(memory_protect(begin, size, static_cast<uint32_t>(args.a[2] & kProtMask)));
   return 0;
 }
 
@@ -132,7 +146,16 @@ SysResult<int64_t> sys_mremap(SyscallArgs& args) {
 }
 
 SysResult<int64_t> sys_madvise(SyscallArgs& args) {
-  constexpr uint32_t kDontNeed = 4;
+  enum Advice : uint32_t {
+    kDontNeed = 4,
+    kFree = 8,
+    kRemove = 9,
+    kDontFork = 10,
+    kDoFork = 11,
+    kWipeOnFork = 18,
+    kKeepOnFork = 19,
+    kDontNeedLocked = 24
+  };
   if (args.a[0] % kPage != 0 || args.a[1] > boot_info().user_end) return Errno::Invalid;
   if (args.a[1] == 0) return 0;
   if (!memory_mapped(args.a[0], round_up(args.a[1]))) return Errno::NoMemory;
@@ -141,8 +164,29 @@ SysResult<int64_t> sys_madvise(SyscallArgs& args) {
       std::find(std::begin(kUnused), std::end(kUnused), args.u32(2)) != std::end(kUnused))
     return Errno::Invalid;
   if (!own(args, args.a[1])) return Errno::NoMemory;
-  if (args.u32(2) == kDontNeed) TRY(memory_discard(args.a[0], args.a[1]));
-  return 0;
+  const uint64_t begin = args.a[0], size = round_up(args.a[1]);
+  const auto done = [](const SysResult<void>& result) {
+    return result.ok() ? SysResult<int64_t>(0) : result.error();
+  };
+  switch (args.u32(2)) {
+    case kDontNeed:
+    case kDontNeedLocked:
+      return done(memory_discard(begin, size));
+    case kFree:
+      return memory_private_anonymous(begin, size) ? SysResult<int64_t>(0) : Errno::Invalid;
+    case kRemove:
+      return done(memory_erase_shared(begin, size));
+    case kDontFork:
+      return done(memory_set_fork_rule(begin, size, ForkRule::Skip));
+    case kDoFork:
+      return done(memory_set_fork_rule(begin, size, ForkRule::DoNotSkip));
+    case kWipeOnFork:
+      return done(memory_set_fork_rule(begin, size, ForkRule::Wipe));
+    case kKeepOnFork:
+      return done(memory_set_fork_rule(begin, size, ForkRule::Keep));
+    default:
+      return 0;  // hints
+  }
 }
 
 SysResult<int64_t> sys_msync(SyscallArgs& args) {
