@@ -35,6 +35,8 @@ SysResult<int64_t> borrow_memory(Thread& thread, const UserFrame& frame, uint64_
                                  const std::function<void(Thread&)>& prepare);
 // The child has a program of its own (execve): its parent goes on.
 void stop_borrowing(Process& process);
+// execve: the timers of timer_create go, those of alarm and setitimer stay (timer_calls.cpp).
+void end_posix_timers(Process& process);
 // What SIGCHLD and waitid(2) say about a child that has ended.
 SignalInfo end_info(const Process& child);
 // The last thread of a child is about to leave.

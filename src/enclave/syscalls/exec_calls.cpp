@@ -59,7 +59,7 @@ SysResult<int64_t> sys_execve(SyscallArgs& args) {
     const auto close = process.files.close_on_exec(fd);
     if (close.ok() && close.value()) (void)process.files.close(fd);
   }
-  process.timers = nullptr;
+  end_posix_timers(process);
   process.executed = true;
   process.signals.reset_for_exec();
   stop_borrowing(process);

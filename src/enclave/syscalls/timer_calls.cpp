@@ -9,6 +9,7 @@
 #include "enclave/arch/timers.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/process.h"
+#include "enclave/processes.h"
 #include "enclave/syscalls/syscalls.h"
 #include "enclave/vfs/timer_file.h"
 
@@ -112,6 +113,10 @@ TimerSetting setting_of(const Timer& timer) {
 }
 
 }  // namespace
+
+void end_posix_timers(Process& process) {
+  if (process.timers) static_cast<ProcessTimers&>(*process.timers).posix.clear();
+}
 
 SysResult<int64_t> sys_getitimer(SyscallArgs& args) {
   TRY(check_kind(args.u32(0)));
