@@ -20,6 +20,15 @@ struct Identity {  // of users or of groups; files do not ask for it
   uint32_t real = 0, effective = 0, saved = 0;
 };
 
+// What a parent has not been told yet of a child that lives.
+enum class ChildChange : uint8_t { None, Stopped, Continued };
+
+struct ResourceLimit {  // struct rlimit
+  uint64_t soft, hard;
+};
+inline constexpr uint64_t kNoLimit = ~uint64_t{0};
+inline constexpr uint32_t kResources = 16;
+
 struct Process {
   int32_t pid = kProgramPid;
   SignalState signals;
@@ -32,8 +41,13 @@ struct Process {
   Identity user, group;
   std::vector<uint32_t> groups;
   int32_t group_id = kProgramPid, session = kProgramPid;
-  int32_t priority = 0;                  // nice value; the host schedules
-  Ref<Counted> timers;                   // timer_calls.cpp
+  int32_t priority = 0;               // nice value; the host schedules
+  Ref<Counted> timers;                // timer_calls.cpp
+  std::vector<ResourceLimit> limits;  // by resource; empty: as at the start (resource_calls.cpp)
+  bool dumpable = true;
+  uint64_t cpu_ended_ns = 0;             // CPU time of threads that have ended
+  uint64_t cpu_seen_ns = 0;              // what it was told last: the host's word may not make it go back
+  uint64_t children_cpu_ns = 0;          // of children that were waited for, and theirs
   std::string executable;                // path, for /proc/self/exe
   std::vector<std::string> arguments;    // for /proc/self/cmdline
   std::vector<std::string> environment;  // as it was at the start, for /proc/self/environ
@@ -41,11 +55,18 @@ struct Process {
   uint64_t started_ns = 0;               // monotonic clock
   // Processes that the program started.
   Process* parent = nullptr;
-  std::vector<Process*> children;  // running, or not waited for yet
-  Ref<Memory> memory;              // the parent's while borrowing
-  bool borrowing = false;          // in its parent's program: the parent's thread waits (vfork)
-  bool executed = false;           // has called execve
-  bool unwanted = false;           // nobody will wait for it
+  std::vector<Process*> children;   // running, or not waited for yet
+  Ref<Memory> memory;               // the parent's while borrowing
+  bool borrowing = false;           // in its parent's program: the parent's thread waits (vfork)
+  bool executed = false;            // has called execve
+  bool unwanted = false;            // nobody will wait for it
+  bool adopted = false;             // its parent is gone, and so is for itself the process with number 1
+  bool subreaper = false;           // gets the orphans among its descendants: PR_SET_CHILD_SUBREAPER
+  int32_t exit_signal = kSigChild;  // for the parent; 0: none
+  int32_t death_signal = 0;         // when the parent ends; 0: none
+  bool stopped = false;             // job control: its threads are held
+  int32_t stop_signal = 0;
+  ChildChange change = ChildChange::None;
   WaitQueue child_changed;
 
   bool finished = false;  // its files are closed and its volumes committed

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "enclave/arch/boot.h"
+#include "enclave/arch/host.h"
 #include "enclave/arch/thread.h"
 #include "enclave/loader/patcher.h"
 #include "enclave/memory/manager.h"
+#include "enclave/syscalls/signal_delivery.h"
 #include "enclave/vfs/vfs.h"
 
 namespace cloister::enclave {
@@ -15,7 +18,7 @@ namespace {
 constexpr uint64_t kIgnore = 1, kNoChildWait = 2;  // SIG_IGN, SA_NOCLDWAIT
 
 Process* find_below(Process& root, int32_t pid) {
-  if (root.pid == pid) return &root;
+  if (root.pid == pid && !(root.finished && root.unwanted)) return &root;
   for (Process* child : root.children) {
     if (Process* found = find_below(*child, pid)) return found;
   }
@@ -42,6 +45,8 @@ std::unique_ptr<Process> make_child(Process& parent) {
   child->group_id = parent.group_id;
   child->session = parent.session;
   child->priority = parent.priority;
+  child->limits = parent.limits;
+  child->dumpable = parent.dumpable;
   child->executable = parent.executable;
   child->arguments = parent.arguments;
   child->environment = parent.environment;
@@ -62,6 +67,7 @@ void drop_unwanted(Process& parent) {
 SysResult<int32_t> start_child(Thread& thread, std::unique_ptr<Process> child, const UserFrame& frame,
                                uint64_t fs_base, const std::function<void(Thread&)>& prepare) {
   drop_unwanted(*thread.process);
+  if (user_process() != nullptr) drop_unwanted(*user_process());  // has orphans, and may start nothing itself
   auto started = start_thread(*child, frame, fs_base);
   if (!started.ok()) {
     child->files.close_all();
@@ -81,6 +87,21 @@ SysResult<int32_t> start_child(Thread& thread, std::unique_ptr<Process> child, c
 Process* find_process(int32_t pid) {
   Process* root = user_process();
   return root == nullptr ? nullptr : find_below(*root, pid);
+}
+
+uint64_t thread_cpu_ns(Thread& thread) {
+  thread.cpu_ns = std::max(thread.cpu_ns, host::cpu_time(host::ThreadSet{thread.index}));
+  return thread.cpu_ns;
+}
+
+uint64_t process_cpu_ns(Process& process) {
+  host::ThreadSet threads;
+  for_each_thread(process, [&](const Thread& thread) {
+    threads.add(thread.index);
+    return true;
+  });
+  process.cpu_seen_ns = std::max(process.cpu_seen_ns, process.cpu_ended_ns + host::cpu_time(threads));
+  return process.cpu_seen_ns;
 }
 
 bool only_thread(const Process& process) {
@@ -136,25 +157,67 @@ SignalInfo end_info(const Process& child) {
   return info;
 }
 
+SignalInfo change_info(const Process& child) {
+  SignalInfo info;
+  info.signal = kSigChild;
+  const bool stopped = child.change == ChildChange::Stopped;
+  info.code = stopped ? 5 : 6;  // CLD_STOPPED, CLD_CONTINUED
+  info.pid = child.pid;
+  info.uid = child.user.real;
+  info.value = static_cast<uint64_t>(stopped ? child.stop_signal : kSigContinue);
+  return info;
+}
+
+namespace {
+
+// Orphans go to the next ancestor that asked for them. Where there is none they are nobody's, as those that
+// Linux gives to init: the program has them, but cannot wait for them.
+void give_away_children(Process& process) {
+  Process* heir = process.parent;
+  while (heir->parent != nullptr && !heir->subreaper) heir = heir->parent;
+  for (Process* child : process.children) {
+    child->parent = heir;
+    child->exit_signal = kSigChild;
+    child->unwanted = child->unwanted || !heir->subreaper;
+    child->adopted = !heir->subreaper;
+    heir->children.push_back(child);
+    if (child->death_signal == 0 || child->finished) continue;
+    SignalInfo info;
+    info.signal = child->death_signal;
+    send_signal(*child, info);
+  }
+  if (!process.children.empty()) heir->child_changed.wake_all();
+}
+
+// Groups of which this process was a member or the parent of one, that nobody can continue without it.
+void leave_groups(const Process& process, const std::vector<Process*>& children) {
+  const auto leave = [](const Process& member, const Process& parent) {
+    if (parent.group_id != member.group_id && parent.session == member.session)
+      continue_orphans(member.group_id, member.session);
+  };
+  leave(process, *process.parent);
+  for (const Process* child : children) leave(*child, process);
+}
+
+}  // namespace
+
 void finish_child(Process& process) {
   process.timers = nullptr;
   process_close_files(process);
   if (!process.borrowing) memory_leave(*process.memory);
   // Closing and releasing may have waited: who is the parent now is known only here.
   Process& parent = *process.parent;
-  // Orphans get the program as their parent, which may be waiting for any child.
-  Process* root = user_process();
-  for (Process* child : process.children) {
-    child->parent = root;
-    root->children.push_back(child);
-  }
-  if (!process.children.empty()) root->child_changed.wake_all();
-  process.children.clear();
+  give_away_children(process);
+  const std::vector<Process*> children = std::exchange(process.children, {});
   process.finished = true;
+  leave_groups(process, children);
   const SignalAction& action = parent.signals.actions[kSigChild - 1];
-  process.unwanted = action.handler == kIgnore || (action.flags & kNoChildWait) != 0;
+  process.unwanted = process.unwanted || (process.exit_signal == kSigChild &&
+                                          (action.handler == kIgnore || (action.flags & kNoChildWait) != 0));
   stop_borrowing(process);
-  send_signal(parent, end_info(process));
+  SignalInfo info = end_info(process);
+  info.signal = process.exit_signal;
+  if (!process.adopted && info.signal >= 1 && info.signal <= kSignalCount) send_signal(parent, info);
   parent.child_changed.wake_all();
 }
 

@@ -20,8 +20,19 @@ void for_each_process(Process& root, Visit visit) {
 
 // As getppid(2) says.
 inline int32_t parent_pid(const Process& process) {
-  return process.parent == nullptr ? 1 : process.parent->pid;
+  return process.parent == nullptr || process.adopted ? 1 : process.parent->pid;
 }
+
+// CPU time, by the host's word, which never goes back. Nanoseconds.
+uint64_t thread_cpu_ns(Thread& thread);
+uint64_t process_cpu_ns(Process& process);
+
+// resource_calls.cpp
+ResourceLimit& resource_limit(Process& process, uint32_t resource);  // resource < kResources
+uint64_t stack_limit(Process& process);                              // of the next program: bytes
+bool address_space_left(Process& process, uint64_t size);            // RLIMIT_AS allows that much more
+bool may_queue_signal(Process& process, const PendingSignals& pending);
+SysResult<void> store_child_usage(uint64_t address, const Process& child);
 
 bool only_thread(const Process& process);  // that there is, at most
 
@@ -37,8 +48,9 @@ SysResult<int64_t> borrow_memory(Thread& thread, const UserFrame& frame, uint64_
 void stop_borrowing(Process& process);
 // execve: the timers of timer_create go, those of alarm and setitimer stay (timer_calls.cpp).
 void end_posix_timers(Process& process);
-// What SIGCHLD and waitid(2) say about a child that has ended.
+// What SIGCHLD and waitid(2) say about a child that has ended, and about one that was stopped or goes on.
 SignalInfo end_info(const Process& child);
+SignalInfo change_info(const Process& child);
 // The last thread of a child is about to leave.
 void finish_child(Process& process);
 

@@ -9,8 +9,20 @@ static void handler(int s, siginfo_t* i, void* c) {
   code = i->si_code;
   value = i->si_value.sival_int;
 }
+static void for_a_thread(void) {
+  struct sigevent e = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1};
+  timer_t t;
+  CALL(timer_create(55, &e, &t));
+  e._sigev_un._tid = 99999999;
+  CALL(timer_create(CLOCK_MONOTONIC, &e, &t));
+  e._sigev_un._tid = gettid();
+  CALL(timer_create(CLOCK_MONOTONIC, &e, &t));
+  CALL(timer_delete(t));
+}
+
 int main(void) {
   struct sigaction a = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
+  for_a_thread();
   sigaction(SIGALRM, &a, NULL);
   sigaction(SIGUSR1, &a, NULL);
   CALL(alarm(100));
@@ -64,7 +76,6 @@ int main(void) {
   FACT(value);
   CALL(timer_getoverrun(t));
   CALL(timer_delete(t));
-  CALL(timer_create(55, &e, &t));
   e.sigev_notify = SIGEV_NONE;
   CALL(timer_create(CLOCK_REALTIME, &e, &t));
   CALL(timer_settime(t, 0, &s, NULL));

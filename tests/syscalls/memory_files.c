@@ -38,5 +38,7 @@ int main(void) {
   CALL(posix_fadvise(4, 0, 0, POSIX_FADV_SEQUENTIAL));
   CALL(syscall(SYS_getrandom, b, 32, 0));
   CALL(syscall(SYS_getrandom, b, 32, 99));
+  CALL(syscall(SYS_getrandom, b, 32, 6));  // GRND_RANDOM | GRND_INSECURE
+  CALL(syscall(SYS_getrandom, b, 32, 4));
   return 0;
 }

@@ -22,6 +22,7 @@ static int leader(void) {
   FACT(getpgid(getpid()) == getpid());
   CALL(setpgid(0, -1));
   CALL(setpgid(99999999, 0));
+  CALL(setpgid(0, 99999999));
   CALL(setsid());  // a group's leader cannot
   return 1;
 }
@@ -40,6 +41,7 @@ static int session(void) {
   }
   CALL(setpgid(child, child));
   FACT(getpgid(child) == child);
+  CALL(setpgid(child, 99999999));
   FACT(getsid(child) == getpid());
   CALL(setpgid(child, getpid()));
   FACT(getpgid(child) == getpid());

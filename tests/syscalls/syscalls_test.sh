@@ -27,7 +27,7 @@ for source in "$here"/*.c; do
 done
 printf '%s\n' "${names[@]}" |
   xargs -P 2 -I NAME gcc -O1 -w -D_GNU_SOURCE -Dmain=case_NAME -c "$here/NAME.c" -o NAME.o
-gcc -O1 "-DCASES=$list" "$here/cases_main.c" ./*.o -o cases -pthread -lrt
+gcc -O1 "-DCASES=$list" "$here/cases_main.c" ./*.o -o cases -pthread -lrt -lm
 [ $# -gt 2 ] && names=("${@:3}")
 "$cloister" build --program ./cases:/cases --heap 128M --threads 32 -o cases.enclave >/dev/null
 

@@ -15,6 +15,7 @@
 #include "enclave/arch/thread_block.h"
 #include "enclave/arch/timers.h"
 #include "enclave/arch/user_copy.h"
+#include "enclave/arch/vector_state.h"
 #include "enclave/arch/wait.h"
 #include "enclave/loader/patcher.h"
 #include "enclave/memory/manager.h"
@@ -56,6 +57,31 @@ uint16_t code_at(const UserFrame& frame) {
   return code.ok() ? code.value() : uint16_t{0};
 }
 
+// si_code of a floating-point exception: the first of those that are raised and not masked.
+int32_t float_code(bool simd) {
+  enum : uint32_t { kInvalid = 1, kDenormal = 2, kByZero = 4, kOverflow = 8, kUnderflow = 16, kInexact = 32 };
+  vector_save_user();
+  const uint8_t* area = vector_user_area();  // of FXSAVE: control and status word, MXCSR at 24
+  uint16_t control = 0, status = 0;
+  uint32_t mxcsr = 0;
+  std::memcpy(&control, area, sizeof(control));
+  std::memcpy(&status, area + 2, sizeof(status));
+  std::memcpy(&mxcsr, area + 24, sizeof(mxcsr));
+  const uint32_t raised = simd ? mxcsr & ~(mxcsr >> 7) : status & ~uint32_t{control};
+  if ((raised & kInvalid) != 0) return 7;                  // FPE_FLTINV
+  if ((raised & kByZero) != 0) return 3;                   // FPE_FLTDIV
+  if ((raised & kOverflow) != 0) return 4;                 // FPE_FLTOVF
+  if ((raised & (kDenormal | kUnderflow)) != 0) return 5;  // FPE_FLTUND
+  return (raised & kInexact) != 0 ? 6 : 0;                 // FPE_FLTRES
+}
+
+// What a signal frame says of an exception.
+void note_exception(Thread& thread, const ExceptionRecord& record) {
+  thread.trap_number = record.vector();
+  thread.trap_error = record.vector() == kPageFault ? record.fault_error : 0;
+  if (record.vector() == kPageFault) thread.trap_address = record.fault_address;
+}
+
 SignalInfo signal_for(const ExceptionRecord& record) {
   SignalInfo info;
   info.address = record.rip;
@@ -67,7 +93,7 @@ SignalInfo signal_for(const ExceptionRecord& record) {
     case kFloat:
     case kSimdFloat:
       info.signal = kSigFpe;
-      info.code = 7;  // FPE_FLTINV
+      info.code = float_code(record.vector() == kSimdFloat);
       break;
     case kDebug:
     case kBreakpoint:
@@ -130,6 +156,7 @@ void handle_exception(Thread& thread, UserFrame& frame, const ExceptionRecord& r
     return;
   }
   if (record.vector() == kPageFault) explain_overflow(thread, frame, record.fault_address);
+  note_exception(thread, record);
   thread.frame = &frame;
   force_signal(thread, signal_for(record));
 }
@@ -204,6 +231,7 @@ void kernel_exit_work(UserFrame* frame) {
   __atomic_store_n(&thread.block->work, 0, __ATOMIC_SEQ_CST);
   take_host_events();
   run_timers();
+  hold_while_stopped();
   if (thread.exiting) end_current_thread();
   deliver_signals(thread, *frame);
   if (thread.exiting) end_current_thread();

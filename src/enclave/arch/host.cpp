@@ -7,6 +7,7 @@
 #include "enclave/arch/log.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/arch/wait.h"
+#include "sgx/layout.h"
 #include "sgx/structures.h"
 
 namespace cloister::enclave::host {
@@ -319,9 +320,9 @@ CpuidAnswer cpuid(uint32_t leaf, uint32_t subleaf) {
   return {low(reply.values[0]), low(reply.values[1]), low(reply.values[2]), low(reply.values[3])};
 }
 
-CpuTime cpu_time() {
-  const HostReply reply = host_call(HostCall::Clock, 1);
-  return {time_reply(reply.values[0]), time_reply(reply.values[1])};
+static_assert(sgx::kMaxThreads == 128);
+uint64_t cpu_time(const ThreadSet& threads) {
+  return time_reply(host_call(HostCall::Clock, 2, threads.word(0), threads.word(1)).values[0]);
 }
 
 uint32_t processors() {

@@ -114,10 +114,18 @@ struct HostTime {
 };
 HostTime clock();
 CpuidAnswer cpuid(uint32_t leaf, uint32_t subleaf);  // unchecked: see checked_cpuid
-struct CpuTime {
-  uint64_t process_ns, thread_ns;
+// Threads by the index of their TCS.
+class ThreadSet {
+ public:
+  ThreadSet() = default;
+  explicit ThreadSet(uint32_t index) { add(index); }
+  void add(uint32_t index) { words_[index / 64] |= uint64_t{1} << (index % 64); }
+  uint64_t word(size_t i) const { return words_[i]; }
+
+ private:
+  uint64_t words_[2] = {};
 };
-CpuTime cpu_time();
+uint64_t cpu_time(const ThreadSet& threads);  // of all of them, since each was started: nanoseconds
 uint32_t processors();  // at least 1; as many as the host says, which decides nothing but speed
 void alarm(uint32_t index, uint64_t after_ns);  // replaces an alarm that is to ring later
 

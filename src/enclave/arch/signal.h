@@ -44,6 +44,7 @@ constexpr uint64_t signal_bit(int signal) { return uint64_t{1} << (signal - 1); 
 // A set of pending signals. Of a standard signal the first information is kept; real-time ones queue.
 struct PendingSignals {
   static constexpr int kFirstRealtime = 32;
+  static constexpr size_t kMost = 4096;  // as RLIMIT_SIGPENDING says
   uint64_t set = 0;
   std::array<SignalInfo, kSignalCount> info;
   std::vector<SignalInfo> queued;  // real-time signals behind the first one of their number

@@ -15,6 +15,7 @@
 #include "enclave/arch/user_copy.h"
 #include "enclave/arch/vector_state.h"
 #include "enclave/process.h"
+#include "enclave/processes.h"
 #include "sgx/layout.h"
 
 namespace cloister::enclave {
@@ -109,6 +110,9 @@ SysResult<Thread*> start_thread(Process& process, const UserFrame& frame, uint64
     thread.fs_base = fs_base;
     thread.signal_mask = current().signal_mask;
     thread.policy = current().policy;
+    thread.affinity = current().affinity;
+    thread.timer_slack_ns = current().timer_slack_ns;
+    thread.no_new_privileges = current().no_new_privileges;
     prepare_block(block, index);
     block.work = 1;  // a signal that the host has noted before the first entry shows itself by nothing else
     block.thread = &thread;
@@ -150,6 +154,7 @@ void end_current_thread() {
     const uint32_t zero = 0;
     if (store_user(self.clear_child_tid, zero).ok()) futex_wake(self.clear_child_tid, 1);
   }
+  process.cpu_ended_ns += thread_cpu_ns(self);
   g_slots[self.index] = nullptr;
   g_thread_gone.wake_all();
   bool last = true;

@@ -32,7 +32,13 @@ struct Thread {
   uint64_t alternate_stack = 0, alternate_stack_size = 0;
   uint32_t alternate_stack_flags = 2;  // SS_DISABLE
   std::array<char, 16> name{};
-  int32_t policy = 0;  // SCHED_…, kept; the host schedules
+  int32_t policy = 0;     // SCHED_…, kept; the host schedules
+  uint64_t affinity = 0;  // mask of processors, kept, too; 0: all
+  uint64_t timer_slack_ns = 50000;
+  bool no_new_privileges = false;
+  uint64_t cpu_ns = 0;  // CPU time that it was told last
+  // Of the last exception, for ucontext: vector, error code, CR2.
+  uint64_t trap_number = 0, trap_error = 0, trap_address = 0;
 
   bool parked = false;   // sleeping in the host or about to: needs an Unpark
   bool exiting = false;  // leaves instead of returning to the program

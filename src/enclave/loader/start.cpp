@@ -12,6 +12,7 @@
 #include "enclave/memory/manager.h"
 #include "enclave/memory/texts.h"
 #include "enclave/process.h"
+#include "enclave/processes.h"
 #include "enclave/vfs/vfs.h"
 
 namespace cloister::enclave {
@@ -139,7 +140,7 @@ ProgramImage image_of(Process& process, FileSource& source, const Command& comma
   image.path = command.path;
   image.arguments = command.arguments;
   image.environment = environment;
-  image.stack_size = manifest().stack_size;
+  image.stack_size = stack_limit(process);
   image.owner = process.memory->id;
   image.open_interpreter = [&process](const std::string& name) -> SysResult<std::unique_ptr<ProgramSource>> {
     return std::unique_ptr<ProgramSource>(std::make_unique<FileSource>(TRY(open_path(process, name, 0, 0))));

@@ -1,5 +1,6 @@
 // What programs say about their areas by madvise, beyond giving pages back: what fork makes of them, and
-// shared memory that is to be empty. And what is known about first stacks.
+// shared memory that is to be empty. And what is known about first stacks
+// and sizes.
 #include <algorithm>
 #include <cstring>
 #include <iterator>
@@ -28,6 +29,14 @@ SysResult<void> memory_erase_shared(uint64_t address, uint64_t size) {
     if (!open) TRY(host::memory_protect(begin, bytes, area.protection));
   }
   return {};
+}
+
+uint64_t memory_size_of(int32_t owner) {
+  uint64_t size = 0;
+  for (const auto& [begin, area] : g_space->areas) {
+    if (area.owner == owner) size += area.end - begin;
+  }
+  return size;
 }
 
 bool memory_private_anonymous(uint64_t address, uint64_t size) {

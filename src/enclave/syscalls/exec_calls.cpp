@@ -61,6 +61,8 @@ SysResult<int64_t> sys_execve(SyscallArgs& args) {
   }
   end_posix_timers(process);
   process.executed = true;
+  process.dumpable = true;
+  process.exit_signal = kSigChild;
   process.signals.reset_for_exec();
   stop_borrowing(process);
   reset_thread(args.thread, process.executable);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "enclave/arch/boot.h"
 #include "enclave/arch/thread.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/process.h"
@@ -157,6 +158,16 @@ SysResult<int64_t> sys_capget(SyscallArgs& args) {
 SysResult<int64_t> sys_getpgrp(SyscallArgs& args) { return process_of(args).group_id; }
 SysResult<int64_t> sys_getpgid(SyscallArgs& args) { return TRY(process_with(args, args.i32(0)))->group_id; }
 SysResult<int64_t> sys_getsid(SyscallArgs& args) { return TRY(process_with(args, args.i32(0)))->session; }
+namespace {
+bool has_group(int32_t group, int32_t session) {
+  bool found = false;
+  if (Process* root = user_process())
+    for_each_process(*root, [&](Process& member) {
+      found = found || (member.group_id == group && member.session == session);
+    });
+  return found;
+}
+}  // namespace
 SysResult<int64_t> sys_setpgid(SyscallArgs& args) {
   if (args.i32(1) < 0) return Errno::Invalid;
   Process* process = TRY(process_with(args, args.i32(0)));
@@ -165,6 +176,8 @@ SysResult<int64_t> sys_setpgid(SyscallArgs& args) {
   if (process != &self && process->executed) return Errno::Access;  // it has called execve
   const int32_t group = args.i32(1) == 0 ? process->pid : args.i32(1);
   if (process->session == process->pid) return Errno::Perm;  // its leader stays in its group
+  if (process->session != self.session) return Errno::Perm;
+  if (group != process->pid && !has_group(group, self.session)) return Errno::Perm;
   process->group_id = group;
   return 0;
 }

@@ -90,6 +90,7 @@ SysResult<int64_t> sys_mmap(SyscallArgs& args) {
   if (type == kSharedValidate && anonymous) return Errno::Invalid;
   if (type == kSharedValidate && (flags & ~kLegacyFlags) != 0) return Errno::NotSupported;
   if ((flags & kHugePages) != 0) return anonymous ? Errno::NoMemory : Errno::Invalid;
+  if (!address_space_left(*args.thread.process, size)) return Errno::NoMemory;
   AreaInfo info;
   info.protection = args.u32(2);
   info.agent = args.thread.process->is_agent;
@@ -137,11 +138,16 @@ SysResult<int64_t> sys_mprotect(SyscallArgs& args) {
 // The break belongs to the program. The agent gets none and uses mmap.
 SysResult<int64_t> sys_brk(SyscallArgs& args) {
   if (args.thread.process->is_agent) return 0;
-  return static_cast<int64_t>(memory_break(args.thread.process->memory->id, args.a[0]));
+  Process& process = *args.thread.process;
+  const uint64_t now = memory_break(process.memory->id, 0);
+  if (args.a[0] > now && !address_space_left(process, args.a[0] - now)) return static_cast<int64_t>(now);
+  return static_cast<int64_t>(memory_break(process.memory->id, args.a[0]));
 }
 
 SysResult<int64_t> sys_mremap(SyscallArgs& args) {
   if (args.a[1] > boot_info().user_end || !own(args, args.a[1])) return Errno::Fault;
+  if (args.a[2] > args.a[1] && !address_space_left(*args.thread.process, args.a[2] - args.a[1]))
+    return Errno::NoMemory;
   return static_cast<int64_t>(TRY(memory_remap(args.a[0], args.a[1], args.a[2], args.a[3], args.a[4])));
 }
 

@@ -57,106 +57,11 @@ SysResult<int64_t> sys_sysinfo(SyscallArgs& args) {
   return 0;
 }
 
-namespace {
-
-struct Limit {
-  uint64_t soft, hard;
-};
-constexpr uint64_t kInfinity = ~uint64_t{0};
-
-SysResult<Limit> limit_of(uint32_t resource) {
-  switch (resource) {
-    case 3:  // RLIMIT_STACK
-      return Limit{manifest().stack_size, manifest().stack_size};
-    case 4:  // RLIMIT_CORE: never
-      return Limit{0, 0};
-    case 6:  // RLIMIT_NPROC
-      return Limit{thread_limit(), thread_limit()};
-    case 7:  // RLIMIT_NOFILE
-      return Limit{1024, 65536};
-    default:
-      if (resource > 15) return Errno::Invalid;
-      return Limit{kInfinity, kInfinity};
-  }
-}
-
-}  // namespace
-
-SysResult<int64_t> sys_prlimit64(SyscallArgs& args) {
-  if (args.i32(0) != 0 && args.i32(0) != args.thread.process->pid) return Errno::NoProcess;
-  const Limit limit = TRY(limit_of(args.u32(1)));
-  if (args.a[2] != 0) {
-    const Limit wanted = TRY(load_user<Limit>(args.a[2]));
-    if (wanted.soft > wanted.hard) return Errno::Invalid;
-    if (wanted.hard > limit.hard) return Errno::Perm;
-  }
-  if (args.a[3] != 0) TRY(store_user(args.a[3], limit));
-  return 0;
-}
-
-SysResult<int64_t> sys_getrlimit(SyscallArgs& args) {
-  TRY(store_user(args.a[1], TRY(limit_of(args.u32(0)))));
-  return 0;
-}
-
-SysResult<int64_t> sys_setrlimit(SyscallArgs& args) {
-  const Limit limit = TRY(limit_of(args.u32(0)));
-  const Limit wanted = TRY(load_user<Limit>(args.a[1]));
-  if (wanted.soft > wanted.hard) return Errno::Invalid;
-  return wanted.hard > limit.hard ? SysResult<int64_t>(Errno::Perm) : 0;
-}
-
-SysResult<int64_t> sys_getrusage(SyscallArgs& args) {
-  constexpr int32_t kSelf = 0, kChildren = -1, kThread = 1;
-  uint64_t usage[18] = {};
-  const int32_t who = args.i32(0);
-  if (who != kSelf && who != kChildren && who != kThread) return Errno::Invalid;
-  const host::CpuTime cpu = host::cpu_time();
-  const uint64_t now = who == kSelf ? cpu.process_ns : who == kThread ? cpu.thread_ns : 0;
-  usage[0] = now / kSecond;
-  usage[1] = now % kSecond / 1000;
-  usage[4] = memory_heap_used() >> 10;
-  TRY(store_user(args.a[1], usage));
-  return 0;
-}
-
-SysResult<int64_t> sys_times(SyscallArgs& args) {
-  constexpr uint64_t kTick = kSecond / 100;
-  const auto ticks = static_cast<int64_t>(monotonic_ns() / kTick);
-  const int64_t out[4] = {static_cast<int64_t>(host::cpu_time().process_ns / kTick), 0, 0, 0};
-  if (args.a[0] != 0) TRY(store_user(args.a[0], out));
-  return ticks;
-}
-
-SysResult<int64_t> sys_sched_yield(SyscallArgs&) {
-  const BlockingSection others;
-  return 0;
-}
-
-SysResult<int64_t> sys_sched_getaffinity(SyscallArgs& args) {
-  if (args.a[1] < 8 || args.a[1] % 8 != 0) return Errno::Invalid;
-  if (args.i32(0) != 0 && find_thread(args.i32(0)) == nullptr) return Errno::NoProcess;
-  const uint32_t cpus = std::min<uint32_t>(processor_count(), 64);
-  const uint64_t mask = cpus >= 64 ? ~uint64_t{0} : (uint64_t{1} << cpus) - 1;
-  TRY(store_user(args.a[2], mask));
-  return 8;
-}
-SysResult<int64_t> sys_sched_setaffinity(SyscallArgs& args) {
-  uint64_t mask = 0;
-  TRY(copy_from_user(&mask, args.a[2], std::min<uint64_t>(args.a[1], sizeof(mask))));
-  const Thread* thread = args.i32(0) == 0 ? &args.thread : find_thread(args.i32(0));
-  if (thread == nullptr) return Errno::NoProcess;
-  return mask == 0 ? SysResult<int64_t>(Errno::Invalid) : 0;
-}
-
-SysResult<int64_t> sys_getcpu(SyscallArgs& args) {
-  if (args.a[0] != 0) TRY(store_user(args.a[0], uint32_t{0}));
-  if (args.a[1] != 0) TRY(store_user(args.a[1], uint32_t{0}));
-  return 0;
-}
-
 SysResult<int64_t> sys_getrandom(SyscallArgs& args) {
-  if ((args.a[2] & ~uint64_t{7}) != 0) return Errno::Invalid;
+  constexpr uint32_t kRandom = 2, kInsecure = 4, kKnown = 7;
+  const uint32_t flags = args.u32(2);
+  if ((flags & ~kKnown) != 0 || (flags & (kRandom | kInsecure)) == (kRandom | kInsecure))
+    return Errno::Invalid;
   const uint64_t size = std::min<uint64_t>(args.a[1], 32 << 20);
   if (size != 0 && !user_range_ok(args.a[0], size)) return Errno::Fault;
   uint8_t part[1024];
@@ -187,30 +92,6 @@ SysResult<int64_t> sys_arch_prctl(SyscallArgs& args) {
   }
 }
 
-SysResult<int64_t> sys_prctl(SyscallArgs& args) {
-  switch (args.i32(0)) {
-    case 15: {  // PR_SET_NAME
-      const std::string name = TRY(string_from_user(args.a[1], 4095));
-      args.thread.name = {};
-      std::memcpy(args.thread.name.data(), name.data(), std::min<size_t>(name.size(), 15));
-      return 0;
-    }
-    case 16:  // PR_GET_NAME
-      TRY(copy_to_user(args.a[1], args.thread.name.data(), args.thread.name.size()));
-      return 0;
-    case 1:   // PR_SET_PDEATHSIG: the parent is the host, whose end is ours
-    case 4:   // PR_SET_DUMPABLE: an enclave is never dumped
-    case 38:  // PR_SET_NO_NEW_PRIVS
-      return 0;
-    case 3:  // PR_GET_DUMPABLE
-      return 0;
-    case 39:  // PR_GET_NO_NEW_PRIVS
-      return 1;
-    default:
-      return Errno::Invalid;
-  }
-}
-
 SysResult<int64_t> sys_set_tid_address(SyscallArgs& args) {
   args.thread.clear_child_tid = args.a[0];
   return args.thread.tid;
@@ -223,14 +104,17 @@ constexpr uint64_t kVfork = 0x4000, kVm = 0x100, kFs = 0x200, kFiles = 0x400, kS
                    kChildSetTid = 0x1000000;
 constexpr uint64_t kThreadFlags = kVm | kFs | kFiles | kSighand | kThread;
 constexpr uint64_t kSemaphores = 0x40000, kDetached = 0x400000, kClearHandlers = 0x100000000;
+constexpr uint64_t kSignalBits = 0xff;  // CSIGNAL
 constexpr uint64_t kTidFlags = kSetTls | kParentSetTid | kChildClearTid | kChildSetTid;
 constexpr uint64_t kThreadKnown = kThreadFlags | kTidFlags | kSemaphores | kDetached;
 constexpr uint64_t kForkKnown = kTidFlags | kDetached | kClearHandlers;
 constexpr uint64_t kBorrowKnown = kVm | kVfork | kTidFlags | kDetached | kClearHandlers;
 
-struct CloneArgs {
-  uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
+struct CloneArgs {  // struct clone_args
+  uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size,
+      cgroup;
 };
+constexpr uint64_t kFirstCloneArgs = offsetof(CloneArgs, set_tid);  // what the first version of clone3 had
 
 SysResult<int64_t> clone_any(SyscallArgs& args, const CloneArgs& wanted) {
   const bool is_thread = (wanted.flags & kThreadFlags) == kThreadFlags;
@@ -254,6 +138,8 @@ SysResult<int64_t> clone_any(SyscallArgs& args, const CloneArgs& wanted) {
       thread.policy &= ~SCHED_RESET_ON_FORK;
       if (!is_thread) thread.process->priority = std::max(thread.process->priority, 0);
     }
+    if (!is_thread) thread.process->exit_signal = static_cast<int32_t>(wanted.exit_signal);
+    if ((wanted.flags & kClearHandlers) != 0) thread.process->signals.reset_for_exec();
     if ((wanted.flags & kParentSetTid) != 0) (void)store_user(wanted.parent_tid, thread.tid);
     if ((wanted.flags & kChildSetTid) != 0) thread.set_child_tid = wanted.child_tid;
     if ((wanted.flags & kChildClearTid) != 0) thread.clear_child_tid = wanted.child_tid;
@@ -269,17 +155,52 @@ SysResult<int64_t> clone_any(SyscallArgs& args, const CloneArgs& wanted) {
 }  // namespace
 
 SysResult<int64_t> sys_clone(SyscallArgs& args) {
-  return clone_any(args, {args.a[0] & ~uint64_t{0xff}, 0, args.a[3], args.a[2], args.a[0] & 0xff, args.a[1],
-                          0, args.a[4]});
+  return clone_any(args, {.flags = args.u32(0) & ~uint32_t{kSignalBits},
+                          .child_tid = args.a[3],
+                          .parent_tid = args.a[2],
+                          .exit_signal = args.a[0] & kSignalBits,
+                          .stack = args.a[1],
+                          .tls = args.a[4]});
 }
 
-SysResult<int64_t> sys_vfork(SyscallArgs& args) { return clone_any(args, {.flags = kVm | kVfork}); }
+SysResult<int64_t> sys_vfork(SyscallArgs& args) {
+  return clone_any(args, {.flags = kVm | kVfork, .exit_signal = kSigChild});
+}
 
-SysResult<int64_t> sys_fork(SyscallArgs& args) { return clone_any(args, {}); }
+SysResult<int64_t> sys_fork(SyscallArgs& args) { return clone_any(args, {.exit_signal = kSigChild}); }
+
+namespace {
+
+// What a newer program says beyond what is known here must be zero.
+SysResult<CloneArgs> load_clone_args(uint64_t address, uint64_t size) {
+  if (size > kPage) return Errno::TooBig;
+  if (size < kFirstCloneArgs) return Errno::Invalid;
+  CloneArgs wanted{};
+  TRY(copy_from_user(&wanted, address, std::min<uint64_t>(size, sizeof(wanted))));
+  for (uint64_t at = sizeof(wanted); at < size; ++at) {
+    if (TRY(load_user<uint8_t>(address + at)) != 0) return Errno::TooBig;
+  }
+  return wanted;
+}
+
+SysResult<void> check_clone_args(const CloneArgs& wanted) {
+  constexpr uint64_t kDeepest = 32;
+  if (wanted.set_tid_size > kDeepest || (wanted.set_tid == 0) != (wanted.set_tid_size == 0))
+    return Errno::Invalid;
+  if (wanted.exit_signal > kSignalCount || (wanted.flags & (kDetached | kSignalBits)) != 0)
+    return Errno::Invalid;
+  if ((wanted.flags & (kSighand | kClearHandlers)) == (kSighand | kClearHandlers)) return Errno::Invalid;
+  if ((wanted.flags & kThread) != 0 && wanted.exit_signal != 0) return Errno::Invalid;
+  if ((wanted.stack == 0) != (wanted.stack_size == 0)) return Errno::Invalid;
+  return wanted.set_tid != 0 ? SysResult<void>(Errno::Perm) : SysResult<void>();  // numbers are the kernel's
+}
+
+}  // namespace
 
 SysResult<int64_t> sys_clone3(SyscallArgs& args) {
-  if (args.a[1] < sizeof(CloneArgs) || args.a[1] > kPage) return Errno::Invalid;
-  return clone_any(args, TRY(load_user<CloneArgs>(args.a[0])));
+  const CloneArgs wanted = TRY(load_clone_args(args.a[0], args.a[1]));
+  TRY(check_clone_args(wanted));
+  return clone_any(args, wanted);
 }
 
 SysResult<int64_t> sys_exit(SyscallArgs& args) {

@@ -46,18 +46,19 @@ struct Frame {
 };
 static_assert(sizeof(SigContext) == 256 && sizeof(Frame) % 8 == 0);
 
-enum class Default { Terminate, Ignore, Core };
+enum class Default { Terminate, Ignore, Core, Stop };
 Default default_action(int signal) {
   switch (signal) {
     case kSigChild:
     case kSigContinue:
     case kSigUrgent:
     case kSigWindow:
-    case kSigStop:  // nobody outside could start it again
+      return Default::Ignore;
+    case kSigStop:
     case kSigTerminalStop:
     case kSigTtyIn:
     case kSigTtyOut:
-      return Default::Ignore;
+      return Default::Stop;
     case kSigQuit:
     case kSigIll:
     case kSigTrap:
@@ -93,18 +94,17 @@ uint64_t push_vectors(uint64_t top) {
   return address;
 }
 
-void fill_context(const Thread& thread, const UserFrame& frame, const SignalInfo& info, SigContext& c) {
+void fill_context(const Thread& thread, const UserFrame& frame, SigContext& c) {
   c = SigContext{frame.r8,  frame.r9,  frame.r10, frame.r11, frame.r12, frame.r13,
                  frame.r14, frame.r15, frame.rdi, frame.rsi, frame.rbp, frame.rbx,
                  frame.rdx, frame.rax, frame.rcx, frame.rsp, frame.rip, frame.rflags};
   c.cs = 0x33;
   c.ss = 0x2b;
   c.oldmask = thread.signal_mask;
-  if (info.signal == kSigSegv || info.signal == kSigBus) {
-    c.trapno = 14;
-    c.cr2 = info.address;
-    c.err = thread.block->exception.fault_error;
-  }
+  // Of the last exception, whatever the signal is.
+  c.trapno = thread.trap_number;
+  c.err = thread.trap_error;
+  c.cr2 = thread.trap_address;
 }
 
 bool push_frame(Thread& thread, UserFrame& frame, const SignalInfo& info, const SignalAction& action) {
@@ -128,7 +128,7 @@ bool push_frame(Thread& thread, UserFrame& frame, const SignalInfo& info, const 
   out.user.stack_flags = (thread.alternate_stack_flags & kSsDisable) != 0 ? kSsDisable
                          : on_alternate_stack(thread, frame.rsp)          ? kSsOnStack
                                                                           : 0;
-  fill_context(thread, frame, info, out.user.context);
+  fill_context(thread, frame, out.user.context);
   out.user.context.fpstate = vectors;
   out.user.mask = thread.restore_saved_mask ? thread.saved_mask : thread.signal_mask;
   store_signal_info(out.info, info);
@@ -211,8 +211,12 @@ void deliver_signals(Thread& thread, UserFrame& frame) {
     const SignalAction& action = thread.process->signals.actions[static_cast<size_t>(info.signal - 1)];
     if (action.handler == kIgnore && info.signal != kSigKill) continue;
     if (action.handler == kDefault || info.signal == kSigKill) {
-      if (info.signal != kSigKill && default_action(info.signal) == Default::Ignore) continue;
-      end_by_signal(info.signal);
+      const Default action_taken = default_action(info.signal);
+      if (action_taken == Default::Ignore) continue;
+      if (action_taken != Default::Stop) end_by_signal(info.signal);
+      stop_process(*thread.process, info.signal);
+      hold_while_stopped();
+      continue;
     }
     run_handler(thread, frame, info);
     frame.original_rax = ~uint64_t{0};

@@ -15,6 +15,19 @@ void force_signal(Thread& thread, const SignalInfo& info);
 // action is taken (which may end the process and not return).
 void deliver_signals(Thread& thread, UserFrame& frame);
 
+// Job control (job_control.cpp). Signals that stop a process unless it has a handler for them.
+bool stops_by_default(int signal);
+// SIGSTOP always; the others only where somebody of the same session could continue the process.
+void stop_process(Process& process, int signal);
+// The calling thread waits, without the kernel lock, until its process goes on or ends.
+void hold_while_stopped();
+// What the sending of a signal itself does: SIGCONT continues, SIGKILL lets the threads of a stopped process
+// go to their end, and stop signals and SIGCONT cancel each other.
+void before_signal(Process& process, int signal);
+// A process group that has lost the last one who could continue it: its stopped members get SIGHUP and
+// SIGCONT.
+void continue_orphans(int32_t group, int32_t session);
+
 // Signals that the host forwards become pending for the user's program.
 void take_host_events();
 

@@ -44,6 +44,14 @@ void tell_waiters(bool queued) {
   for (File* file : signal_files()) file->edge(0);
 }
 
+// One more of a real-time signal that is pending is lost when the queue is full; senders that would mind have
+// asked before (room_for).
+bool add_within_limit(Process& process, PendingSignals& pending, const SignalInfo& info) {
+  const bool one_more = (pending.set & signal_bit(info.signal)) != 0;
+  if (one_more && !may_queue_signal(process, pending)) return false;
+  return pending.add(info);
+}
+
 }  // namespace
 
 WaitQueue& signal_waiters() { return g_waiters; }
@@ -53,13 +61,12 @@ std::vector<File*>& signal_files() {
 }
 
 bool PendingSignals::add(const SignalInfo& more) {
-  constexpr size_t kMostQueued = 4096;
   if ((set & signal_bit(more.signal)) == 0) {
     set |= signal_bit(more.signal);
     info[static_cast<size_t>(more.signal - 1)] = more;
     return true;
   }
-  if (more.signal < kFirstRealtime || queued.size() >= kMostQueued) return false;
+  if (more.signal < kFirstRealtime || queued.size() >= kMost) return false;
   queued.push_back(more);
   return true;
 }
@@ -87,6 +94,7 @@ void SignalState::reset_for_exec() {
 
 void send_signal(Process& process, const SignalInfo& info) {
   if (process.exiting) return;
+  before_signal(process, info.signal);
   // One that somebody may wait for with sigtimedwait stays, even if it would be ignored.
   const bool blocked_somewhere = [&] {
     bool found = false;
@@ -97,7 +105,7 @@ void send_signal(Process& process, const SignalInfo& info) {
     return found;
   }();
   if (ignored(process, info.signal) && !blocked_somewhere) return;
-  const bool queued = process.signals.pending.add(info);
+  const bool queued = add_within_limit(process, process.signals.pending, info);
   Thread* target = nullptr;
   for_each_thread(process, [&](Thread& t) {
     if ((t.signal_mask & signal_bit(info.signal)) != 0) return true;
@@ -109,32 +117,60 @@ void send_signal(Process& process, const SignalInfo& info) {
 }
 
 void send_signal(Thread& thread, const SignalInfo& info) {
+  before_signal(*thread.process, info.signal);
   const bool blocked = (thread.signal_mask & signal_bit(info.signal)) != 0;
   if (ignored(*thread.process, info.signal) && !blocked) return;
-  const bool queued = thread.pending.add(info);
+  const bool queued = add_within_limit(*thread.process, thread.pending, info);
   if (!blocked) wake_thread(thread, true);
   tell_waiters(queued);
 }
 
 void raise_signal(int signal) { send_signal(current(), from_self(current(), signal, 0)); }
 
-bool pending_interrupt() {
-  // What the host noted for this thread while it slept may be for another one: SIGTERM can come to the
-  // agent's.
-  take_host_events();
-  run_timers();
-  Thread& self = current();
-  if (self.exiting) return true;
+namespace {
+
+// Of the signals that are ready: true when one has to be handled at the border to the program. `stop` becomes
+// one that stops the process.
+bool look_at_ready(Thread& self, int& stop) {
+  bool handled = false;
   uint64_t ready = (self.pending.set | self.process->signals.pending.set) & ~self.signal_mask;
-  while (ready != 0) {
+  for (; ready != 0; ready &= ready - 1) {
     const int signal = __builtin_ctzll(ready) + 1;
-    ready &= ready - 1;
-    if (!ignored(*self.process, signal)) return true;
+    const bool by_default = self.process->signals.actions[static_cast<size_t>(signal - 1)].handler == 0;
+    if (by_default && stops_by_default(signal)) {
+      stop = signal;
+      continue;
+    }
+    if (!ignored(*self.process, signal)) {
+      handled = true;
+      continue;
+    }
     // It came while it was blocked, and is ignored now: a handler that is installed later must not get it.
     self.pending.forget(signal);
     self.process->signals.pending.forget(signal);
   }
-  return false;
+  return handled;
+}
+
+}  // namespace
+
+bool pending_interrupt() {
+  Thread& self = current();
+  for (;;) {
+    // What the host noted for this thread while it slept may be for another one: SIGTERM can come to the
+    // agent's.
+    take_host_events();
+    run_timers();
+    hold_while_stopped();
+    if (self.exiting) return true;
+    int stop = 0;
+    if (look_at_ready(self, stop)) return true;
+    if (stop == 0) return false;
+    // Here, so that the call that waits does not hear of it.
+    self.pending.forget(stop);
+    self.process->signals.pending.forget(stop);
+    stop_process(*self.process, stop);
+  }
 }
 
 SysResult<int64_t> sys_rt_sigaction(SyscallArgs& args) {
@@ -313,9 +349,18 @@ SysResult<SignalInfo> queued_info(uint64_t address, int signal) {
 }
 }  // namespace
 
+namespace {
+// Real-time signals that are queued are not lost: there is room for them, or the sender hears that there is
+// not.
+bool room_for(SyscallArgs& args, const PendingSignals& pending, int signal) {
+  return signal < PendingSignals::kFirstRealtime || may_queue_signal(*args.thread.process, pending);
+}
+}  // namespace
+
 SysResult<int64_t> sys_rt_sigqueueinfo(SyscallArgs& args) {
   const SignalInfo info = TRY(queued_info(args.a[2], args.i32(1)));
   if (args.i32(0) != args.thread.process->pid) return Errno::NoProcess;
+  if (!room_for(args, args.thread.process->signals.pending, info.signal)) return Errno::Again;
   if (info.signal != 0) send_signal(*args.thread.process, info);
   return 0;
 }
@@ -325,6 +370,7 @@ SysResult<int64_t> sys_rt_tgsigqueueinfo(SyscallArgs& args) {
   Thread* target = find_thread(args.i32(1));
   if (args.i32(0) != args.thread.process->pid || target == nullptr || target->process != args.thread.process)
     return Errno::NoProcess;
+  if (!room_for(args, target->pending, info.signal)) return Errno::Again;
   if (info.signal != 0) send_signal(*target, info);
   return 0;
 }

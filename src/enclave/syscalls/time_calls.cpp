@@ -1,12 +1,12 @@
 // Clocks and sleeping.
 #include "enclave/arch/clock.h"
 
-#include "enclave/arch/host.h"
 #include "enclave/arch/signal.h"
 #include "enclave/arch/thread.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/arch/wait.h"
 #include "enclave/process.h"
+#include "enclave/processes.h"
 #include "enclave/syscalls/syscalls.h"
 
 namespace cloister::enclave {
@@ -24,6 +24,24 @@ enum ClockId : int32_t {
   kTai = 11
 };
 
+// Negative ids are CPU clocks by number: of any process, or of a thread of the caller's process.
+SysResult<uint64_t> read_other_clock(int32_t id) {
+  constexpr int32_t kPerThread = 4, kKind = 3, kDescriptor = 3;
+  if (id >= 0 || (id & kKind) == kDescriptor) return Errno::Invalid;
+  const int32_t number = ~(id >> 3);
+  Process& self = *current().process;
+  if ((id & kPerThread) != 0) {
+    Thread* thread = number == 0 ? &current() : find_thread(number);
+    if (thread == nullptr || thread->process != &self) return Errno::Invalid;
+    return thread_cpu_ns(*thread);
+  }
+  Process* process = number == 0 || number == self.pid || number == current().tid ? &self
+                     : self.is_agent                                              ? nullptr
+                                                                                  : find_process(number);
+  if (process == nullptr) return Errno::Invalid;
+  return process_cpu_ns(*process);
+}
+
 SysResult<uint64_t> read_clock(int32_t id) {
   switch (id) {
     case kRealtime:
@@ -36,16 +54,11 @@ SysResult<uint64_t> read_clock(int32_t id) {
     case kBoot:
       return monotonic_ns();
     case kProcessCpu:
-      return host::cpu_time().process_ns;
+      return process_cpu_ns(*current().process);
     case kThreadCpu:
-      return host::cpu_time().thread_ns;
-    default: {
-      // Negative ids are CPU clocks of processes and threads (bit 2), by number.
-      constexpr int32_t kPerThread = 4;
-      if (id >= 0) return Errno::Invalid;
-      const host::CpuTime cpu = host::cpu_time();
-      return (id & kPerThread) != 0 ? cpu.thread_ns : cpu.process_ns;
-    }
+      return thread_cpu_ns(current());
+    default:
+      return read_other_clock(id);
   }
 }
 

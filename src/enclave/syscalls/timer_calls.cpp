@@ -160,6 +160,10 @@ SysResult<int64_t> sys_timer_create(SyscallArgs& args) {
                      event.notify == (kSignal | kThreadId);
   if (!known || (event.notify != kNone && (event.signal < 1 || event.signal > kSignalCount)))
     return Errno::Invalid;
+  if (event.notify == (kSignal | kThreadId)) {
+    const Thread* target = find_thread(event.thread);
+    if (target == nullptr || target->process != args.thread.process) return Errno::Invalid;
+  }
   if (timers.posix.size() >= kMostTimers) return Errno::Again;
   TRY(store_user(args.a[2], timers.next_id));
   const int32_t id = timers.next_id++;

@@ -16,13 +16,25 @@ enum WaitOption : uint32_t {
   kStopped = 2,
   kExited = 4,
   kContinued = 8,
-  kLeave = 0x1000000,    // WNOWAIT
-  kAnyKind = 0xe0000000  // __WNOTHREAD, __WALL, __WCLONE
+  kLeave = 0x1000000,  // WNOWAIT
+  kNoThread = 0x20000000,
+  kWaitAll = 0x40000000,
+  kWaitClone = 0x80000000,
+  kAnyKind = kNoThread | kWaitAll | kWaitClone
 };
 constexpr int32_t kAny = -1;
 
-bool matches(const Process& child, int32_t pid, int32_t group) {
+bool matches(const Process& child, int32_t pid, int32_t group, uint32_t options) {
+  // Children that tell of their end by another signal are for those that ask for them only.
+  const bool other_kind = child.exit_signal != kSigChild;
+  if ((options & kWaitAll) == 0 && other_kind != ((options & kWaitClone) != 0)) return false;
   return pid == kAny || child.pid == pid || (group != 0 && child.group_id == group);
+}
+
+bool to_report(const Process& child, uint32_t options) {
+  if (child.finished) return true;
+  return ((options & kStopped) != 0 && child.change == ChildChange::Stopped) ||
+         ((options & kContinued) != 0 && child.change == ChildChange::Continued);
 }
 
 // The child to report; nullptr: none yet, and the caller does not want to wait.
@@ -30,9 +42,10 @@ SysResult<Process*> wait_for(Process& parent, int32_t pid, int32_t group, uint32
   for (;;) {
     bool any = false;
     for (Process* child : parent.children) {
-      if (child->unwanted || !matches(*child, pid, group)) continue;
+      if (child->unwanted || !matches(*child, pid, group, options)) continue;
+      if (child->finished && (options & kExited) == 0) continue;
       any = true;
-      if (child->finished) return child;
+      if (to_report(*child, options)) return child;
     }
     if (!any) return Errno::NoChild;
     if ((options & kNoHang) != 0) return nullptr;
@@ -40,9 +53,21 @@ SysResult<Process*> wait_for(Process& parent, int32_t pid, int32_t group, uint32
   }
 }
 
-void reap(Process& parent, Process* child) {
+// It has been reported.
+void take(Process& parent, Process* child) {
+  if (!child->finished) {
+    child->change = ChildChange::None;
+    return;
+  }
+  parent.children_cpu_ns += child->cpu_ended_ns + child->children_cpu_ns;
   std::erase(parent.children, child);
   delete child;
+}
+
+uint32_t status_of(const Process& child) {
+  if (child.finished) return child.exit_status;
+  if (child.change == ChildChange::Continued) return 0xffff;
+  return static_cast<uint32_t>(child.stop_signal) << 8 | 0x7f;
 }
 
 }  // namespace
@@ -54,13 +79,13 @@ SysResult<int64_t> sys_wait4(SyscallArgs& args) {
   const int32_t wanted = args.i32(0);
   if (wanted == INT32_MIN) return Errno::NoProcess;
   const int32_t group = wanted == 0 ? self.group_id : wanted < kAny ? -wanted : 0;
-  Process* child = TRY(wait_for(self, wanted > 0 || wanted == kAny ? wanted : 0, group, options));
+  Process* child = TRY(wait_for(self, wanted > 0 || wanted == kAny ? wanted : 0, group, options | kExited));
   if (child == nullptr) return 0;
   const int32_t pid = child->pid;
-  const uint32_t status = child->exit_status;
-  reap(self, child);
+  const uint32_t status = status_of(*child);
+  if (args.a[3] != 0) TRY(store_child_usage(args.a[3], *child));
+  take(self, child);
   if (args.a[1] != 0) TRY(store_user(args.a[1], status));
-  if (args.a[3] != 0) TRY(zero_user(args.a[3], 144));  // struct rusage: CPU time is known per enclave only
   return pid;
 }
 
@@ -78,8 +103,9 @@ SysResult<int64_t> sys_waitid(SyscallArgs& args) {
   Process* child = TRY(wait_for(self, kind == kAll ? kAny : kind == kPid ? id : 0, group, options));
   uint8_t out[128] = {};
   if (child != nullptr) {
-    store_signal_info(out, end_info(*child));
-    if ((options & kLeave) == 0) reap(self, child);
+    store_signal_info(out, child->finished ? end_info(*child) : change_info(*child));
+    if (args.a[4] != 0) TRY(store_child_usage(args.a[4], *child));
+    if ((options & kLeave) == 0) take(self, child);
   }
   if (args.a[2] != 0) TRY(copy_to_user(args.a[2], out, sizeof(out)));
   return 0;

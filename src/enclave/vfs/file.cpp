@@ -275,16 +275,16 @@ SysResult<Ref<File>> FdTable::find(int32_t fd) const {
 }
 
 SysResult<int32_t> FdTable::add(Ref<File> file, bool close_on_exec, int32_t lowest) {
-  if (lowest < 0 || lowest >= kLimit) return Errno::Invalid;
+  if (lowest < 0 || lowest >= limit_) return Errno::Invalid;
   auto fd = static_cast<size_t>(lowest);
   while (fd < entries_.size() && entries_[fd].file) ++fd;
-  if (fd >= kLimit) return Errno::TooManyFiles;
+  if (fd >= static_cast<size_t>(limit_)) return Errno::TooManyFiles;
   TRY(set(static_cast<int32_t>(fd), std::move(file), close_on_exec));
   return static_cast<int32_t>(fd);
 }
 
 SysResult<void> FdTable::set(int32_t fd, Ref<File> file, bool close_on_exec) {
-  if (fd < 0 || fd >= kLimit) return Errno::BadFile;
+  if (fd < 0 || fd >= limit_) return Errno::BadFile;
   const auto index = static_cast<size_t>(fd);
   if (index >= entries_.size()) entries_.resize(index + 1);
   file->named();

@@ -343,6 +343,7 @@ class FdTable {
   SysResult<bool> close_on_exec(int32_t fd) const;
   SysResult<void> set_close_on_exec(int32_t fd, bool value);
   std::vector<int32_t> open_list() const;
+  void set_limit(int32_t limit) { limit_ = limit; }  // RLIMIT_NOFILE: at most kLimit
 
  private:
   struct Entry {
@@ -351,6 +352,7 @@ class FdTable {
   };
   SysResult<void> drop(Entry& entry);
   std::vector<Entry> entries_;
+  int32_t limit_ = 1024;  // what get a number now have one below it
 };
 
 }  // namespace cloister::enclave
