@@ -19,7 +19,7 @@ inline constexpr int kSigHup = 1, kSigInt = 2, kSigQuit = 3, kSigIll = 4, kSigTr
                      kSigBus = 7, kSigFpe = 8, kSigKill = 9, kSigUser1 = 10, kSigSegv = 11, kSigUser2 = 12,
                      kSigPipe = 13, kSigAlarm = 14, kSigTerm = 15, kSigChild = 17, kSigContinue = 18,
                      kSigStop = 19, kSigTerminalStop = 20, kSigTtyIn = 21, kSigTtyOut = 22, kSigUrgent = 23,
-                     kSigWindow = 28, kSigSys = 31;
+                     kSigWindow = 28, kSigIo = 29, kSigSys = 31;
 inline constexpr int kSignalCount = 64;
 
 // siginfo_t, the fields programs look at; the rest of its 128 bytes is zero.
@@ -70,6 +70,8 @@ void store_signal_info(uint8_t (&out)[128], const SignalInfo& info);  // siginfo
 WaitQueue& signal_waiters();  // woken whenever a signal has become pending
 // Files that have an edge then (signalfd).
 std::vector<File*>& signal_files();
+// SIGIO for a process, or minus a group, that wants it with a file's edges.
+void send_io_signal(int32_t owner);
 // SIGPIPE and the like to the calling thread.
 void raise_signal(int signal);
 

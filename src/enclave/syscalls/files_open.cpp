@@ -1,10 +1,13 @@
 // Descriptors: open, close, duplicate, fcntl, ioctl.
 #include <algorithm>
+#include <cstdlib>
 
+#include "enclave/arch/boot.h"
 #include "enclave/arch/log.h"
 #include "enclave/arch/thread.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/process.h"
+#include "enclave/processes.h"
 #include "enclave/syscalls/syscalls.h"
 #include "enclave/vfs/locks.h"
 #include "enclave/vfs/vfs.h"
@@ -140,6 +143,53 @@ SysResult<int64_t> sys_dup3(SyscallArgs& args) {
   return duplicate(*args.thread.process, args.i32(0), args.i32(1), args.u32(2) != 0);
 }
 
+namespace {
+
+// Of most files O_ASYNC means nothing, in Linux, too. Where it would, but what happens is known to the host
+// only, it is refused.
+SysResult<void> set_async(File& file, bool on) {
+  uint32_t handle = 0;
+  const bool wanted = on && (file.flags() & kOpenAsync) == 0;
+  if (wanted && !file.can_tell_owner() && (file.socket() != nullptr || file.host_handle(handle)))
+    return Errno::Invalid;
+  if (!on || file.can_tell_owner()) file.set_async(on);
+  return {};
+}
+
+struct Owner {  // struct f_owner_ex
+  enum Type : int32_t { kThread = 0, kProcess = 1, kGroup = 2 } type;
+  int32_t id;
+};
+
+SysResult<void> set_owner(File& file, int32_t owner) {
+  if (owner == INT32_MIN) return Errno::Invalid;
+  bool found = owner == 0 || owner == current().process->pid;
+  if (Process* root = user_process())
+    for_each_process(*root, [&](const Process& process) {
+      found = found || process.pid == owner || process.group_id == -owner;
+    });
+  if (!found) return Errno::NoProcess;
+  file.set_owner(owner);
+  return {};
+}
+
+SysResult<int64_t> set_owner_by_type(File& file, uint64_t address) {
+  const auto owner = TRY(load_user<Owner>(address));
+  // A thread alone is not served.
+  if (owner.id < 0 || (owner.type != Owner::kProcess && owner.type != Owner::kGroup)) return Errno::Invalid;
+  TRY(set_owner(file, owner.type == Owner::kGroup ? -owner.id : owner.id));
+  return 0;
+}
+
+SysResult<int64_t> get_owner_by_type(const File& file, uint64_t address) {
+  const int32_t id = file.owner();
+  const auto type = id < 0 ? Owner::kGroup : id > 0 ? Owner::kProcess : Owner::kThread;
+  TRY(store_user(address, Owner{type, std::abs(id)}));
+  return 0;
+}
+
+}  // namespace
+
 SysResult<int64_t> sys_fcntl(SyscallArgs& args) {
   enum : int32_t {
     kDup = 0,
@@ -152,10 +202,13 @@ SysResult<int64_t> sys_fcntl(SyscallArgs& args) {
     kSetLockWait = 7,
     kSetOwner = 8,
     kGetOwner = 9,
+    kSetOwnerEx = 15,
+    kGetOwnerEx = 16,
     kOfdGetLock = 36,
     kOfdSetLock = 37,
     kOfdSetLockWait = 38,
     kDupCloseOnExec = 1030,
+    kSetPipeSize = 1031,
     kGetPipeSize = 1032
   };
   constexpr uint32_t kLargeFile = 0100000;
@@ -174,6 +227,7 @@ SysResult<int64_t> sys_fcntl(SyscallArgs& args) {
     case kGetFlags:
       return file->flags() | kLargeFile;
     case kSetFlags:
+      TRY(set_async(*file, (args.u32(2) & kOpenAsync) != 0));
       file->set_status_flags(args.u32(2));
       return 0;
     case kGetLock:
@@ -186,11 +240,20 @@ SysResult<int64_t> sys_fcntl(SyscallArgs& args) {
     case kOfdSetLockWait:
       return record_lock(args, LockAction::SetWait, args.i32(1) == kOfdSetLockWait);
     case kSetOwner:
+      TRY(set_owner(*file, args.i32(2)));
       return 0;
     case kGetOwner:
-      return args.thread.process->pid;
+      return file->owner();
+    case kSetOwnerEx:
+      return set_owner_by_type(*file, args.a[2]);
+    case kGetOwnerEx:
+      return get_owner_by_type(*file, args.a[2]);
+    case kSetPipeSize:
+      TRY(file->pipe_size(0));
+      if (args.u32(2) > INT32_MAX) return Errno::Invalid;
+      return static_cast<int64_t>(TRY(file->pipe_size(std::max<uint32_t>(args.u32(2), 1))));
     case kGetPipeSize:
-      return file->inode() == nullptr ? SysResult<int64_t>(65536) : Errno::BadFile;
+      return static_cast<int64_t>(TRY(file->pipe_size(0)));
     default:
       return Errno::Invalid;
   }
@@ -228,9 +291,10 @@ SysResult<int64_t> sys_ioctl(SyscallArgs& args) {
     TRY(files.set_close_on_exec(args.i32(0), request == kCloseOnExec));
     return 0;
   }
-  if (request == kAsync && file->inode() == nullptr) {
-    // SIGIO is a hint that comes besides what poll says; servers ask for it and do not count on it.
-    TRY(load_user<int32_t>(args.a[2]));
+  if (request == kAsync) {
+    const bool on = TRY(load_user<int32_t>(args.a[2])) != 0;
+    if (on && !file->can_tell_owner()) return Errno::NotTty;
+    file->set_async(on);
     return 0;
   }
   return file->ioctl(request, args.a[2]);

@@ -154,6 +154,16 @@ bool look_at_ready(Thread& self, int& stop) {
 
 }  // namespace
 
+void send_io_signal(int32_t owner) {
+  SignalInfo info;
+  info.signal = kSigIo;
+  info.code = 0x80;  // SI_KERNEL
+  if (owner == 0 || user_process() == nullptr) return;
+  for_each_process(*user_process(), [&](Process& process) {
+    if (process.pid == owner || process.group_id == -owner) send_signal(process, info);
+  });
+}
+
 bool pending_interrupt() {
   Thread& self = current();
   for (;;) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "enclave/arch/signal.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/memory/manager.h"
 #include "enclave/vfs/inotify.h"
@@ -42,6 +43,10 @@ void File::edge(uint16_t bits) {
   for (FileWatcher* watcher : watchers_) {
     if (watcher->exclusive() && watcher->file_edge(bits)) break;
   }
+  // Room in a socket's queue is no reason for a signal in Linux either, unless a send has failed for want of
+  // it.
+  const bool room = bits == kPollOut && socket() != nullptr;
+  if ((flags_ & kOpenAsync) != 0 && !room) send_io_signal(owner_);
 }
 
 SysResult<void> File::tell_of_host_set() {

@@ -70,8 +70,8 @@ inline constexpr uint32_t kTypeMask = 0170000, kTypeFile = 0100000, kTypeFolder 
                           kTypeSocket = 0140000;
 inline constexpr uint32_t kOpenAccess = 3, kOpenWrite = 1, kOpenReadWrite = 2, kOpenCreate = 0100,
                           kOpenExclusive = 0200, kOpenTruncate = 01000, kOpenAppend = 02000,
-                          kOpenNonBlock = 04000, kOpenDataSync = 010000, kOpenDirect = 040000,
-                          kOpenNoAccessTime = 01000000,
+                          kOpenNonBlock = 04000, kOpenDataSync = 010000, kOpenAsync = 020000,
+                          kOpenDirect = 040000, kOpenNoAccessTime = 01000000,
                           kOpenSync = 04010000,  // with O_DSYNC
     kOpenDirectory = 0200000, kOpenNoFollow = 0400000, kOpenCloseOnExec = 02000000, kOpenPath = 010000000,
                           kOpenTemporary = 020000000;  // O_TMPFILE without O_DIRECTORY
@@ -215,6 +215,10 @@ class File : public Counted {
   // A set of such, of which each may make ready() true; to be asked about together with what is in the
   // enclave.
   virtual bool host_set(uint32_t&) { return false; }
+  // All edges are known in the enclave, so that O_ASYNC can be served.
+  virtual bool can_tell_owner() { return false; }
+  // Bytes of a pipe's buffer; `wanted` 0: as it is. Errors: BadFile (no pipe), Busy (more is in it).
+  virtual SysResult<size_t> pipe_size(size_t /*wanted*/) { return Errno::BadFile; }
   // The last descriptor is gone. Errors reach close(2).
   virtual SysResult<void> closed() { return {}; }
   virtual Inode* inode() { return nullptr; }
@@ -228,6 +232,10 @@ class File : public Counted {
     const uint32_t changeable = kOpenAppend | kOpenNonBlock | for_files;
     flags_ = (flags_ & ~changeable) | (flags & changeable);
   }
+  // Whom SIGIO goes to (fcntl(2), F_SETOWN): a process, or minus a group; 0: nobody.
+  int32_t owner() const { return owner_; }
+  void set_owner(int32_t owner) { owner_ = owner; }
+  void set_async(bool on) { flags_ = on ? flags_ | kOpenAsync : flags_ & ~kOpenAsync; }
   bool readable() const { return (flags_ & kOpenAccess) != kOpenWrite && (flags_ & kOpenPath) == 0; }
   bool writable() const { return (flags_ & kOpenAccess) != 0 && (flags_ & kOpenPath) == 0; }
   bool non_blocking() const { return (flags_ & kOpenNonBlock) != 0; }
@@ -249,6 +257,7 @@ class File : public Counted {
 
  private:
   uint32_t descriptors_ = 0;
+  int32_t owner_ = 0;
   std::vector<FileWatcher*> watchers_;
 };
 

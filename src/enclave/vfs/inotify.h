@@ -35,6 +35,7 @@ class Inotify final : public WaitFile {
 
   SysResult<size_t> read(MutableByteView out) override;
   SysResult<int64_t> ioctl(uint64_t request, uint64_t argument) override;
+  bool can_tell_owner() override { return true; }
   uint16_t ready() override { return events_.empty() ? uint16_t{0} : kPollIn; }
   void poll_queues(std::vector<WaitQueue*>& queues) override { queues.push_back(&changed_); }
   Inotify* inotify() override { return this; }

@@ -1,6 +1,7 @@
 #include "enclave/vfs/pipe.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "enclave/arch/signal.h"
@@ -10,12 +11,12 @@
 namespace cloister::enclave {
 namespace {
 
-constexpr size_t kCapacity = 65536;  // pipe(7)
-constexpr size_t kAtomic = 4096;     // PIPE_BUF: smaller writes are not split
+constexpr size_t kFirstCapacity = 65536, kMostCapacity = 1 << 20;  // pipe(7)
+constexpr size_t kAtomic = 4096;                                   // PIPE_BUF: smaller writes are not split
 
 // One direction: a ring of bytes with ends that open and close.
 struct Channel : Counted {
-  Bytes ring = Bytes(kCapacity);
+  Bytes ring = Bytes(kFirstCapacity);
   size_t first = 0, used = 0;
   WaitQueue readable, writable;
   WaitQueue poll;               // either changed
@@ -27,7 +28,7 @@ struct Channel : Counted {
     writable.wake_all();
     poll.wake_all();
   }
-  bool has_room() const { return kCapacity - used >= kAtomic; }
+  bool has_room() const { return ring.size() - used >= kAtomic; }
 
   SysResult<size_t> read(MutableByteView out, bool non_blocking) {
     if (out.empty()) return size_t{0};
@@ -39,9 +40,9 @@ struct Channel : Counted {
     const bool was_full = !has_room();
     const size_t count = std::min(out.size(), used);
     for (size_t done = 0; done < count;) {
-      const size_t part = std::min(count - done, kCapacity - first);
+      const size_t part = std::min(count - done, ring.size() - first);
       std::memcpy(out.data() + done, ring.data() + first, part);
-      first = (first + part) % kCapacity;
+      first = (first + part) % ring.size();
       done += part;
     }
     used -= count;
@@ -49,6 +50,18 @@ struct Channel : Counted {
     // As Linux: whoever writes is told when a full pipe is not full any more, whoever reads at every write.
     if (was_full && has_room() && writing_end != nullptr) writing_end->edge(kPollOut);
     return count;
+  }
+
+  // fcntl(2), F_SETPIPE_SZ.
+  SysResult<size_t> resize(size_t wanted) {
+    if (wanted > kMostCapacity) return Errno::Perm;
+    Bytes fresh(std::bit_ceil(std::max(wanted, kAtomic)));
+    if (fresh.size() < used) return Errno::Busy;
+    for (size_t i = 0; i < used; ++i) fresh[i] = ring[(first + i) % ring.size()];
+    ring = std::move(fresh);
+    first = 0;
+    changed();
+    return ring.size();
   }
 
   SysResult<size_t> write(ByteView data, bool non_blocking) {
@@ -59,7 +72,7 @@ struct Channel : Counted {
         raise_signal(kSigPipe);
         return Errno::Pipe;
       }
-      const size_t room = kCapacity - used;
+      const size_t room = ring.size() - used;
       const size_t wanted = data.size() <= kAtomic ? data.size() : 1;
       if (room < wanted) {
         if (non_blocking) return done > 0 ? SysResult<size_t>(done) : Errno::Again;
@@ -68,8 +81,8 @@ struct Channel : Counted {
         continue;
       }
       size_t part = std::min(room, data.size() - done);
-      const size_t at = (first + used) % kCapacity;
-      part = std::min(part, kCapacity - at);
+      const size_t at = (first + used) % ring.size();
+      part = std::min(part, ring.size() - at);
       std::memcpy(ring.data() + at, data.data() + done, part);
       used += part;
       done += part;
@@ -109,6 +122,12 @@ class End final : public File {
     if (request != kBytesWaiting || !in_) return Errno::NotTty;
     TRY(store_user(argument, static_cast<int32_t>(in_->used)));
     return 0;
+  }
+  bool can_tell_owner() override { return true; }
+  SysResult<size_t> pipe_size(size_t wanted) override {
+    Channel& channel = in_ ? *in_ : *out_;
+    if (wanted != 0) return channel.resize(wanted);
+    return channel.ring.size();
   }
   uint16_t ready() override {
     uint16_t events = 0;

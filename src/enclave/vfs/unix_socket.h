@@ -26,6 +26,7 @@ class UnixSocket final : public Socket {
   SysResult<void> shut_down(bool reading, bool writing) override;
   SysResult<int64_t> ioctl(uint64_t request, uint64_t argument) override;
   uint16_t ready() override;
+  bool can_tell_owner() override { return true; }
   void poll_queues(std::vector<WaitQueue*>& queues) override;
   SysResult<void> closed() override;
 
