@@ -45,6 +45,7 @@ struct Process {
   Ref<Counted> timers;                // timer_calls.cpp
   std::vector<ResourceLimit> limits;  // by resource; empty: as at the start (resource_calls.cpp)
   bool dumpable = true;
+  bool wants_barriers = false;           // membarrier(2): has registered for them
   uint64_t cpu_ended_ns = 0;             // CPU time of threads that have ended
   uint64_t cpu_seen_ns = 0;              // what it was told last: the host's word may not make it go back
   uint64_t children_cpu_ns = 0;          // of children that were waited for, and theirs

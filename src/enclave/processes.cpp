@@ -47,6 +47,7 @@ std::unique_ptr<Process> make_child(Process& parent) {
   child->priority = parent.priority;
   child->limits = parent.limits;
   child->dumpable = parent.dumpable;
+  child->wants_barriers = parent.wants_barriers;
   child->executable = parent.executable;
   child->arguments = parent.arguments;
   child->environment = parent.environment;

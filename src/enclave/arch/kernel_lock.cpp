@@ -101,6 +101,7 @@ void unpark_after_unlock(uint32_t index) {
 }
 
 void wait_begins() {
+  current().away = true;
   turn_give();
   kernel_unlock();
 }
@@ -108,6 +109,7 @@ void wait_begins() {
 void wait_ends() {
   kernel_lock();
   turn_take();
+  current().away = false;
 }
 
 bool kernel_lock_held() { return __atomic_load_n(&g_lock.owner, __ATOMIC_RELAXED) == this_block()->thread; }

@@ -41,6 +41,7 @@ struct Thread {
   uint64_t trap_number = 0, trap_error = 0, trap_address = 0;
 
   bool parked = false;   // sleeping in the host or about to: needs an Unpark
+  bool away = false;     // in a host call that may block, and takes the kernel lock after it
   bool exiting = false;  // leaves instead of returning to the program
   bool wait_woken = false;
 };

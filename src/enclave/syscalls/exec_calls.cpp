@@ -62,6 +62,7 @@ SysResult<int64_t> sys_execve(SyscallArgs& args) {
   end_posix_timers(process);
   process.executed = true;
   process.dumpable = true;
+  process.wants_barriers = false;
   process.exit_signal = kSigChild;
   process.signals.reset_for_exec();
   stop_borrowing(process);
