@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Programs that fork: shells with their pipelines, make, Perl, Python's multiprocessing, Node's child_process. Natively and
-# inside, with equal output. What is not installed is skipped by name.
+# Programs that fork: shells with their pipelines, make, Perl, Python's multiprocessing. Natively and inside, with equal output.
 # Usage: shells_test.sh CLOISTER_BINARY patched|trapped
 # shellcheck source=tests/programs/support.sh
 source "$(dirname "$(realpath "$0")")/support.sh"
 export LC_ALL=C
-libraries=/usr/lib/x86_64-linux-gnu
+needs /usr/bin/python3 /usr/bin/perl /usr/bin/make busybox
 
 # Name, then the command: the same words natively and inside, where /tmp is another one.
 both() {
@@ -104,26 +103,15 @@ if __name__ == "__main__":
     print(subprocess.run(["sh", "-c", "echo text | cat; exit 3"], capture_output=True, preexec_fn=lambda: None))
     print(os.popen("echo a b | wc -w").read())
 SOURCE
-cat >app/children.js <<'SOURCE'
-const processes = require('child_process');
-console.log(processes.execSync('echo at once | cat').toString().trim());
-const cat = processes.spawn('cat');
-cat.stdout.on('data', text => console.log('cat: ' + text));
-cat.on('close', code => processes.exec('echo later; exit 2', (error, out) => console.log(out.trim(), error.code)));
-cat.stdin.end('through a pipe');
-SOURCE
 
 programs=(bash dash tr sort head seq gzip gunzip sha256sum cat wc yes sleep sed)
 image=(--copy app:/app --heap 1G --threads 48)
 for program in "${programs[@]}"; do image+=(--program "$(realpath "$(command -v "$program")"):/usr/bin/$program"); done
 image+=(--program "$(realpath /bin/busybox):/usr/bin/busybox")
-if has make make; then image+=(--program /usr/bin/make:/usr/bin/make); fi
-if has perl perl; then image+=(--program "$(realpath /usr/bin/perl):/usr/bin/perl" --copy $libraries/perl-base:$libraries/perl-base); fi
-if [ -x /usr/bin/python3 ]; then
-  version=$(/usr/bin/python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
-  image+=(--program "$(realpath /usr/bin/python3):/usr/bin/python3" --copy "/usr/lib/$version:/usr/lib/$version" --copy $libraries/libffi.so.8)
-fi
-if has node node; then image+=(--program "$(realpath "$(command -v node)"):/usr/bin/node"); fi
+image+=(--program /usr/bin/make:/usr/bin/make)
+image+=(--program "$(realpath /usr/bin/perl):/usr/bin/perl" --copy $libraries/perl-base:$libraries/perl-base)
+version=$(/usr/bin/python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+image+=(--program "$(realpath /usr/bin/python3):/usr/bin/python3" --copy "/usr/lib/$version:/usr/lib/$version" --copy $libraries/libffi.so.8)
 # The entry runs whatever command it is given.
 "$cloister" build --program "$(realpath /usr/bin/env):/usr/bin/env" "${image[@]}" -o all.enclave >/dev/null
 
@@ -133,9 +121,8 @@ both dash-loop dash "$work/app/loop.sh"
 both bash-loop bash "$work/app/loop.sh"
 # A static program with fixed addresses that starts itself.
 both busybox busybox sh -c 'busybox seq 50 | busybox sort -r | busybox head -3; echo $(busybox echo a | busybox tr a b)'
-if has make make; then both make bash -c "cd \$(mktemp -d 2>/dev/null || echo /tmp); make -s -j2 -f $work/app/Makefile"; fi
-if has perl perl; then both perl perl "$work/app/forks.pl"; fi
-if [ -x /usr/bin/python3 ]; then both python /usr/bin/python3 "$work/app/processes.py"; fi
-if has node node; then both node node --no-warnings "$work/app/children.js"; fi
+both make bash -c "cd \$(mktemp -d 2>/dev/null || echo /tmp); make -s -j2 -f $work/app/Makefile"
+both perl perl "$work/app/forks.pl"
+both python /usr/bin/python3 "$work/app/processes.py"
 
-finish shells: all equal
+finish

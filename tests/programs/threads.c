@@ -21,9 +21,10 @@ static void* work(void* unused) {
 }
 
 int main(int count, char** words) {
-  pthread_t threads[64];
+  static pthread_t threads[1024];
   const int wanted = count > 1 ? atoi(words[1]) : 8;
   rounds = count > 2 ? atol(words[2]) : 1000;
+  if (wanted > 1024) return 2;
   pthread_barrier_init(&barrier, NULL, (unsigned)wanted);
   for (int i = 0; i < wanted; ++i) {
     if (pthread_create(&threads[i], NULL, work, NULL) != 0) {

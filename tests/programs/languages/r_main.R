@@ -1,0 +1,18 @@
+# Vectors, matrices, a linear model, random numbers, strings, a file, a child by a pipe, a parallel map over forked processes.
+x <- 1:1000
+print(c(sum(x^2), mean(x), round(sd(x), 6)))
+m <- matrix(c(4, 1, 2, 3, 9, 5, 6, 7, 8), 3)
+print(round(solve(m) %*% m, 10))
+print(round(sort(Re(eigen(m)$values)), 6))
+set.seed(7)
+y <- 3 * x + rnorm(1000)
+print(round(coef(lm(y ~ x)), 8))
+print(strsplit(toupper("a,b,c"), ",")[[1]])
+path <- tempfile()
+write.csv(data.frame(a = 1:5, b = letters[1:5]), path, row.names = FALSE)
+print(read.csv(path))
+unlink(path)
+print(tryCatch(stop("caught"), error = function(e) conditionMessage(e)))
+print(system("echo from a shell | tr a-z A-Z", intern = TRUE))
+print(unlist(parallel::mclapply(1:4, function(i) i * i, mc.cores = 2)))
+quit(status = 3)
