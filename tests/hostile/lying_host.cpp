@@ -5,8 +5,9 @@
 // Lies that only withhold a service (a wake that never comes, memory that is not there) are not told: they
 // end in a hang, which the host can have without them. Times jump by little, for the same reason.
 //
-// Usage: lying_host SEED RATE IMAGE [ARGUMENTS]. LYING_HOST_LIES=name,… tells only those. Exit codes: of
-// the enclave; 98 it wrote where it must not, 99 the secret came out.
+// Usage: lying_host SEED RATE IMAGE [ARGUMENTS]. LYING_HOST_LIES=name,… tells only those,
+// LYING_HOST_CALLS=word only in replies to calls whose name contains the word. Exit codes: of the enclave; 98
+// it wrote where it must not, 99 the secret came out.
 #include <errno.h>
 #include <unistd.h>
 
@@ -175,13 +176,17 @@ bool has_content(HostCall call) {
          call == HostCall::SocketOption;
 }
 
+// What went wrong is to be read.
+bool tells_of_errors(const boundary::HostCallFrame& frame) {
+  const auto call = static_cast<HostCall>(frame.number);
+  return call == HostCall::Log || (call == HostCall::ConsoleWrite && frame.arguments[0] == 2);
+}
+
 bool suits(Lie lie, const boundary::HostCallFrame& frame) {
   const auto call = static_cast<HostCall>(frame.number);
   const bool console = call == HostCall::ConsoleWrite || call == HostCall::ConsoleRead;
   const int size = size_argument(call);
-  if (call == HostCall::Exit) return false;
-  // What went wrong is to be read.
-  if (call == HostCall::Log || (call == HostCall::ConsoleWrite && frame.arguments[0] == 2)) return false;
+  if (call == HostCall::Exit || tells_of_errors(frame)) return false;
   switch (lie) {
     case Lie::Error:
     case Lie::Storm:
@@ -205,6 +210,23 @@ bool suits(Lie lie, const boundary::HostCallFrame& frame) {
     default:
       return true;
   }
+}
+
+const char* name_of(uint64_t call) {
+  switch (call) {
+#define HOST_CALL(number, name, note) \
+  case number:                        \
+    return #name;
+#include "boundary/host_calls.inc"
+#undef HOST_CALL
+    default:
+      return "?";
+  }
+}
+
+bool is_wanted_call(uint64_t call) {
+  static const char* const word = std::getenv("LYING_HOST_CALLS");
+  return word == nullptr || std::strstr(name_of(call), word) != nullptr;
 }
 
 // The lies that are told: all, or those that the environment names.
@@ -319,7 +341,7 @@ void serve(HostProcess& process, HostThread& thread) {
   if (!liar.started || *padding == 0) begin_block(liar, thread);
   liar.calls.fetch_add(1);
   watch(thread);
-  if (liar.storm > 0 && liar.storm_call == thread.block->number) {
+  if (liar.storm > 0 && liar.storm_call == thread.block->number && !tells_of_errors(*thread.block)) {
     --liar.storm;
     thread.block->result = -EINTR;
     return;
@@ -329,10 +351,10 @@ void serve(HostProcess& process, HostThread& thread) {
   const Lie lie = g_told[liar.random.below(g_told.size())];
   const bool now = liar.random.below(is_start ? std::min<uint64_t>(g_rate, 8) : g_rate) == 0;
   const uint64_t call = thread.block->number;
-  if (now && suits(lie, *thread.block)) {
+  if (now && is_wanted_call(call) && suits(lie, *thread.block)) {
     tell(lie, liar, process, thread);
     g_lies.fetch_add(1);
-    std::fprintf(stderr, "lying_host: thread %u, call %lu, %s, %ld\n", thread.index, call,
+    std::fprintf(stderr, "lying_host: thread %u, %s, %s, %ld\n", thread.index, name_of(call),
                  kLieNames[static_cast<int>(lie)], thread.block->result);
     return;
   }
