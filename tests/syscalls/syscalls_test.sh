@@ -17,17 +17,8 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 export CLOISTER_CONFIG=$work/config CLOISTER_SIM_STATE=$work/sim CLOISTER_LOG=error LC_ALL=C.UTF-8 TZ=UTC
 
-names=()
-list=
-for source in "$here"/*.c; do
-  name=$(basename "$source" .c)
-  [ "$name" = cases_main ] && continue
-  names+=("$name")
-  list+="CASE($name) "
-done
-printf '%s\n' "${names[@]}" |
-  xargs -P 2 -I NAME gcc -O1 -w -D_GNU_SOURCE -Dmain=case_NAME -c "$here/NAME.c" -o NAME.o
-gcc -O1 "-DCASES=$list" "$here/cases_main.c" ./*.o -o cases -pthread -lrt -lm
+"$here/build_cases.sh" >names
+mapfile -t names <names
 [ $# -gt 2 ] && names=("${@:3}")
 "$cloister" build --program ./cases:/cases --heap 128M --threads 32 -o cases.enclave >/dev/null
 

@@ -247,11 +247,28 @@ SysResult<int64_t> sys_personality(SyscallArgs& args) {
   if (args.u32(0) != kAsk && args.u32(0) != kLinux) return Errno::Invalid;
   return kLinux;
 }
+namespace {
+// Whether the time, seconds and so many parts of one, is one that a clock could show.
+SysResult<bool> settable(uint64_t address, int64_t parts) {
+  struct Time {
+    int64_t seconds, part;
+  };
+  const auto time = TRY(load_user<Time>(address));
+  return time.seconds >= 0 && time.part >= 0 && time.part < parts;
+}
+}  // namespace
 SysResult<int64_t> sys_sethostname(SyscallArgs&) { return Errno::Perm; }
 SysResult<int64_t> sys_setdomainname(SyscallArgs&) { return Errno::Perm; }
 SysResult<int64_t> sys_clock_settime(SyscallArgs& args) {
-  return args.i32(0) == 0 ? Errno::Perm : Errno::Invalid;  // only CLOCK_REALTIME can be set at all
+  if (args.i32(0) != 0) return Errno::Invalid;  // only CLOCK_REALTIME can be set at all
+  const bool good = TRY(settable(args.a[1], 1'000'000'000));
+  return good ? Errno::Perm : Errno::Invalid;
 }
-SysResult<int64_t> sys_settimeofday(SyscallArgs&) { return Errno::Perm; }
+SysResult<int64_t> sys_settimeofday(SyscallArgs& args) {
+  bool good = true;
+  if (args.a[0] != 0) good = TRY(settable(args.a[0], 1'000'000));
+  if (good && args.a[1] != 0) TRY(load_user<uint64_t>(args.a[1]));  // a time zone
+  return good ? Errno::Perm : Errno::Invalid;
+}
 
 }  // namespace cloister::enclave
