@@ -66,6 +66,7 @@ struct Process {
   int32_t exit_signal = kSigChild;  // for the parent; 0: none
   int32_t death_signal = 0;         // when the parent ends; 0: none
   bool stopped = false;             // job control: its threads are held
+  bool stop_told = false;           // all of them, and the parent has been told
   int32_t stop_signal = 0;
   ChildChange change = ChildChange::None;
   WaitQueue child_changed;

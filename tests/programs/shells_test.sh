@@ -103,8 +103,28 @@ if __name__ == "__main__":
     print(subprocess.run(["sh", "-c", "echo text | cat; exit 3"], capture_output=True, preexec_fn=lambda: None))
     print(os.popen("echo a b | wc -w").read())
 SOURCE
+cat >app/jobs.sh <<'SOURCE'
+set -m
+sleep 30 &
+kill -STOP %1
+until jobs -s | grep -q Stopped; do sleep 0.01; done
+jobs
+kill -CONT %1
+until jobs -r | grep -q Running; do sleep 0.01; done
+jobs
+kill %1
+wait %1
+echo $?
+(trap 'echo got' USR1; kill -TSTP $BASHPID; echo resumed) &
+until jobs -s | grep -q Stopped; do sleep 0.01; done
+kill -USR1 %%
+fg %%
+echo done $?
+ulimit -n 77
+bash -c 'ulimit -n'
+SOURCE
 
-programs=(bash dash tr sort head seq gzip gunzip sha256sum cat wc yes sleep sed)
+programs=(bash dash grep tr sort head seq gzip gunzip sha256sum cat wc yes sleep sed)
 image=(--copy app:/app --heap 1G --threads 48)
 for program in "${programs[@]}"; do image+=(--program "$(realpath "$(command -v "$program")"):/usr/bin/$program"); done
 image+=(--program "$(realpath /bin/busybox):/usr/bin/busybox")
@@ -119,6 +139,7 @@ both dash dash "$work/app/script.sh"
 both bash bash "$work/app/script.sh"
 both dash-loop dash "$work/app/loop.sh"
 both bash-loop bash "$work/app/loop.sh"
+both bash-jobs bash "$work/app/jobs.sh"
 # A static program with fixed addresses that starts itself.
 both busybox busybox sh -c 'busybox seq 50 | busybox sort -r | busybox head -3; echo $(busybox echo a | busybox tr a b)'
 both make bash -c "cd \$(mktemp -d 2>/dev/null || echo /tmp); make -s -j2 -f $work/app/Makefile"

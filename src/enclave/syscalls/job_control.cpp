@@ -2,7 +2,8 @@
 //
 // A stopped process has its threads held, each at the border to the program or where it was waiting: what it
 // waits for may come meanwhile, but the wait ends only when the process goes on. So no system call sees a
-// stop, as on Linux. The host can continue the program (it forwards SIGCONT), but stop nothing.
+// stop, as on Linux. The parent is told when all are held. The host can continue the program (it forwards
+// SIGCONT), but stop nothing.
 #include <algorithm>
 
 #include "enclave/arch/boot.h"
@@ -25,6 +26,18 @@ void tell_parent(Process& process) {
   const SignalAction& action = parent.signals.actions[kSigChild - 1];
   if ((action.flags & kNoChildStop) == 0) send_signal(parent, change_info(process));
   parent.child_changed.wake_all();
+}
+
+// When the last thread is held, or sleeps in the kernel, which comes to the same.
+void tell_of_stop(Process& process) {
+  bool all = true;
+  for_each_thread(process, [&](const Thread& thread) {
+    return all = &thread == &current() || thread.parked || thread.away;
+  });
+  if (!all) return;
+  process.stop_told = true;
+  process.change = ChildChange::Stopped;
+  tell_parent(process);
 }
 
 void release_threads(Process& process) {
@@ -65,13 +78,12 @@ void stop_process(Process& process, int signal) {
   if (process.stopped || process.exiting || process.is_agent) return;
   if (signal != kSigStop && group_is_orphaned(process.group_id, process.session)) return;
   process.stopped = true;
-  process.change = ChildChange::Stopped;
+  process.stop_told = false;
   process.stop_signal = signal;
   for_each_thread(process, [&](Thread& thread) {
     wake_thread(thread, true);
     return true;
   });
-  tell_parent(process);
 }
 
 void before_signal(Process& process, int signal) {
@@ -86,15 +98,17 @@ void before_signal(Process& process, int signal) {
 }
 
 void hold_while_stopped() {
+  constexpr uint64_t kLook = 200000;  // nanoseconds
   Thread& self = current();
   while (self.process->stopped && !self.exiting) {
     // Nobody else may be left to hear of the signal that ends this.
     take_host_events();
     run_timers();
     if (!self.process->stopped || self.exiting) return;
+    if (!self.process->stop_told) tell_of_stop(*self.process);
     self.parked = true;
     wait_begins();
-    host::park(kNoDeadline);
+    host::park(self.process->stop_told ? kNoDeadline : kLook);
     wait_ends();
     self.parked = false;
   }
