@@ -117,7 +117,7 @@ cloister session create small.yml -e SESSION=after --cas "$cas_api" --conf KEYS 
 stop_cas
 refused 'suspected replay attack' cas.enclave OLD ANCHOR
 refused 'its anchor is missing' cas.enclave SEALED NONE
-CAS_BUILD_OPTIONS='--stack 8M' "$source_folder/tools/build_cas_enclave.sh" "$bin" other.enclave LAS/simulation-root.pem >/dev/null
+CAS_BUILD_OPTIONS='--stack 16M' "$source_folder/tools/build_cas_enclave.sh" "$bin" other.enclave LAS/simulation-root.pem >/dev/null
 refused 'of another enclave, signer or machine' other.enclave SEALED ANCHOR
 CAS_BUILD_OPTIONS='--debug' "$source_folder/tools/build_cas_enclave.sh" "$bin" debug.enclave LAS/simulation-root.pem >/dev/null
 refused 'of another enclave, signer or machine' debug.enclave SEALED ANCHOR
