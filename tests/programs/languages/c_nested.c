@@ -1,5 +1,5 @@
-// A nested function whose address is taken is code on the stack. Built as a program, as a library (LIBRARY), and as a
-// program that loads that library (LATE).
+// A nested function whose address is taken is code on the stack. Built as a program, as a library (LIBRARY),
+// and as a program that loads that library (LATE).
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
