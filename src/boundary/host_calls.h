@@ -66,6 +66,18 @@ struct SetRecord {  // PollSetWait, in the arena
   uint64_t events;  // of epoll
 };
 
+struct InterfaceRecord {  // InterfaceList, in the arena: an interface (family 0), or one of its addresses
+  char name[16];
+  uint32_t index, flags, mtu;  // flags: IFF_…; the MTU is the interface's
+  uint16_t family;             // 0, AF_INET, AF_INET6
+  uint8_t prefix, hardware_size;
+  uint16_t hardware_type;  // ARPHRD_…
+  uint8_t hardware[8], address[16], broadcast[4];
+  uint8_t padding[2];
+};
+static_assert(sizeof(InterfaceRecord) == 64);
+inline constexpr uint32_t kMaxInterfaceRecords = 256;
+
 // MemorySettle's `kind`: pages whose end the enclave has accepted go, or pages without permissions are
 // closed.
 inline constexpr uint64_t kSettleRemove = 0, kSettleClose = 1;

@@ -1,6 +1,7 @@
 // The typed host calls: see host.h. Every function here is "arguments in, host_call, bound the reply".
 #include "enclave/arch/host.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "enclave/arch/host_call.h"
@@ -269,6 +270,34 @@ SysResult<Address> socket_name(uint32_t socket, bool peer) {
   const HostReply reply = host_call(HostCall::SocketName, socket, peer ? 1 : 0);
   TRY(done(reply));
   return address_reply(reply);
+}
+
+namespace {
+
+// What programs take for granted, who copy names and addresses into arrays of their own.
+bool sane(boundary::InterfaceRecord& record) {
+  const auto length = static_cast<size_t>(std::find(record.name, std::end(record.name), '\0') - record.name);
+  const bool printable = std::all_of(record.name, record.name + length,
+                                     [](char c) { return c > ' ' && c <= '~' && c != '/' && c != ':'; });
+  if (length == 0 || length == sizeof(record.name) || !printable) return false;
+  std::fill(record.name + length, std::end(record.name), '\0');
+  if (record.index == 0 || record.index > INT32_MAX || record.hardware_size > sizeof(record.hardware))
+    return false;
+  const uint8_t most = record.family == 2 ? 32 : record.family == 10 ? 128 : 0;  // AF_INET, AF_INET6
+  return (record.family == 0 || most != 0) && record.prefix <= most;
+}
+
+}  // namespace
+
+SysResult<std::vector<boundary::InterfaceRecord>> interfaces() {
+  const auto count = TRY(bounded(host_call(HostCall::InterfaceList), boundary::kMaxInterfaceRecords));
+  std::vector<boundary::InterfaceRecord> list;
+  for (uint64_t i = 0; i < count; ++i) {
+    boundary::InterfaceRecord record;
+    std::memcpy(&record, arena() + i * sizeof(record), sizeof(record));
+    if (sane(record)) list.push_back(record);
+  }
+  return list;
 }
 
 SysResult<uint32_t> socket_poll(PollItem* items, uint32_t count, uint64_t timeout_ns) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 #include "boundary/host_calls.h"
@@ -82,6 +83,9 @@ void socket_close(uint32_t socket);
 SysResult<void> socket_set_option(uint32_t socket, int level, int name, ByteView value);
 SysResult<size_t> socket_get_option(uint32_t socket, int level, int name, MutableByteView out);
 SysResult<Address> socket_name(uint32_t socket, bool peer);
+
+// Interfaces and addresses of the host; names are such that Linux would have, sizes fit.
+SysResult<std::vector<boundary::InterfaceRecord>> interfaces();
 
 struct PollItem {
   uint32_t socket;

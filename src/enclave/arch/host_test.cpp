@@ -258,6 +258,18 @@ void try_socket_data(World& w) {
 
 void try_socket_queue(World& w) { check_number(w, host::socket_queue(1, 0x541b), INT32_MAX); }
 
+void try_interfaces(World& w) {
+  w.host.asked(boundary::kMaxInterfaceRecords);
+  const auto list = host::interfaces();
+  if (!list.ok()) return check_error(w, list, w.host.last_result());
+  ASSERT_LE(list.value().size(), boundary::kMaxInterfaceRecords);
+  for (const boundary::InterfaceRecord& record : list.value()) {
+    ASSERT_LT(strnlen(record.name, sizeof(record.name)), sizeof(record.name));
+    ASSERT_LE(record.hardware_size, sizeof(record.hardware));
+    ASSERT_LE(record.prefix, record.family == 2 ? 32 : record.family == 10 ? 128 : 0);
+  }
+}
+
 void try_poll(World& w) {
   const auto count = static_cast<uint32_t>(w.random.size(boundary::kMaxPollItems));
   const MutableByteView bytes = w.output.view(count * sizeof(host::PollItem));
@@ -328,9 +340,9 @@ void try_threads(World& w) {
 }
 
 using Try = void (*)(World&);
-constexpr Try kTries[] = {try_console,  try_memory,      try_storage,      try_staged_write,
-                          try_sockets,  try_socket_data, try_socket_queue, try_poll,
-                          try_poll_set, try_time,        try_threads};
+constexpr Try kTries[] = {try_console, try_memory,      try_storage,      try_staged_write,
+                          try_sockets, try_socket_data, try_socket_queue, try_interfaces,
+                          try_poll,    try_poll_set,    try_time,         try_threads};
 
 // A test that crashes names its seed, too.
 uint64_t g_seed = 0;

@@ -10,6 +10,7 @@
 #include "enclave/syscalls/socket_transfer.h"
 #include "enclave/syscalls/syscalls.h"
 #include "enclave/vfs/inet_socket.h"
+#include "enclave/vfs/netlink_socket.h"
 #include "enclave/vfs/unix_socket.h"
 
 namespace cloister::enclave {
@@ -26,7 +27,7 @@ SysResult<Bytes> load_address(const Socket& socket, uint64_t address, uint32_t s
   uint16_t family = 0;
   if (size < sizeof(family)) return Errno::Invalid;
   std::memcpy(&family, bytes.data(), sizeof(family));
-  const bool inet = socket.family() != kFamilyUnix;
+  const bool inet = socket.family() == kFamilyInet || socket.family() == kFamilyInet6;
   if (inet && family != kFamilyInet && family != kFamilyInet6 && family != 0) return Errno::FamilyUnsupported;
   return bytes;
 }
@@ -71,6 +72,11 @@ SysResult<int64_t> sys_socket(SyscallArgs& args) {
       return Errno::SocketTypeUnsupported;
     if (protocol != 0 && protocol != kFamilyUnix) return Errno::ProtocolUnsupported;
     file = make_ref<UnixSocket>(type, flags);
+  } else if (family == kFamilyNetlink) {
+    constexpr uint32_t kRaw = 3;
+    if (type != kRaw && type != kSocketDatagram) return Errno::SocketTypeUnsupported;
+    if (protocol != 0) return Errno::ProtocolUnsupported;  // NETLINK_ROUTE
+    file = make_ref<NetlinkSocket>(type, flags);
   } else {
     if (family != kFamilyInet && family != kFamilyInet6) return Errno::FamilyUnsupported;
     if (type != kSocketStream && type != kSocketDatagram) return Errno::SocketTypeUnsupported;

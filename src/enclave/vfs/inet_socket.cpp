@@ -6,6 +6,7 @@
 
 #include "enclave/arch/thread.h"
 #include "enclave/arch/user_copy.h"
+#include "enclave/vfs/interfaces.h"
 #include "enclave/vfs/poll.h"
 
 namespace cloister::enclave {
@@ -108,7 +109,8 @@ SysResult<size_t> InetSocket::get_family_option(int32_t level, int32_t name, Mut
 
 SysResult<int64_t> InetSocket::ioctl(uint64_t request, uint64_t argument) {
   constexpr uint64_t kBytesUnsent = 0x5411, kAtMark = 0x8905;  // TIOCOUTQ, SIOCATMARK
-  if (request != kBytesWaiting && request != kBytesUnsent && request != kAtMark) return Errno::NotTty;
+  if (request != kBytesWaiting && request != kBytesUnsent && request != kAtMark)
+    return interface_ioctl(request, argument);
   TRY(store_user(argument, TRY(host::socket_queue(handle_, static_cast<uint32_t>(request)))));
   return 0;
 }

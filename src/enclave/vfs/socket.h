@@ -12,7 +12,7 @@ namespace cloister::enclave {
 struct Process;
 
 inline constexpr uint32_t kSocketStream = 1, kSocketDatagram = 2, kSocketSequenced = 5;
-inline constexpr int32_t kFamilyUnix = 1, kFamilyInet = 2, kFamilyInet6 = 10;
+inline constexpr int32_t kFamilyUnix = 1, kFamilyInet = 2, kFamilyInet6 = 10, kFamilyNetlink = 16;
 // MSG_…
 inline constexpr uint32_t kMessagePeek = 2, kMessageTruncated = 0x20, kMessageDontWait = 0x40,
                           kMessageWaitAll = 0x100, kMessageNoSignal = 0x4000, kMessageMore = 0x8000,

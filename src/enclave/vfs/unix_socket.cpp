@@ -8,6 +8,7 @@
 #include "enclave/arch/user_copy.h"
 #include "enclave/process.h"
 #include "enclave/vfs/inotify.h"
+#include "enclave/vfs/interfaces.h"
 #include "enclave/vfs/mounts.h"
 #include "enclave/vfs/vfs.h"
 
@@ -417,7 +418,7 @@ SysResult<void> UnixSocket::shut_down(bool reading, bool writing) {
 }
 
 SysResult<int64_t> UnixSocket::ioctl(uint64_t request, uint64_t argument) {
-  if (request != kBytesWaiting) return Errno::NotTty;
+  if (request != kBytesWaiting) return interface_ioctl(request, argument);  // C libraries ask any socket
   if (listening_) return Errno::Invalid;
   const size_t size = connection_oriented() ? queued_ : queue_.empty() ? 0 : queue_.front().data.size();
   TRY(store_user(argument, static_cast<int32_t>(size)));
