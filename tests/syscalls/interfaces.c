@@ -26,6 +26,22 @@ static void addresses(void) {
   freeifaddrs(list);
 }
 
+static int by_text(const void* left, const void* right) { return strcmp(left, right); }
+static void table(void) {  // in any order
+  static char lines[64][80];
+  char address[40], name[20], line[200];
+  unsigned index, prefix, scope, flags;
+  int count = 0;
+  FILE* f = fopen("/proc/net/if_inet6", "r");
+  FACT(f != NULL);
+  while (f != NULL && count < 64 && fgets(line, sizeof line, f) != NULL) {
+    FACT(sscanf(line, "%32s %x %x %x %x %16s", address, &index, &prefix, &scope, &flags, name));
+    snprintf(lines[count++], sizeof lines[0], "%s %u %u %x %s", address, index, prefix, scope, name);
+  }
+  qsort(lines, count, sizeof lines[0], by_text);
+  for (int i = 0; i < count; ++i) TEXT(lines[i]);
+}
+
 static void questions(void) {
   char name[IF_NAMESIZE] = "";
   const int s = socket(AF_INET, SOCK_DGRAM, 0);
@@ -132,6 +148,7 @@ static void names(void) {
 
 int main(void) {
   addresses();
+  table();
   questions();
   netlink();
   names();

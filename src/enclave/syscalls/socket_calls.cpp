@@ -49,9 +49,7 @@ SysResult<int64_t> accept_with(SyscallArgs& args, uint32_t flags) {
   return TRY(args.thread.process->files.add(accepted, (flags & kOpenCloseOnExec) != 0));
 }
 
-std::vector<UserVector> one_vector(const SyscallArgs& args) {
-  return {{args.a[1], std::min(args.a[2], kMaxTransfer)}};
-}
+UserVector one_vector(const SyscallArgs& args) { return {args.a[1], std::min(args.a[2], kMaxTransfer)}; }
 
 }  // namespace
 
@@ -125,12 +123,14 @@ SysResult<int64_t> sys_sendto(SyscallArgs& args) {
   Outgoing outgoing;
   outgoing.flags = args.u32(3);
   if (args.a[4] != 0) outgoing.address = TRY(load_address(*file->socket(), args.a[4], args.u32(5)));
-  return static_cast<int64_t>(TRY(send_vectors(*file->socket(), one_vector(args), outgoing)));
+  const UserVector vector = one_vector(args);
+  return static_cast<int64_t>(TRY(send_vectors(*file->socket(), {&vector, 1}, outgoing)));
 }
 SysResult<int64_t> sys_recvfrom(SyscallArgs& args) {
   const Ref<File> file = TRY(socket_of(args, 0));
   Incoming incoming;
-  const uint64_t count = TRY(receive_vectors(*file->socket(), one_vector(args), args.u32(3), incoming));
+  const UserVector vector = one_vector(args);
+  const uint64_t count = TRY(receive_vectors(*file->socket(), {&vector, 1}, args.u32(3), incoming));
   const bool connected_stream = file->socket()->type() == kSocketStream;
   TRY(store_address(args.a[4], args.a[5], connected_stream ? ByteView() : ByteView(incoming.address)));
   const bool whole = (args.u32(3) & kMessageTruncated) != 0 && !connected_stream;

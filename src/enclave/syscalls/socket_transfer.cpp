@@ -15,7 +15,7 @@ constexpr size_t kPiece = 256 << 10;
 // The program's vectors as one run of bytes.
 class UserBytes {
  public:
-  explicit UserBytes(const std::vector<UserVector>& vectors) : vectors_(vectors) {
+  explicit UserBytes(std::span<const UserVector> vectors) : vectors_(vectors) {
     for (const UserVector& vector : vectors) total_ += vector.size;
   }
   uint64_t total() const { return total_; }
@@ -52,7 +52,7 @@ class UserBytes {
     return {};
   }
 
-  const std::vector<UserVector>& vectors_;
+  std::span<const UserVector> vectors_;
   size_t index_ = 0;
   uint64_t used_ = 0;  // of the vector at index_
   uint64_t total_ = 0;
@@ -62,7 +62,7 @@ size_t piece_size(uint64_t total) { return static_cast<size_t>(std::min<uint64_t
 
 }  // namespace
 
-SysResult<uint64_t> send_vectors(Socket& socket, const std::vector<UserVector>& vectors, Outgoing& outgoing) {
+SysResult<uint64_t> send_vectors(Socket& socket, std::span<const UserVector> vectors, Outgoing& outgoing) {
   UserBytes from(vectors);
   Bytes buffer(piece_size(from.total()));
   outgoing.deadline = socket.send_deadline();
@@ -83,7 +83,7 @@ SysResult<uint64_t> send_vectors(Socket& socket, const std::vector<UserVector>& 
   return done;
 }
 
-SysResult<uint64_t> receive_vectors(Socket& socket, const std::vector<UserVector>& vectors, uint32_t flags,
+SysResult<uint64_t> receive_vectors(Socket& socket, std::span<const UserVector> vectors, uint32_t flags,
                                     Incoming& incoming) {
   constexpr uint32_t kOnce = kMessagePeek | kMessageOutOfBand | kMessageErrorQueue;
   UserBytes to(vectors);

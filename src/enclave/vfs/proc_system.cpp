@@ -63,6 +63,30 @@ std::string processors() {
   return (count == 1 ? "0" : "0-" + number(count - 1)) + "\n";
 }
 
+// proc_net(5). C libraries ask by netlink, Java reads this.
+std::string inet6_text() {
+  constexpr uint16_t kFamilyInet6 = 10;
+  const auto hex = [](uint32_t value) {
+    return std::string{"0123456789abcdef"[value >> 4 & 15], "0123456789abcdef"[value & 15]};
+  };
+  std::string text;
+  const auto list = host::interfaces();
+  if (!list.ok()) return text;
+  for (const boundary::InterfaceRecord& record : list.value()) {
+    if (record.family != kFamilyInet6) continue;
+    for (const uint8_t byte : record.address) text += hex(byte);
+    const bool loopback = (record.flags & 8) != 0;
+    const bool link = record.address[0] == 0xfe && (record.address[1] & 0xc0) == 0x80;
+    const std::string name = record.name;
+    text += " " + hex(record.index) + " " + hex(record.prefix) + " " +
+            hex(loopback ? 0x10
+                : link   ? 0x20
+                         : 0) +
+            " 80 " + std::string(8 - std::min<size_t>(8, name.size()), ' ') + name + "\n";
+  }
+  return text;
+}
+
 constexpr Row kRandom[] = {
     {"boot_id", boot_id}, {"entropy_avail", [] { return std::string("256\n"); }}, {"uuid", uuid}};
 constexpr Row kKernel[] = {{"cap_last_cap", [] { return std::string("40\n"); }},
@@ -77,15 +101,17 @@ constexpr Row kVm[] = {{"max_map_count", [] { return std::string("65530\n"); }},
                        {"mmap_min_addr", [] { return std::string("65536\n"); }},
                        {"overcommit_memory", [] { return std::string("1\n"); }}};
 constexpr Row kCore[] = {{"somaxconn", [] { return std::string("4096\n"); }}};
-constexpr Row kNet[] = {folder_row("core", kCore)};
-constexpr Row kProcSys[] = {folder_row("kernel", kKernel), folder_row("net", kNet), folder_row("vm", kVm)};
+constexpr Row kSysNet[] = {folder_row("core", kCore)};
+constexpr Row kProcSys[] = {folder_row("kernel", kKernel), folder_row("net", kSysNet), folder_row("vm", kVm)};
 
+constexpr Row kNet[] = {{"if_inet6", inet6_text}};
 constexpr Row kTop[] = {
     {"cpuinfo", cpuinfo_text},
     {"filesystems",
      [] { return std::string("nodev\tsysfs\nnodev\tproc\nnodev\ttmpfs\nnodev\tdevtmpfs\n\tcloister\n"); }},
     {"loadavg", [] { return std::string("0.00 0.00 0.00 1/1 7\n"); }},
     {"meminfo", meminfo_text},
+    folder_row("net", kNet),
     {"stat", cpu_stat_text},
     folder_row("sys", kProcSys),
     {"uptime", [] { return number(monotonic_ns() / kSecond) + ".00 0.00\n"; }},
