@@ -128,6 +128,17 @@ static void flags(int fd) {
   WORKS(mmap(NULL, kPage, PROT_READ, MAP_SHARED | 1 << 25, fd, 0));
 }
 
+// What has no end, and what cannot be mapped.
+static void others(void) {
+  const int zero = open("/dev/zero", O_RDWR);
+  char* m = mmap(NULL, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE, zero, 0);
+  store(m + kPage, 7);
+  touch(m + kPage);
+  touch(m + 1);
+  FACT(fails_with(mmap(NULL, kPage, PROT_READ, MAP_PRIVATE, open("/proc/self/maps", O_RDONLY), 0), ENODEV));
+  FACT(fails_with(mmap(NULL, kPage, PROT_READ, MAP_PRIVATE, open(".", O_RDONLY), 0), ENODEV));
+}
+
 int main(void) {
   scratch();
   struct sigaction action = {.sa_sigaction = fault, .sa_flags = SA_SIGINFO};
@@ -140,5 +151,6 @@ int main(void) {
   private(fd, 100);
   moved(fd);
   flags(fd);
+  others();
   return 0;
 }

@@ -105,6 +105,57 @@ SysResult<void> make_own(uint64_t begin, uint64_t end) {
   return {};
 }
 
+namespace {
+
+// Whether `areas` map `size` bytes of the file in one piece from `begin` on.
+bool maps_whole(const Areas& areas, uint64_t begin, uint64_t size, const AreaInfo& info) {
+  for (uint64_t at = begin; at < begin + size;) {
+    const Area* area = area_at(areas, at);
+    if (area == nullptr || !goes_to_file(*area) || !shows(*area, *info.source->inode())) return false;
+    const auto first = std::prev(areas.upper_bound(at));
+    if (area->file_offset + (at - first->first) != info.file_offset + (at - begin)) return false;
+    at = area->end;
+  }
+  return true;
+}
+
+// Where `areas` have what `info` asks for, with room for it among the present ones; 0: nowhere.
+uint64_t place_in(const Areas& areas, uint64_t size, const AreaInfo& info) {
+  for (const auto& [begin, area] : areas) {
+    if (!goes_to_file(area) || info.file_offset < area.file_offset) continue;
+    const uint64_t lead = info.file_offset - area.file_offset;
+    if (lead >= area.end - begin || !maps_whole(areas, begin + lead, size, info)) continue;
+    if (present_free(begin + lead, begin + lead + size)) return begin + lead;
+  }
+  return 0;
+}
+
+}  // namespace
+
+uint64_t share_with_absent(uint64_t size, const AreaInfo& info) {
+  const Family* family = g_absent.empty() ? nullptr : family_with_absent(info.owner);
+  if (family == nullptr) return 0;
+  for (const Memory* member : family->members) {
+    if (member == family->present) continue;
+    const Areas& areas = member->relative->areas;
+    const uint64_t begin = place_in(areas, size, info);
+    if (begin == 0) continue;
+    for (uint64_t at = begin; at < begin + size;) {
+      Area area = *area_at(areas, at);
+      area.end = std::min(area.end, begin + size);
+      area.owner = info.owner;
+      area.protection = info.protection;
+      area.file_offset = info.file_offset + (at - begin);
+      area.source = info.source;
+      if (area.committed) must(host::memory_protect(at, area.end - at, page_protection(area)));
+      at = g_space->areas.emplace(at, std::move(area)).first->second.end;
+    }
+    g_space->shared_bytes += size;
+    return begin;
+  }
+  return 0;
+}
+
 bool also_of_relative(uint64_t begin, const Area& area) {
   if (g_absent.empty() || !same_pages(area)) return false;
   const Family* family = family_with_absent(area.owner);

@@ -69,7 +69,8 @@ void fit(uint64_t begin) {
 
 uint64_t file_end(uint64_t begin, const Area& area) {
   const auto stat = area.source ? area.source->stat() : SysResult<Stat>(Errno::BadFile);
-  if (!stat.ok()) return area.end;  // the read of its bytes will say why
+  if (!stat.ok()) return area.end;                             // the read of its bytes will say why
+  if ((stat->mode & kTypeMask) != kTypeFile) return area.end;  // /dev/zero
   const uint64_t shown = stat->size - std::min(stat->size, area.file_offset);
   return begin + std::min(area.end - begin, (shown + kPage - 1) & ~(kPage - 1));
 }

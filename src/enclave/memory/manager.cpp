@@ -96,14 +96,8 @@ bool same(const Areas::value_type& left, const Areas::value_type& right) {
          (a.name.empty() || !a.file || b.file_offset == a.file_offset + (right.first - left.first));
 }
 
-bool free_of_present(uint64_t begin, uint64_t end) {
-  auto it = g_space->areas.lower_bound(begin);
-  if (it != g_space->areas.end() && it->first < end) return false;
-  return find_area(begin) == g_space->areas.end();
-}
-
 bool free_range(uint64_t begin, uint64_t end) {
-  return free_of_present(begin, end) && absent_area_in(begin, end) == 0;
+  return present_free(begin, end) && absent_area_in(begin, end) == 0;
 }
 
 // The highest gap of `size` bytes of the present areas below `ceiling`; 0: none.
@@ -121,7 +115,7 @@ uint64_t find_present_gap(uint64_t ceiling, uint64_t size) {
 // Makes room where only absent relatives are in the way.
 bool claim(int32_t owner, uint64_t begin, uint64_t end) {
   texts_evict(begin, end);
-  return free_of_present(begin, end) && take_from_absent(owner, begin, end).ok();
+  return present_free(begin, end) && take_from_absent(owner, begin, end).ok();
 }
 
 uint64_t find_gap(uint64_t size, uint64_t ceiling) {
@@ -174,6 +168,12 @@ Areas::iterator find_area(uint64_t address) {
   return address < it->second.end ? it : g_space->areas.end();
 }
 
+bool present_free(uint64_t begin, uint64_t end) {
+  auto it = g_space->areas.lower_bound(begin);
+  if (it != g_space->areas.end() && it->first < end) return false;
+  return find_area(begin) == g_space->areas.end();
+}
+
 void split_areas(uint64_t address) {
   auto it = find_area(address);
   if (it == g_space->areas.end() || it->first == address) return;
@@ -223,6 +223,9 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
     replaced = remove(address, address + size);
     TRY(take_from_absent(info.owner, address, address + size));
   } else {
+    if (info.shared && info.source && address == 0 && !info.low) {
+      if (const uint64_t common = share_with_absent(size, info); common != 0) return common;
+    }
     address = round_down(address, kPage);
     const bool hint = address != 0 && range_ok(address, size) && free_range(address, address + size);
     const uint64_t ceiling = info.low ? std::min(g_space->top, kLowEnd) : g_space->top;

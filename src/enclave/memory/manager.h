@@ -75,8 +75,9 @@ uint64_t memory_stack_begin(uint64_t address);
 bool memory_overflows_stack(int32_t owner, uint64_t address, uint64_t stack_pointer);
 
 // Shared mappings of files. There is no page cache that two addresses could show, so every mapping has pages
-// of its own: written ones are found by write protection and go back at msync, fsync, munmap, exit and before
-// the file is read; what is written to the file by other ways is copied into its mappings.
+// of its own, but for forked processes that map the same, which get the same address: written ones are found
+// by write protection and go back at msync, fsync, munmap, exit and before the file is read; what is written
+// to the file by other ways is copied into its mappings.
 SysResult<void> memory_write_back(uint64_t address, uint64_t size);  // msync(2)
 SysResult<void> memory_sync_files(uint64_t address, uint64_t size);  // and then durable: MS_SYNC
 SysResult<void> memory_write_back_file(Inode& inode);                // what any mapping has stored

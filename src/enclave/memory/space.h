@@ -58,6 +58,7 @@ inline uint32_t page_protection(const Area& area) {
 
 // The area that contains `address`, or end().
 Areas::iterator find_area(uint64_t address);
+bool present_free(uint64_t begin, uint64_t end);  // no area lies there
 // Makes `address` a border between areas.
 void split_areas(uint64_t address);
 void merge_areas(uint64_t begin, uint64_t end);
@@ -92,6 +93,9 @@ SysResult<void> make_own(uint64_t begin, uint64_t end);
 // An absent relative has the same pages there; `area` does not reach over one of its borders.
 bool also_of_relative(uint64_t begin, const Area& area);
 void split_at_absent_borders(uint64_t begin, uint64_t end);
+// A file's mapping that several are to see: where an absent relative has the same, the present one gets it,
+// too, at the same address, and with the same pages. 0: none has, or something else is there.
+uint64_t share_with_absent(uint64_t size, const AreaInfo& info);
 // A present area of anonymous shared memory has got its pages, which are those of its relatives, too.
 void committed_for_relatives(uint64_t begin, uint64_t end);
 void forget_absent_files(Released& files);

@@ -48,7 +48,8 @@ SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, boo
   const Ref<File> file = TRY(args.thread.process->files.get(args.i32(4)));
   if (!file->readable()) return Errno::Access;
   if (info.shared && (info.protection & kProtWrite) != 0 && !file->writable()) return Errno::Access;
-  if (file->inode() == nullptr || (TRY(file->stat()).mode & kTypeMask) == kTypeFolder) return Errno::NoDevice;
+  if (file->inode() == nullptr || !file->inode()->can_map()) return Errno::NoDevice;
+  if ((TRY(file->stat()).mode & kTypeMask) == kTypeFolder) return Errno::NoDevice;
   const std::string name = file->path();
   const uint32_t protection = info.protection;
   info.file = true;

@@ -144,6 +144,7 @@ class Inode : public Counted {
   // Special files bring their own File; nullptr: the ordinary one.
   virtual SysResult<Ref<File>> open_special(uint32_t /*flags*/) { return Ref<File>(); }
   virtual bool can_poll() const { return false; }
+  virtual bool can_map() const { return true; }
   // A link of /proc that stands for an open file, whatever its text says.
   virtual bool is_magic_link() const { return false; }
   virtual uint64_t file_system() const = 0;  // st_dev; renames and links stay in one

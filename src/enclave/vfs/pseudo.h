@@ -21,6 +21,7 @@ class TextInode final : public Inode {
       : id_(id), number_(number), mode_(mode), make_(std::move(make)) {}
   SysResult<Stat> stat() override;
   SysResult<size_t> read(uint64_t offset, MutableByteView out) override;
+  bool can_map() const override { return false; }
   uint64_t file_system() const override { return id_; }
 
  private:
