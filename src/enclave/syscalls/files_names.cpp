@@ -140,9 +140,10 @@ SysResult<Found> changeable(File& file) {
 
 SysResult<int64_t> make_node(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t mode) {
   const uint32_t type = mode & kTypeMask;
-  if (type != kTypeFile && type != 0) return Errno::Perm;
+  if (type != kTypeFile && type != 0 && type != kTypeFifo && type != kTypeSocket) return Errno::Perm;
   const Place place = TRY(new_place(args, folder, path, false));
-  TRY(place.parent->create(place.name, kTypeFile | (mode & 07777 & ~process_of(args).umask)));
+  TRY(place.parent->create(place.name,
+                           (type == 0 ? kTypeFile : type) | (mode & 07777 & ~process_of(args).umask)));
   notify_created(*place.parent, place.name, false);
   return 0;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <vector>
 
 #include "enclave/arch/signal.h"
 #include "enclave/arch/thread.h"
@@ -14,26 +15,49 @@ namespace {
 constexpr size_t kFirstCapacity = 65536, kMostCapacity = 1 << 20;  // pipe(7)
 constexpr size_t kAtomic = 4096;                                   // PIPE_BUF: smaller writes are not split
 
-// One direction: a ring of bytes with ends that open and close.
+// One direction: a ring of bytes with ends that open and close. A pipe has two; one with a name (fifo(7)) any
+// number.
 struct Channel : Counted {
-  Bytes ring = Bytes(kFirstCapacity);
+  struct Side {
+    std::vector<File*> ends;
+    uint64_t times_opened = 0;
+    bool closed() const { return ends.empty(); }
+    void edge(uint16_t bits) {
+      for (File* end : ends) end->edge(bits);
+    }
+  };
+  Bytes ring;
   size_t first = 0, used = 0;
   WaitQueue readable, writable;
-  WaitQueue poll;               // either changed
-  File* reading_end = nullptr;  // null: closed
-  File* writing_end = nullptr;
+  WaitQueue opened;
+  WaitQueue poll;  // either changed
+  Side reading, writing;
 
   void changed() {
     readable.wake_all();
     writable.wake_all();
     poll.wake_all();
   }
+  void enter(Side& side, File& end) {
+    if (ring.empty()) ring.resize(kFirstCapacity);
+    side.ends.push_back(&end);
+    ++side.times_opened;
+    opened.wake_all();
+  }
+  void leave(Side& side, Side& other, File& end) {
+    std::erase(side.ends, &end);
+    changed();
+    if (side.closed()) other.edge(0);
+    if (!side.closed() || !other.closed()) return;
+    ring = {};  // nobody will read what is left
+    first = used = 0;
+  }
   bool has_room() const { return ring.size() - used >= kAtomic; }
 
   SysResult<size_t> read(MutableByteView out, bool non_blocking) {
     if (out.empty()) return size_t{0};
     while (used == 0) {
-      if (writing_end == nullptr) return size_t{0};
+      if (writing.closed()) return size_t{0};
       if (non_blocking) return Errno::Again;
       if (readable.wait() == WaitEnd::Interrupted) return kInterruptedRestartable;
     }
@@ -48,7 +72,7 @@ struct Channel : Counted {
     used -= count;
     changed();
     // As Linux: whoever writes is told when a full pipe is not full any more, whoever reads at every write.
-    if (was_full && has_room() && writing_end != nullptr) writing_end->edge(kPollOut);
+    if (was_full && has_room()) writing.edge(kPollOut);
     return count;
   }
 
@@ -67,7 +91,7 @@ struct Channel : Counted {
   SysResult<size_t> write(ByteView data, bool non_blocking) {
     size_t done = 0;
     while (done < data.size()) {
-      if (reading_end == nullptr) {
+      if (reading.closed()) {
         if (done > 0) return done;
         raise_signal(kSigPipe);
         return Errno::Pipe;
@@ -87,7 +111,7 @@ struct Channel : Counted {
       used += part;
       done += part;
       changed();
-      if (reading_end != nullptr) reading_end->edge(kPollIn);
+      reading.edge(kPollIn);
     }
     return done;
   }
@@ -95,11 +119,11 @@ struct Channel : Counted {
 
 class End final : public File {
  public:
-  // One of the channels is null.
-  End(Ref<Channel> in, Ref<Channel> out, uint32_t flags)
-      : File(flags), in_(std::move(in)), out_(std::move(out)) {
-    if (in_) in_->reading_end = this;
-    if (out_) out_->writing_end = this;
+  // One of the channels is null, unless it is of a name that was opened for both.
+  End(Ref<Channel> in, Ref<Channel> out, uint32_t flags, Ref<Inode> name = nullptr)
+      : File(flags), in_(std::move(in)), out_(std::move(out)), name_(std::move(name)) {
+    if (in_) in_->enter(in_->reading, *this);
+    if (out_) out_->enter(out_->writing, *this);
   }
   ~End() override { static_cast<void>(closed()); }
 
@@ -112,6 +136,7 @@ class End final : public File {
     return out_->write(data, non_blocking());
   }
   SysResult<Stat> stat() override {
+    if (name_) return name_->stat();
     Stat stat;
     stat.device = 4;
     stat.inode = reinterpret_cast<uint64_t>(in_ ? in_.get() : out_.get()) >> 4;
@@ -133,10 +158,10 @@ class End final : public File {
     uint16_t events = 0;
     if (in_) {
       if (in_->used > 0) events |= kPollIn;
-      if (in_->writing_end == nullptr) events |= kPollHangup;
+      if (in_->writing.closed() && in_->writing.times_opened != quiet_until_) events |= kPollHangup;
     }
     if (out_) {
-      if (out_->reading_end == nullptr) events |= kPollError;
+      if (out_->reading.closed()) events |= kPollError;
       if (out_->has_room()) events |= kPollOut;
     }
     return events;
@@ -146,20 +171,18 @@ class End final : public File {
     if (out_) queues.push_back(&out_->poll);
   }
   SysResult<void> closed() override {
-    leave(in_, true);
-    leave(out_, false);
+    if (in_) in_->leave(in_->reading, in_->writing, *this);
+    if (out_) out_->leave(out_->writing, out_->reading, *this);
+    in_ = out_ = nullptr;
     return {};
   }
+  // No hang-up before the first writer has come.
+  void wait_quietly() { quiet_until_ = in_->writing.times_opened; }
 
  private:
-  static void leave(Ref<Channel>& channel, bool reader) {
-    if (!channel) return;
-    (reader ? channel->reading_end : channel->writing_end) = nullptr;
-    channel->changed();
-    if (File* other = reader ? channel->writing_end : channel->reading_end) other->edge(0);
-    channel = nullptr;
-  }
   Ref<Channel> in_, out_;
+  Ref<Inode> name_;
+  uint64_t quiet_until_ = UINT64_MAX;
 };
 
 class EventCounter final : public WaitFile {
@@ -210,6 +233,23 @@ class EventCounter final : public WaitFile {
 std::pair<Ref<File>, Ref<File>> make_pipe(uint32_t flags) {
   const Ref<Channel> channel = make_ref<Channel>();
   return {make_ref<End>(channel, nullptr, flags), make_ref<End>(nullptr, channel, flags | kOpenWrite)};
+}
+
+SysResult<Ref<File>> open_fifo(Ref<Counted>& fifo, const Ref<Inode>& name, uint32_t flags) {
+  if (!fifo) fifo = make_ref<Channel>();
+  const Ref<Channel> channel(static_cast<Channel*>(fifo.get()));
+  const bool reads = (flags & kOpenAccess) != kOpenWrite, writes = (flags & kOpenAccess) != 0;
+  const bool waits = reads != writes && (flags & kOpenNonBlock) == 0;
+  if (writes && !reads && !waits && channel->reading.closed()) return Errno::NoDeviceAddress;
+  const auto end =
+      make_ref<End>(reads ? channel : nullptr, writes ? channel : nullptr, flags & kOpenKept, name);
+  if (reads && channel->writing.closed()) end->wait_quietly();
+  const Channel::Side& partner = reads ? channel->writing : channel->reading;
+  const uint64_t before = partner.times_opened;  // it may come and go again
+  while (waits && partner.closed() && partner.times_opened == before) {
+    if (channel->opened.wait() == WaitEnd::Interrupted) return kInterruptedRestartable;
+  }
+  return Ref<File>(end);
 }
 
 Ref<File> make_event_counter(uint64_t value, bool semaphore, uint32_t flags) {

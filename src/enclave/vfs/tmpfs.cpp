@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "enclave/memory/manager.h"
+#include "enclave/vfs/pipe.h"
 #include "enclave/vfs/vfs.h"
 
 namespace cloister::enclave {
@@ -229,6 +230,10 @@ class Node final : public Inode {
     info.free = info.blocks - std::min(info.blocks, space_->used / info.block);
     return info;
   }
+  SysResult<Ref<File>> open_special(uint32_t flags) override {
+    if (!is(kTypeFifo)) return Ref<File>();
+    return open_fifo(fifo_, Ref<Inode>(this), flags);
+  }
   uint64_t file_system() const override { return space_->id; }
 
  private:
@@ -269,6 +274,7 @@ class Node final : public Inode {
   uint64_t number_, links_ = 1, size_ = 0;
   TimeSpec accessed_{}, modified_{}, changed_{};
   std::string target_;
+  Ref<Counted> fifo_;
   Entries entries_;
   std::map<std::string, Bytes, std::less<>> attributes_;
   std::map<uint64_t, std::unique_ptr<uint8_t[]>> pieces_;
