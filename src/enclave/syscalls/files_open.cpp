@@ -1,6 +1,7 @@
 // Descriptors: open, close, duplicate, fcntl, ioctl.
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 
 #include "enclave/arch/boot.h"
 #include "enclave/arch/log.h"
@@ -8,6 +9,7 @@
 #include "enclave/arch/user_copy.h"
 #include "enclave/process.h"
 #include "enclave/processes.h"
+#include "enclave/syscalls/file_calls.h"
 #include "enclave/syscalls/syscalls.h"
 #include "enclave/vfs/locks.h"
 #include "enclave/vfs/vfs.h"
@@ -16,11 +18,45 @@ namespace cloister::enclave {
 namespace {
 
 SysResult<int64_t> open_common(SyscallArgs& args, int32_t folder, uint64_t path, uint32_t flags,
-                               uint32_t mode) {
+                               uint32_t mode, uint32_t limits = 0) {
   const std::string name = TRY(string_from_user(path));
   Process& process = *args.thread.process;
-  const Ref<File> file = TRY(open_at(process, folder, name, flags, mode));
+  const Ref<File> file = TRY(open_at(process, folder, name, flags, mode, limits));
   return TRY(process.files.add(file, (flags & kOpenCloseOnExec) != 0));
+}
+
+struct OpenHow {  // struct open_how
+  uint64_t flags, mode, resolve;
+};
+
+// Larger ones are of a newer Linux: what this one does not know must be zero.
+SysResult<OpenHow> load_open_how(uint64_t address, uint64_t size) {
+  constexpr uint64_t kMost = 4096;
+  if (size < sizeof(OpenHow)) return Errno::Invalid;
+  if (size > kMost) return Errno::TooBig;
+  Bytes all(size);
+  TRY(copy_from_user(all.data(), address, size));
+  const auto rest = all.begin() + sizeof(OpenHow);
+  if (std::any_of(rest, all.end(), [](uint8_t byte) { return byte != 0; })) return Errno::TooBig;
+  OpenHow how{};
+  std::memcpy(&how, all.data(), sizeof(how));
+  return how;
+}
+
+// openat2(2) refuses what open(2) overlooks.
+SysResult<void> check_open_how(const OpenHow& how) {
+  constexpr uint64_t kControlTerminal = 0400, kAsync = 020000, kLargeFile = 0100000, kCached = 32;
+  constexpr uint64_t kKnown = kOpenKept | kOpenCreate | kOpenExclusive | kOpenTruncate | kOpenCloseOnExec |
+                              kControlTerminal | kAsync | kLargeFile;
+  constexpr uint64_t kOfPath = kOpenPath | kOpenDirectory | kOpenNoFollow | kOpenCloseOnExec;
+  constexpr uint64_t kMakes = kOpenCreate | kOpenTemporary;
+  TRY(check_flags(how.flags, (how.flags & kOpenPath) != 0 ? kOfPath : kKnown));
+  TRY(check_flags(how.resolve, kWithinMount | kNoMagicLinks | kNoLinks | kBeneath | kInRoot | kCached));
+  TRY(check_flags(how.mode, (how.flags & kMakes) != 0 ? 07777 : 0));
+  if ((how.resolve & kBeneath) != 0 && (how.resolve & kInRoot) != 0) return Errno::Invalid;
+  if ((how.flags & kOpenDirectory) != 0 && (how.flags & kOpenCreate) != 0) return Errno::Invalid;
+  // There is no cache of names that could have all of a path.
+  return (how.resolve & kCached) != 0 ? Errno::Again : SysResult<void>();
 }
 
 // struct flock
@@ -100,6 +136,12 @@ SysResult<int64_t> sys_open(SyscallArgs& args) {
 }
 SysResult<int64_t> sys_openat(SyscallArgs& args) {
   return open_common(args, args.i32(0), args.a[1], args.u32(2), args.u32(3));
+}
+SysResult<int64_t> sys_openat2(SyscallArgs& args) {
+  const OpenHow how = TRY(load_open_how(args.a[2], args.a[3]));
+  TRY(check_open_how(how));
+  return open_common(args, args.i32(0), args.a[1], static_cast<uint32_t>(how.flags),
+                     static_cast<uint32_t>(how.mode), static_cast<uint32_t>(how.resolve));
 }
 SysResult<int64_t> sys_creat(SyscallArgs& args) {
   return open_common(args, kAtCwd, args.a[0], kOpenWrite | kOpenCreate | kOpenTruncate, args.u32(1));

@@ -25,13 +25,13 @@ bool is_type(const Stat& stat, uint32_t type) { return (stat.mode & kTypeMask) =
 
 class Walk {
  public:
-  Walk(LastLink last) : last_(last) {}
+  Walk(LastLink last, uint32_t limits = 0) : last_(last), limits_(limits) {}
 
   // `lost`: the folder is in none any more.
   SysResult<Place> run(Ref<Inode> start, std::string start_path, std::string_view path, bool lost = false) {
     lost_ = lost;
-    inode_ = std::move(start);
-    path_ = std::move(start_path);
+    base_ = inode_ = std::move(start);
+    base_path_ = path_ = std::move(start_path);
     std::string rest(path);
     Place place;
     while (!TRY(step(rest, place))) {
@@ -60,6 +60,7 @@ class Walk {
     }
     const std::string full = child_path(path_, name);
     auto found = mount_at(full);
+    if (found && (limits_ & kWithinMount) != 0) return Errno::CrossDevice;
     if (!found) {
       auto looked = inode_->lookup(name);
       if (!looked.ok()) {
@@ -71,13 +72,14 @@ class Walk {
     }
     if (is_type(TRY(found->stat()), kTypeLink) && (!last || slash || last_ == LastLink::Follow)) {
       if (++links_ > kMaxLinks) return Errno::Loop;
+      TRY(check_link(*found));
       if (last && found->is_magic_link()) {
         place = Place{inode_, name, full, found, slash};
         return true;
       }
       const std::string target = TRY(found->read_link());
       if (target.empty()) return Errno::NoEntry;
-      if (target[0] == '/') go_to_root();
+      if (target[0] == '/') TRY(go_to_root());
       rest = target + rest;
       if (rest.size() > 2 * kMaxPath) return Errno::NameTooLong;
       return false;
@@ -91,11 +93,25 @@ class Walk {
     return false;
   }
 
-  void go_to_root() {
-    inode_ = root_inode();
-    path_ = "/";
+  SysResult<void> check_link(Inode& link) const {
+    if ((limits_ & kNoLinks) != 0) return Errno::Loop;
+    if (!link.is_magic_link()) return {};
+    if ((limits_ & kNoMagicLinks) != 0) return Errno::Loop;
+    return (limits_ & (kBeneath | kInRoot | kWithinMount)) != 0 ? Errno::CrossDevice : SysResult<void>();
+  }
+  SysResult<void> go_to_root() {
+    if ((limits_ & kBeneath) != 0) return Errno::CrossDevice;
+    const bool inside = (limits_ & kInRoot) != 0;
+    if (!inside && (limits_ & kWithinMount) != 0 && inode_->file_system() != root_inode()->file_system())
+      return Errno::CrossDevice;
+    inode_ = inside ? base_ : root_inode();
+    path_ = inside ? base_path_ : "/";
+    return {};
   }
   SysResult<void> go_up() {
+    if (path_ == base_path_ && (limits_ & kBeneath) != 0) return Errno::CrossDevice;
+    if (path_ == base_path_ && (limits_ & kInRoot) != 0) return {};
+    if (path_ != "/" && mount_at(path_) && (limits_ & kWithinMount) != 0) return Errno::CrossDevice;
     if (lost_) return Errno::NoEntry;
     path_ = parent_path(path_);
     inode_ = TRY(folder_at(path_));
@@ -103,6 +119,9 @@ class Walk {
   }
 
   LastLink last_;
+  uint32_t limits_;
+  Ref<Inode> base_;
+  std::string base_path_;
   bool lost_ = false;
   int links_ = 0;
   Ref<Inode> inode_;
@@ -110,8 +129,9 @@ class Walk {
 };
 
 // Walks from an open folder, which may have lost its name.
-SysResult<Place> walk_from(const Ref<InodeFile>& folder, std::string_view path, LastLink last) {
-  Walk walk(last);
+SysResult<Place> walk_from(const Ref<InodeFile>& folder, std::string_view path, LastLink last,
+                           uint32_t limits) {
+  Walk walk(last, limits);
   return walk.run(Ref<Inode>(folder->inode()), folder->path(), path, folder->name_state() == NameState::Lost);
 }
 
@@ -138,21 +158,25 @@ SysResult<void> change_folder(Process& process, std::string_view path) {
   return {};
 }
 
-SysResult<Place> resolve(Process& process, int32_t folder_fd, std::string_view path, LastLink last) {
+SysResult<Place> resolve(Process& process, int32_t folder_fd, std::string_view path, LastLink last,
+                         uint32_t limits) {
   if (path.empty()) return Errno::NoEntry;
   if (path.size() > kMaxPath) return Errno::NameTooLong;
-  if (path[0] != '/' && folder_fd != kAtCwd) {
+  const bool relative = path[0] != '/' || (limits & kInRoot) != 0;
+  if (!relative && (limits & kBeneath) != 0) return Errno::CrossDevice;
+  if (relative && folder_fd != kAtCwd) {
     const Ref<File> folder = TRY(process.files.find(folder_fd));
     if (folder->inode() == nullptr) return Errno::NotDirectory;
-    return walk_from(Ref<InodeFile>(static_cast<InodeFile*>(folder.get())), path, last);
+    return walk_from(Ref<InodeFile>(static_cast<InodeFile*>(folder.get())), path, last, limits);
   }
-  if (path[0] != '/' && process.folder) return walk_from(process.folder, path, last);
-  Walk walk(last);
+  if (relative && process.folder) return walk_from(process.folder, path, last, limits);
+  Walk walk(last, limits);
   return walk.run(root_inode(), "/", path);
 }
 
-SysResult<Place> resolve_existing(Process& process, int32_t folder_fd, std::string_view path, LastLink last) {
-  Place place = TRY(resolve(process, folder_fd, path, last));
+SysResult<Place> resolve_existing(Process& process, int32_t folder_fd, std::string_view path, LastLink last,
+                                  uint32_t limits) {
+  Place place = TRY(resolve(process, folder_fd, path, last, limits));
   if (!place.inode) return Errno::NoEntry;
   if (place.must_be_folder && place.name != "." && !is_type(TRY(place.inode->stat()), kTypeFolder) &&
       !place.inode->is_magic_link())
@@ -170,10 +194,10 @@ SysResult<Ref<Inode>> create_at(const Process& process, const Place& place, uint
 
 // O_TMPFILE: a file without a name. Both kinds of file system keep an open file that has none.
 SysResult<Ref<File>> open_unnamed(Process& process, int32_t folder_fd, std::string_view path, uint32_t flags,
-                                  uint32_t mode) {
+                                  uint32_t mode, uint32_t limits) {
   static uint64_t number = 0;
   if ((flags & kOpenAccess) == 0 || (flags & kOpenDirectory) == 0) return Errno::Invalid;
-  Place place = TRY(resolve_existing(process, folder_fd, path, LastLink::Follow));
+  Place place = TRY(resolve_existing(process, folder_fd, path, LastLink::Follow, limits));
   if (!is_type(TRY(place.inode->stat()), kTypeFolder)) return Errno::NotDirectory;
   if (mount_read_only(place.path)) return Errno::ReadOnly;
   const std::string name = ".unnamed-" + std::to_string(++number);
@@ -187,12 +211,12 @@ SysResult<Ref<File>> open_unnamed(Process& process, int32_t folder_fd, std::stri
 }  // namespace
 
 SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_view path, uint32_t flags,
-                             uint32_t mode) {
+                             uint32_t mode, uint32_t limits) {
   if ((flags & kOpenPath) != 0) flags &= kOpenPath | kOpenDirectory | kOpenNoFollow | kOpenCloseOnExec;
-  if ((flags & kOpenTemporary) != 0) return open_unnamed(process, folder_fd, path, flags, mode);
+  if ((flags & kOpenTemporary) != 0) return open_unnamed(process, folder_fd, path, flags, mode, limits);
   const bool no_follow = (flags & kOpenNoFollow) != 0 ||
                          (flags & (kOpenCreate | kOpenExclusive)) == (kOpenCreate | kOpenExclusive);
-  Place place = TRY(resolve(process, folder_fd, path, no_follow ? LastLink::Keep : LastLink::Follow));
+  Place place = TRY(resolve(process, folder_fd, path, no_follow ? LastLink::Keep : LastLink::Follow, limits));
   const bool path_only = (flags & kOpenPath) != 0;
   const bool truncate_wanted = (flags & kOpenTruncate) != 0 && !path_only;  // by open(2), also of a reader
   const bool writing = truncate_wanted || ((flags & kOpenAccess) != 0 && !path_only);

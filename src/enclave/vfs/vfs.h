@@ -40,10 +40,14 @@ struct Place {
   bool must_be_folder = false;  // the path ended with a slash
 };
 enum class LastLink : bool { Follow, Keep };
+// What openat2(2) forbids a path, RESOLVE_…
+inline constexpr uint32_t kWithinMount = 1, kNoMagicLinks = 2, kNoLinks = 4, kBeneath = 8, kInRoot = 16;
 // Errors: those of path resolution(7); a missing last component is no error.
-SysResult<Place> resolve(Process& process, int32_t folder_fd, std::string_view path, LastLink last);
+SysResult<Place> resolve(Process& process, int32_t folder_fd, std::string_view path, LastLink last,
+                         uint32_t limits = 0);
 // The same, but the inode must exist.
-SysResult<Place> resolve_existing(Process& process, int32_t folder_fd, std::string_view path, LastLink last);
+SysResult<Place> resolve_existing(Process& process, int32_t folder_fd, std::string_view path, LastLink last,
+                                  uint32_t limits = 0);
 
 // The folder at an absolute path without links and dots.
 SysResult<Ref<Inode>> folder_at(const std::string& path);
@@ -53,7 +57,7 @@ std::string working_path(const Process& process);
 SysResult<void> change_folder(Process& process, std::string_view path);
 
 SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_view path, uint32_t flags,
-                             uint32_t mode);
+                             uint32_t mode, uint32_t limits = 0);
 inline SysResult<Ref<File>> open_path(Process& process, std::string_view path, uint32_t flags,
                                       uint32_t mode) {
   return open_at(process, kAtCwd, path, flags, mode);
