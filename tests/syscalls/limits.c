@@ -41,6 +41,21 @@ static void files(void) {
   close_range(3, ~0u, 0);
 }
 
+static void shown(void) {
+  struct rlimit r = {40, 45}, none = {RLIM_INFINITY, RLIM_INFINITY};
+  char line[256];
+  setrlimit(RLIMIT_NOFILE, &r);
+  setrlimit(RLIMIT_CPU, &none);
+  FILE* file = fopen("/proc/self/limits", "r");
+  while (fgets(line, sizeof line, file) != NULL) {
+    line[strcspn(line, "\n")] = 0;
+    if (strstr(line, "Limit") || strstr(line, "open files") || strstr(line, "cpu")) printf("<%s>\n", line);
+    line[22] = 0;
+    printf("%s\n", line);
+  }
+  fclose(file);
+}
+
 static void memory(void) {
   set(RLIMIT_AS, 1L << 20);
   FACT(mmap(NULL, 64 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == ENOMEM);
@@ -118,5 +133,6 @@ int main(void) {
   memory();
   others();
   processors();
+  shown();
   return 0;
 }

@@ -176,12 +176,36 @@ SysResult<std::string> statm_text(const Seen& seen) {
          " " + number(use.code / kPage) + " 0 " + number(use.data / kPage) + " 0\n";
 }
 
-std::string limits_text(Process&) {
-  return "Limit                     Soft Limit           Hard Limit           Units     \n"
-         "Max stack size            " +
-         number(manifest().stack_size) + "              " + number(manifest().stack_size) +
-         "              bytes     \nMax open files            1024                 65536                "
-         "files     \n";
+std::string limits_text(Process& process) {
+  constexpr const char* kRows[kResources][2] = {
+      {"cpu time", "seconds"},    {"file size", "bytes"},      {"data size", "bytes"},
+      {"stack size", "bytes"},    {"core file size", "bytes"}, {"resident set", "bytes"},
+      {"processes", "processes"}, {"open files", "files"},     {"locked memory", "bytes"},
+      {"address space", "bytes"}, {"file locks", "locks"},     {"pending signals", "signals"},
+      {"msgqueue size", "bytes"}, {"nice priority", ""},       {"realtime priority", ""},
+      {"realtime timeout", "us"}};
+  std::string text;
+  const auto column = [&](std::string field, size_t width) {
+    field.resize(std::max(field.size(), width), ' ');
+    text += field;
+  };
+  const auto value = [](uint64_t limit) {
+    return limit == kNoLimit ? std::string("unlimited") : number(limit);
+  };
+  const auto row = [&](const std::string& name, const std::string& soft, const std::string& hard,
+                       const char* unit) {
+    column(name, 26);
+    column(soft, 21);
+    column(hard, 21);
+    if (*unit != 0) column(unit, 10);
+    text += '\n';
+  };
+  row("Limit", "Soft Limit", "Hard Limit", "Units");
+  for (uint32_t i = 0; i < kResources; ++i) {
+    const ResourceLimit limit = resource_limit(process, i);
+    row(std::string("Max ") + kRows[i][0], value(limit.soft), value(limit.hard), kRows[i][1]);
+  }
+  return text;
 }
 
 SysResult<std::string> auxv_text(const Seen& seen) {
