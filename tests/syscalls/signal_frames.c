@@ -72,6 +72,50 @@ static void full(void) {
   WORKS(sigqueue(getpid(), SIGRTMIN + 1, (union sigval){.sival_int = 1}));
 }
 
+// Signals with a value, and to one thread, from process to process.
+static volatile int value, queued_code, sender;
+static void on_value(int s, siginfo_t* i, void* c) {
+  (void)s, (void)c;
+  value = i->si_value.sival_int, queued_code = i->si_code, sender = i->si_pid;
+}
+static void between_processes(void) {
+  struct sigaction a = {.sa_sigaction = on_value, .sa_flags = SA_SIGINFO};
+  const pid_t self = getpid();
+  int status = 0;
+  siginfo_t info = {.si_code = SI_USER};
+  sigset_t set, before;
+  sigemptyset(&set);
+  sigaddset(&set, SIGRTMIN + 2);
+  sigaddset(&set, SIGUSR2);
+  sigprocmask(SIG_BLOCK, &set, &before);
+  sigaction(SIGRTMIN + 2, &a, NULL);
+  fflush(stdout);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    siginfo_t got;
+    union sigval v = {.sival_int = 41};
+    sigwaitinfo(&set, &got);
+    const int thread_code = got.si_code;
+    sigqueue(self, SIGRTMIN + 2, v);
+    _exit((got.si_signo == SIGUSR2) + 2 * (thread_code == SI_TKILL) + 4 * (got.si_pid == self));
+  }
+  CALL(syscall(SYS_tgkill, pid, getpid(), SIGUSR2));
+  CALL(syscall(SYS_tgkill, getpid(), pid, SIGUSR2));
+  CALL(syscall(SYS_rt_sigqueueinfo, pid, SIGRTMIN + 2, &info));
+  CALL(syscall(SYS_rt_tgsigqueueinfo, pid, pid, SIGRTMIN + 2, &info));
+  CALL(syscall(SYS_tgkill, pid, pid, SIGUSR2));
+  waitpid(pid, &status, 0);
+  FACT(WEXITSTATUS(status));
+  CALL(syscall(SYS_tkill, pid, 0));
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  FACT(value);
+  FACT(queued_code);
+  FACT(sender == pid);
+  info.si_value.sival_int = 5;
+  CALL(syscall(SYS_rt_sigqueueinfo, getpid(), SIGRTMIN + 2, &info));
+  FACT(queued_code);
+}
+
 int main(void) {
   struct sigaction a = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
   struct sigaction n = {.sa_sigaction = nothing, .sa_flags = SA_SIGINFO};
@@ -93,6 +137,7 @@ int main(void) {
   raise(SIGUSR1);
   FACT(trap);  // the last one
   floats();
+  between_processes();
   full();
   return 0;
 }

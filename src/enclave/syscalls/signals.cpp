@@ -302,6 +302,20 @@ SysResult<int64_t> sys_sigaltstack(SyscallArgs& args) {
   return 0;
 }
 
+namespace {
+// The program and its descendants reach each other, and the agent itself.
+Process* reachable_process(SyscallArgs& args, int32_t pid) {
+  Process& self = *args.thread.process;
+  if (pid == self.pid) return &self;
+  return self.is_agent ? nullptr : find_process(pid);
+}
+Thread* reachable_thread(SyscallArgs& args, int32_t tid) {
+  Thread* thread = find_thread(tid);
+  if (thread == nullptr || thread->process->is_agent != args.thread.process->is_agent) return nullptr;
+  return thread;
+}
+}  // namespace
+
 SysResult<int64_t> sys_kill(SyscallArgs& args) {
   const int signal = args.i32(1);
   if (signal < 0 || signal > kSignalCount) return Errno::Invalid;
@@ -310,7 +324,7 @@ SysResult<int64_t> sys_kill(SyscallArgs& args) {
   const SignalInfo info = from_self(args.thread, signal, 0);
   if (pid == INT32_MIN) return Errno::NoProcess;
   if (pid > 0) {
-    Process* target = self.is_agent ? (pid == self.pid ? &self : nullptr) : find_process(pid);
+    Process* target = reachable_process(args, pid);
     if (target == nullptr) return Errno::NoProcess;
     if (signal != 0) send_signal(*target, info);
     return 0;
@@ -330,16 +344,16 @@ SysResult<int64_t> sys_kill(SyscallArgs& args) {
 namespace {
 SysResult<int64_t> signal_thread(SyscallArgs& args, int32_t tid, int signal) {
   if (signal < 0 || signal > kSignalCount || tid <= 0) return Errno::Invalid;
-  Thread* target = find_thread(tid);
-  if (target == nullptr || target->process != args.thread.process) return Errno::NoProcess;
+  Thread* target = reachable_thread(args, tid);
+  if (target == nullptr) return Errno::NoProcess;
   if (signal != 0) send_signal(*target, from_self(args.thread, signal, -6));
   return 0;
 }
 }  // namespace
 
 namespace {
-// siginfo_t of rt_sigqueueinfo: a program may not claim to be the kernel or kill(2).
-SysResult<SignalInfo> queued_info(uint64_t address, int signal) {
+// siginfo_t of rt_sigqueueinfo: a program may not claim to be the kernel or kill(2), except to itself.
+SysResult<SignalInfo> queued_info(uint64_t address, int signal, bool to_self) {
   struct Raw {
     int32_t number, error, code, padding;
     int32_t pid;
@@ -348,7 +362,7 @@ SysResult<SignalInfo> queued_info(uint64_t address, int signal) {
   };
   if (signal < 0 || signal > kSignalCount) return Errno::Invalid;
   const auto raw = TRY(load_user<Raw>(address));
-  if (raw.code >= 0 || raw.code == -6) return Errno::Perm;
+  if ((raw.code >= 0 || raw.code == -6) && !to_self) return Errno::Perm;
   SignalInfo info;
   info.signal = signal;
   info.code = raw.code;
@@ -362,25 +376,27 @@ SysResult<SignalInfo> queued_info(uint64_t address, int signal) {
 namespace {
 // Real-time signals that are queued are not lost: there is room for them, or the sender hears that there is
 // not.
-bool room_for(SyscallArgs& args, const PendingSignals& pending, int signal) {
-  return signal < PendingSignals::kFirstRealtime || may_queue_signal(*args.thread.process, pending);
+bool room_for(Process& process, const PendingSignals& pending, int signal) {
+  return signal < PendingSignals::kFirstRealtime || may_queue_signal(process, pending);
 }
 }  // namespace
 
 SysResult<int64_t> sys_rt_sigqueueinfo(SyscallArgs& args) {
-  const SignalInfo info = TRY(queued_info(args.a[2], args.i32(1)));
-  if (args.i32(0) != args.thread.process->pid) return Errno::NoProcess;
-  if (!room_for(args, args.thread.process->signals.pending, info.signal)) return Errno::Again;
-  if (info.signal != 0) send_signal(*args.thread.process, info);
+  const bool to_self = args.i32(0) == args.thread.process->pid;
+  const SignalInfo info = TRY(queued_info(args.a[2], args.i32(1), to_self));
+  Process* target = reachable_process(args, args.i32(0));
+  if (target == nullptr) return Errno::NoProcess;
+  if (!room_for(*target, target->signals.pending, info.signal)) return Errno::Again;
+  if (info.signal != 0) send_signal(*target, info);
   return 0;
 }
 SysResult<int64_t> sys_rt_tgsigqueueinfo(SyscallArgs& args) {
   if (args.i32(0) <= 0 || args.i32(1) <= 0) return Errno::Invalid;
-  const SignalInfo info = TRY(queued_info(args.a[3], args.i32(2)));
-  Thread* target = find_thread(args.i32(1));
-  if (args.i32(0) != args.thread.process->pid || target == nullptr || target->process != args.thread.process)
-    return Errno::NoProcess;
-  if (!room_for(args, target->pending, info.signal)) return Errno::Again;
+  const bool to_self = args.i32(0) == args.thread.process->pid;
+  const SignalInfo info = TRY(queued_info(args.a[3], args.i32(2), to_self));
+  Thread* target = reachable_thread(args, args.i32(1));
+  if (target == nullptr || target->process->pid != args.i32(0)) return Errno::NoProcess;
+  if (!room_for(*target->process, target->pending, info.signal)) return Errno::Again;
   if (info.signal != 0) send_signal(*target, info);
   return 0;
 }
@@ -388,7 +404,8 @@ SysResult<int64_t> sys_rt_tgsigqueueinfo(SyscallArgs& args) {
 SysResult<int64_t> sys_tkill(SyscallArgs& args) { return signal_thread(args, args.i32(0), args.i32(1)); }
 SysResult<int64_t> sys_tgkill(SyscallArgs& args) {
   if (args.i32(0) <= 0 || args.i32(1) <= 0) return Errno::Invalid;
-  if (args.i32(0) != args.thread.process->pid) return Errno::NoProcess;
+  const Thread* target = reachable_thread(args, args.i32(1));
+  if (target == nullptr || target->process->pid != args.i32(0)) return Errno::NoProcess;
   return signal_thread(args, args.i32(1), args.i32(2));
 }
 
