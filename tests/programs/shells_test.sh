@@ -146,4 +146,16 @@ both make bash -c "cd \$(mktemp -d 2>/dev/null || echo /tmp); make -s -j2 -f $wo
 both perl perl "$work/app/forks.pl"
 both python /usr/bin/python3 "$work/app/processes.py"
 
+# A program that has stopped itself goes on when somebody outside sends SIGCONT.
+"$cloister" run "${options[@]}" all.enclave bash -c 'echo stops; kill -STOP $$; echo goes on' >stopped.out 2>/dev/null </dev/null &
+for ((i = 0; i < 300; ++i)); do
+  grep -q stops stopped.out && break
+  sleep 0.1
+done
+sleep 0.3
+kill -0 $! || fail "the program did not stop"
+kill -CONT $!
+wait $! || fail "a stopped program ended with exit code $?"
+[ "$(cat stopped.out)" = $'stops\ngoes on' ] || fail "a stopped program did not go on: $(cat stopped.out)"
+
 finish
