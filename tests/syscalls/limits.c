@@ -37,6 +37,13 @@ static void files(void) {
   CALL(open("/dev/null", O_RDONLY));  // neither end was kept
   set(RLIMIT_NOFILE, 2000);
   CALL(dup2(fd, 1999));
+  fflush(stdout);
+  int status = 0;
+  const pid_t pid = fork();
+  if (pid == 0)
+    _exit((dup2(fd, 1998) == 1998) + 2 * (fcntl(1999, F_GETFD) == 0) + 4 * (dup2(fd, 2000) == -1));
+  waitpid(pid, &status, 0);
+  FACT(WEXITSTATUS(status));
   set(RLIMIT_NOFILE, 50);
   close_range(3, ~0u, 0);
 }

@@ -317,6 +317,7 @@ void FdTable::close_all() {
 }
 
 void FdTable::copy_from(const FdTable& other) {
+  limit_ = other.limit_;
   entries_ = other.entries_;
   for (const Entry& entry : entries_) {
     if (entry.file) entry.file->named();
