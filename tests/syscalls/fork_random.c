@@ -7,7 +7,9 @@ enum { kPages = 48, kPage = 4096, kSteps = 120, kDeepest = 4 };
 enum { kNothing, kWritable, kConstant, kClosed };
 
 static char* window;
-static struct { unsigned char state, value; } model[kPages];
+static struct {
+  unsigned char state, value, wiped, skipped;  // by fork
+} model[kPages];
 static volatile unsigned* shared;
 static uint64_t seed;
 static unsigned draw(unsigned below) {
@@ -36,6 +38,29 @@ static void each(int first, int count, int state, int value) {
   }
 }
 
+static void fresh(int first, int count, int state) {
+  each(first, count, state, 0);
+  for (int i = first; i < first + count; ++i) model[i].wiped = model[i].skipped = 0;
+}
+
+static void advise(int first, int count) {
+  const int advice[] = {MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_DONTFORK, MADV_DOFORK};
+  const int which = draw(4);
+  if (madvise(window + first * kPage, count * kPage, advice[which]) != 0) fail("madvise for fork", first);
+  for (int i = first; i < first + count; ++i) {
+    if (which < 2) model[i].wiped = which == 0;
+    if (which >= 2) model[i].skipped = which == 2;
+  }
+}
+
+// What a child finds.
+static void forked(void) {
+  for (int i = 0; i < kPages; ++i) {
+    if (model[i].skipped) fresh(i, 1, kNothing);
+    if (model[i].wiped) model[i].value = 0;
+  }
+}
+
 static void change(void) {
   const int first = draw(kPages), count = 1 + draw(kPages - first < 12 ? kPages - first : 12);
   char* at = window + first * kPage;
@@ -44,15 +69,15 @@ static void change(void) {
     all &= model[i].state != kNothing;
     writable &= model[i].state == kWritable;
   }
-  switch (draw(7)) {
+  switch (draw(8)) {
     case 0:
       if (mmap(at, count * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
           at)
         fail("mmap", first);
-      return each(first, count, kWritable, 0);
+      return fresh(first, count, kWritable);
     case 1:
       if (munmap(at, count * kPage) != 0) fail("munmap", first);
-      return each(first, count, kNothing, -1);
+      return fresh(first, count, kNothing);
     case 2:
     case 3:
       if (!all) return;
@@ -64,6 +89,8 @@ static void change(void) {
       if (!writable) return;
       if (madvise(at, count * kPage, MADV_DONTNEED) != 0) fail("madvise", first);
       return each(first, count, kWritable, 0);
+    case 5:
+      return all ? advise(first, count) : (void)0;
     default:
       for (int i = first; i < first + count; ++i) {
         if (model[i].state != kWritable) continue;
@@ -87,6 +114,7 @@ static void live(int depth) {
       if (pid < 0) continue;  // the family is as large as the threads of the image
       if (pid == 0) {
         seed += 77 * (depth + 1) + count;
+        forked();
         compare();
         live(depth + 1);
         _exit(0);

@@ -82,7 +82,7 @@ ResourceLimit& resource_limit(Process& process, uint32_t resource) {
 }
 
 uint64_t stack_limit(Process& process) {
-  constexpr uint64_t kLeast = 128 << 10, kMost = uint64_t{1} << 30;
+  constexpr uint64_t kLeast = 64 << 10, kMost = uint64_t{1} << 30;
   return std::clamp(resource_limit(process, kStackSize).soft & ~(kPage - 1), kLeast, kMost);
 }
 
