@@ -6,6 +6,31 @@
 #include <sys/wait.h>
 #include "facts.h"
 // Scheduling, affinity, memory locks, capabilities: as far as a program can see them.
+static void priorities_of_others(void) {
+  int ends[2], status = 0;
+  pipe(ends);
+  fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    char c;
+    setpgid(0, 0);
+    close(ends[1]);
+    read(ends[0], &c, 1);
+    _exit(getpriority(PRIO_PROCESS, 0));
+  }
+  setpgid(child, child);
+  CALL(setpriority(PRIO_PROCESS, child, 10));
+  CALL(getpriority(PRIO_PROCESS, child));
+  CALL(setpriority(PRIO_PGRP, child, 12));
+  CALL(getpriority(PRIO_PGRP, child));
+  CALL(getpriority(PRIO_PROCESS, 99999999));
+  CALL(setpriority(PRIO_PGRP, 99999999, 12));
+  CALL(getpriority(PRIO_USER, 99999999));
+  close(ends[1]);
+  waitpid(child, &status, 0);
+  FACT(WEXITSTATUS(status));
+}
+
 static void locks(void) {
   char* page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   CALL(mlock(page, 8192));
@@ -91,6 +116,5 @@ int main(void) {
   CALL(syscall(SYS_capget, &head, data));
   FACT(head.version == _LINUX_CAPABILITY_VERSION_3);
   CALL(syscall(SYS_capget, NULL, data));
-  locks();
-  return 0;
+  return locks(), priorities_of_others(), 0;
 }

@@ -188,19 +188,50 @@ SysResult<int64_t> sys_setsid(SyscallArgs& args) {
   return self.pid;
 }
 
+namespace {
+
+// What getpriority and setpriority mean by their first two arguments: a process, a group, all of a user.
+SysResult<std::vector<Process*>> processes_meant(SyscallArgs& args) {
+  enum Kind : uint32_t { kOne = 0, kGroup = 1, kUser = 2 };
+  Process& self = process_of(args);
+  const int32_t who = args.i32(1);
+  if (args.u32(0) > kUser) return Errno::Invalid;
+  std::vector<Process*> found;
+  const auto look_at = [&](Process& process) {
+    const bool meant = args.u32(0) == kOne ? process.pid == (who == 0 ? self.pid : who)
+                       : args.u32(0) == kGroup
+                           ? process.group_id == (who == 0 ? self.group_id : who)
+                           : process.user.real == (who == 0 ? self.user.real : args.u32(1));
+    if (meant) found.push_back(&process);
+  };
+  if (self.is_agent || user_process() == nullptr)
+    look_at(self);
+  else
+    for_each_process(*user_process(), look_at);
+  const Thread* thread = args.u32(0) == kOne && found.empty() ? find_thread(who) : nullptr;
+  if (thread != nullptr && thread->process == &self) found.push_back(&self);
+  if (found.empty()) return Errno::NoProcess;
+  return found;
+}
+
+}  // namespace
+
 SysResult<int64_t> sys_getpriority(SyscallArgs& args) {
-  if (args.u32(0) > 2) return Errno::Invalid;
-  if (!own(args, args.i32(1)) && args.u32(0) == 0) return Errno::NoProcess;
-  return 20 - process_of(args).priority;
+  int32_t highest = INT32_MAX;
+  for (const Process* process : TRY(processes_meant(args))) highest = std::min(highest, process->priority);
+  return 20 - highest;
 }
 SysResult<int64_t> sys_setpriority(SyscallArgs& args) {
   constexpr int32_t kLowest = 19, kHighest = -20;
-  if (args.u32(0) > 2) return Errno::Invalid;
-  if (!own(args, args.i32(1)) && args.u32(0) == 0) return Errno::NoProcess;
   const int32_t wanted = std::clamp(args.i32(2), kHighest, kLowest);
-  if (wanted < process_of(args).priority && !privileged(args)) return Errno::Access;
-  process_of(args).priority = wanted;
-  return 0;
+  bool refused = false;
+  for (Process* process : TRY(processes_meant(args))) {
+    if (wanted < process->priority && !privileged(args))
+      refused = true;
+    else
+      process->priority = wanted;
+  }
+  return refused ? SysResult<int64_t>(Errno::Access) : 0;
 }
 
 SysResult<int64_t> sys_sched_getscheduler(SyscallArgs& args) {
