@@ -116,6 +116,31 @@ static void low_water(void) {
   both_closed(s);
 }
 
+static void peeked_whole(void) {
+  int s[2];
+  pthread_t t;
+  pair(s);
+  pthread_create(&t, NULL, in_two, s);
+  CALL(recv(s[1], b, 12, MSG_PEEK | MSG_WAITALL));
+  CALL(recv(s[1], b, 5, MSG_PEEK | MSG_WAITALL));
+  CALL(recv(s[1], b, 13, MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT));
+  pthread_join(t, NULL);
+  CALL(recv(s[1], b, 3, 0));
+  struct timeval some = {0, 20000}, none = {0, 0};
+  CALL(setsockopt(s[1], SOL_SOCKET, SO_RCVTIMEO, &some, sizeof some));
+  CALL(recv(s[1], b, 100, MSG_PEEK | MSG_WAITALL));
+  CALL(setsockopt(s[1], SOL_SOCKET, SO_RCVTIMEO, &none, sizeof none));
+  CALL(recv(s[1], b, kRoom, 0));
+  pthread_create(&t, NULL, in_two, s);
+  FACT(wait_in(s[1], POLLIN));
+  CALL(recv(s[1], b, kRoom, 0));
+  pthread_join(t, NULL);
+  shutdown(s[0], SHUT_WR);
+  CALL(recv(s[1], b, 100, MSG_PEEK | MSG_WAITALL));
+  CALL(recv(s[1], b, kRoom, 0));
+  both_closed(s);
+}
+
 static void unread_unix(int type) {
   int s[2];
   socketpair(AF_UNIX, type, 0, s);
@@ -258,6 +283,7 @@ int main(void) {
   urgent();
   how_much();
   low_water();
+  peeked_whole();
   unread_unix(SOCK_STREAM);
   unread_unix(SOCK_SEQPACKET);
   unaccepted();

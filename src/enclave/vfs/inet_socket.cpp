@@ -29,6 +29,19 @@ SysResult<size_t> InetSocket::so_far(size_t done, Errno error) {
   return done;
 }
 
+// Until so many can be read: the host's poll counts, by its socket's SO_RCVLOWAT. How the wait ends does not
+// matter: what is there by then is taken.
+void InetSocket::wait_for_bytes(size_t wanted, uint64_t deadline) {
+  const auto set = [this](size_t count) {
+    const auto value = static_cast<int32_t>(std::min<size_t>(count, INT32_MAX));
+    static_cast<void>(host::socket_set_option(handle_, kSolSocket, kSoReceiveLowWater,
+                                              {reinterpret_cast<const uint8_t*>(&value), sizeof(value)}));
+  };
+  if (wanted != low_water_) set(wanted);
+  static_cast<void>(wait_for_host(handle_, kPollIn, deadline));
+  if (wanted != low_water_) set(low_water_);
+}
+
 SysResult<size_t> InetSocket::receive(MutableByteView out, uint32_t flags, uint64_t deadline,
                                       Incoming& incoming) {
   const bool never_waits = must_not_wait(flags) || (flags & kMessageErrorQueue) != 0;
@@ -39,9 +52,10 @@ SysResult<size_t> InetSocket::receive(MutableByteView out, uint32_t flags, uint6
   const bool few = out.size() <= low_water_;  // SO_RCVLOWAT of them or more: all
   const bool all = ((flags & kMessageWaitAll) != 0 || (low_water_ > 1 && few)) && type() == kSocketStream &&
                    (flags & kMessagePeek) == 0;
-  // The host's poll counts. How this wait ends does not matter: what is there by then is taken.
-  if (low_water_ > 1 && !few && !never_waits && (flags & kMessageOutOfBand) == 0)
-    static_cast<void>(wait_for_host(handle_, kPollIn, deadline));
+  constexpr uint32_t kPeekAll = kMessagePeek | kMessageWaitAll;
+  const bool peeks_all = type() == kSocketStream && (flags & kPeekAll) == kPeekAll;
+  if ((peeks_all || (low_water_ > 1 && !few)) && !never_waits && (flags & kMessageOutOfBand) == 0)
+    wait_for_bytes(peeks_all ? out.size() : low_water_, deadline);
   size_t done = 0;
   for (;;) {
     host::Received received;

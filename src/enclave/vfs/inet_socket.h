@@ -35,6 +35,7 @@ class InetSocket final : public Socket {
   SysResult<size_t> get_family_option(int32_t level, int32_t name, MutableByteView out) override;
 
  private:
+  void wait_for_bytes(size_t wanted, uint64_t deadline);
   SysResult<size_t> so_far(size_t done, Errno error);
 
   uint32_t handle_;
