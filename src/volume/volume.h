@@ -143,6 +143,9 @@ class Volume {
   // Replaces what is at the target as rename(2) does. Refuses a directory into its own subtree (Invalid).
   virtual VolumeResult<void> rename(InodeId from, std::string_view from_name, InodeId to,
                                     std::string_view to_name, Timestamp now) = 0;
+  // Both exist, and each gets the other's place (RENAME_EXCHANGE). Refuses what rename refuses.
+  virtual VolumeResult<void> exchange(InodeId a, std::string_view a_name, InodeId b, std::string_view b_name,
+                                      Timestamp now) = 0;
   // Appends entries after `cookie` (0 = from the start) to `out`, at most `limit`; returns the next cookie, 0
   // at the end. "." and ".." are not included. Stable while other names come and go.
   virtual VolumeResult<uint64_t> read_directory(InodeId directory, uint64_t cookie, size_t limit,

@@ -126,6 +126,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> remove_directory(InodeId directory, std::string_view name, Timestamp now) override;
   VolumeResult<void> rename(InodeId from, std::string_view from_name, InodeId to, std::string_view to_name,
                             Timestamp now) override;
+  VolumeResult<void> exchange(InodeId a, std::string_view a_name, InodeId b, std::string_view b_name,
+                              Timestamp now) override;
   VolumeResult<uint64_t> read_directory(InodeId directory, uint64_t cookie, size_t limit,
                                         std::vector<DirectoryEntry>& out) override;
   VolumeResult<std::string> read_symlink(InodeId inode) override;
@@ -246,6 +248,7 @@ class VolumeImpl final : public Volume, private TreeIo {
                                    std::string_view target, uint16_t permissions, uint32_t uid, uint32_t gid,
                                    Timestamp now);
   VolumeResult<void> check_free(InodeId directory, std::string_view name);
+  VolumeResult<void> check_can_move(const NameRecord& moving, InodeId to);
   VolumeResult<void> replace_target(Inode& directory, std::string_view name, const NameRecord& target,
                                     FileType moving, Timestamp now);
   std::string describe(InodeId id);  // a path for messages

@@ -215,6 +215,19 @@ VolumeResult<void> VolumeImpl::replace_target(Inode& directory, std::string_view
   return drop_link(*replaced, now);
 }
 
+// Not below itself.
+VolumeResult<void> VolumeImpl::check_can_move(const NameRecord& moving, InodeId to) {
+  if (moving.type != FileType::Directory) return {};
+  InodeId above = to;
+  for (unsigned depth = 0; above != kRootInode; ++depth) {
+    if (above == moving.inode || depth > kMaxDepth)
+      return VolumeError{Reason::Invalid, "a directory cannot move into itself"};
+    above = TRY(get_directory(above))->record.parent;
+  }
+  if (moving.inode == kRootInode) return VolumeError{Reason::Invalid, "the root directory cannot move"};
+  return {};
+}
+
 VolumeResult<void> VolumeImpl::rename(InodeId from, std::string_view from_name, InodeId to,
                                       std::string_view to_name, Timestamp now) {
   TRY(begin_change());
@@ -227,16 +240,7 @@ VolumeResult<void> VolumeImpl::rename(InodeId from, std::string_view from_name, 
   if (!source) return VolumeError{Reason::NotFound, "no such file"};
   const std::optional<NameRecord> target = TRY(find_entry(to, to_name));
   if (target && target->inode == source->inode) return {};
-  if (source->type == FileType::Directory) {
-    InodeId above = to;
-    for (unsigned depth = 0; above != kRootInode; ++depth) {
-      if (above == source->inode || depth > kMaxDepth) {
-        return VolumeError{Reason::Invalid, "a directory cannot move into itself"};
-      }
-      above = TRY(get_directory(above))->record.parent;
-    }
-    if (source->inode == kRootInode) return VolumeError{Reason::Invalid, "the root directory cannot move"};
-  }
+  TRY(check_can_move(*source, to));
   const Changing changing(*this);
   if (target) TRY(replace_target(*target_parent, to_name, *target, source->type, now));
   Inode* source_parent = TRY(get_directory(from));
@@ -247,6 +251,36 @@ VolumeResult<void> VolumeImpl::rename(InodeId from, std::string_view from_name, 
   inode->record.parent = to;
   inode->record.changed = now;
   mark(*inode);
+  return {};
+}
+
+VolumeResult<void> VolumeImpl::exchange(InodeId a, std::string_view a_name, InodeId b,
+                                        std::string_view b_name, Timestamp now) {
+  TRY(begin_change());
+  (void)TRY(get_directory(a));
+  (void)TRY(get_directory(b));
+  TRY(check_name(a_name));
+  TRY(check_name(b_name));
+  const std::optional<NameRecord> one = TRY(find_entry(a, a_name));
+  const std::optional<NameRecord> two = TRY(find_entry(b, b_name));
+  if (!one || !two) return VolumeError{Reason::NotFound, "no such file"};
+  if (one->inode == two->inode) return {};
+  TRY(check_can_move(*one, b));
+  TRY(check_can_move(*two, a));
+  const Changing changing(*this);
+  Inode* a_parent = TRY(get_directory(a));
+  Inode* b_parent = TRY(get_directory(b));
+  Inode* first = TRY(get(one->inode));
+  Inode* second = TRY(get(two->inode));
+  TRY(remove_entry(*a_parent, a_name, one->type, now));
+  TRY(remove_entry(*b_parent, b_name, two->type, now));
+  TRY(add_entry(*b_parent, b_name, *first, now));
+  TRY(add_entry(*a_parent, a_name, *second, now));
+  first->record.parent = b;
+  second->record.parent = a;
+  first->record.changed = second->record.changed = now;
+  mark(*first);
+  mark(*second);
   return {};
 }
 

@@ -143,6 +143,28 @@ TEST_F(VolumeTest, AHeldFileIsGoneAfterACrash) {
   EXPECT_TRUE(volume->verify_all().ok());
 }
 
+TEST_F(VolumeTest, ExchangesNames) {
+  const InodeId a = volume->make_directory(kRootInode, "a", 0755, 0, 0, kNow).value();
+  const InodeId b = volume->make_directory(a, "b", 0755, 0, 0, kNow).value();
+  const InodeId one = file("one", "1");
+  EXPECT_EQ(reason(volume->exchange(kRootInode, "a", a, "b", kNow)), Reason::Invalid);
+  EXPECT_EQ(reason(volume->exchange(a, "b", kRootInode, "a", kNow)), Reason::Invalid);
+  EXPECT_EQ(reason(volume->exchange(a, "b", kRootInode, "none", kNow)), Reason::NotFound);
+  EXPECT_EQ(reason(volume->exchange(kRootInode, "none", a, "b", kNow)), Reason::NotFound);
+  ASSERT_TRUE(volume->exchange(a, "b", kRootInode, "one", kNow).ok());
+  ASSERT_TRUE(volume->exchange(kRootInode, "one", kRootInode, "one", kNow).ok());
+  reopen();
+  EXPECT_EQ(*volume->lookup(a, "b"), one);
+  EXPECT_EQ(*volume->lookup(kRootInode, "one"), b);
+  EXPECT_EQ(*volume->parent_of(b), kRootInode);
+  EXPECT_EQ(volume->attributes(a)->links, 2u);
+  EXPECT_EQ(volume->attributes(kRootInode)->links, 4u);
+  ASSERT_TRUE(volume->exchange(kRootInode, "one", kRootInode, "a", kNow).ok());
+  EXPECT_EQ(*volume->lookup(kRootInode, "one"), a);
+  EXPECT_EQ(content(*volume->lookup(a, "b")), "1");
+  EXPECT_TRUE(volume->verify_all().ok());
+}
+
 TEST_F(VolumeTest, RenamesAsPosixSays) {
   const InodeId a = volume->make_directory(kRootInode, "a", 0755, 0, 0, kNow).value();
   const InodeId b = volume->make_directory(a, "b", 0755, 0, 0, kNow).value();

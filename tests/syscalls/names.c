@@ -1,6 +1,41 @@
 #include <dirent.h>
 #include "facts.h"
 // link, unlink, symlink, readlink, rename, mkdir, rmdir and their …at forms.
+// RENAME_EXCHANGE, with a folder that is worked in.
+static int exchange(const char* a, const char* b) {
+  return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
+}
+static void exchanges(void) {
+  char here[4096], b[32] = {0};
+  struct stat s;
+  mkdir("x", 0755);
+  mkdir("x/in", 0755);
+  mkdir("x/in/worked", 0755);
+  put_file("plain", "plain");
+  CALL(exchange("x/in", "none"));
+  CALL(exchange("none", "x/in"));
+  CALL(exchange("x", "x/in"));
+  CALL(exchange("x/in", "x"));
+  CALL(exchange("x/in/", "plain/"));
+  CALL(exchange("plain", "plain"));
+  CALL(renameat2(AT_FDCWD, "x", AT_FDCWD, "plain", RENAME_EXCHANGE | RENAME_NOREPLACE));
+  CALL(chdir("x/in/worked"));
+  CALL(exchange("../../../plain", "../../in"));
+  TEXT(getcwd(here, sizeof here) == NULL ? "" : strstr(here, "/plain"));
+  CALL(stat("../..", &s));
+  const ino_t above = s.st_ino;
+  CALL(chdir("../.."));
+  CALL(stat(".", &s));
+  FACT(s.st_ino == above);
+  CALL(read(open("x/in", O_RDONLY), b, 31));
+  TEXT(b);
+  CALL(rmdir("plain/worked"));
+  CALL(stat("x", &s));
+  FACT(s.st_nlink == 2 || s.st_nlink == 1);  // some file systems do not count
+  CALL(exchange("x", "plain"));
+  CALL(access("plain/in", F_OK));
+}
+
 int main(void) {
   scratch();
   char b[32] = {0};
@@ -51,5 +86,6 @@ int main(void) {
   CALL(unlinkat(AT_FDCWD, "bb", AT_REMOVEDIR));
   CALL(mknod("node", S_IFREG | 0600, 0));
   CALL(mkdir("", 0755));
+  exchanges();
   return 0;
 }

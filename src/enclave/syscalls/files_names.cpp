@@ -69,25 +69,50 @@ SysResult<int64_t> remove(SyscallArgs& args, int32_t folder, uint64_t path, bool
   return 0;
 }
 
-SysResult<int64_t> rename_at(SyscallArgs& args, int32_t from_folder, uint64_t from_path, int32_t to_folder,
-                             uint64_t to_path, uint32_t flags) {
-  constexpr uint32_t kNoReplace = 1;
-  TRY(check_flags(flags, kNoReplace));
-  const Place from = TRY(old_place(args, from_folder, from_path, Vanish::Renamed));
-  const std::string name = TRY(string_from_user(to_path));
-  const Place to = TRY(resolve(process_of(args), to_folder, name, LastLink::Keep));
+// The new name is a folder on the way to the old one.
+bool on_the_way(const Place& to, const Place& from) {
+  return from.path.size() > to.path.size() && from.path.starts_with(to.path) &&
+         from.path[to.path.size()] == '/';
+}
+
+SysResult<void> check_rename(const Place& from, const Place& to, bool folder, uint32_t flags) {
   if (to.name == "." || mount_at(to.path) || mount_below(to.path)) return Errno::Busy;
   if (mount_read_only(to.path)) return Errno::ReadOnly;
   if (from.parent->file_system() != to.parent->file_system()) return Errno::CrossDevice;
+  if (flags == kExchange && !to.inode) return Errno::NoEntry;
+  if (on_the_way(to, from)) return flags == kExchange ? Errno::Invalid : Errno::NotEmpty;
+  if (flags == kExchange) folder = (TRY(to.inode->stat()).mode & kTypeMask) == kTypeFolder;
+  return to.must_be_folder && !folder ? Errno::NotDirectory : SysResult<void>();
+}
+
+// What open files and watchers know of it.
+void exchanged(const Place& from, const Place& to, bool from_folder, bool to_folder) {
+  const std::string nowhere = "//exchanged";  // no path has two slashes
+  InodeFile::name_moved(from.path, nowhere, from.parent, from_folder);
+  InodeFile::name_moved(to.path, from.path, from.parent, to_folder);
+  InodeFile::name_moved(nowhere, to.path, to.parent, from_folder);
+  Place from_here = from, to_there = to;
+  from_here.inode = to_there.inode = nullptr;  // nothing is replaced
+  notify_moved(from, to_there, from_folder);
+  notify_moved(to, from_here, to_folder);
+}
+
+SysResult<int64_t> rename_at(SyscallArgs& args, int32_t from_folder, uint64_t from_path, int32_t to_folder,
+                             uint64_t to_path, uint32_t flags) {
+  if (flags != 0 && flags != kNoReplace && flags != kExchange) return Errno::Invalid;
+  const Place from = TRY(old_place(args, from_folder, from_path, Vanish::Renamed));
+  const std::string name = TRY(string_from_user(to_path));
+  const Place to = TRY(resolve(process_of(args), to_folder, name, LastLink::Keep));
   const Stat moved = TRY(from.inode->stat());
   const bool folder = (moved.mode & kTypeMask) == kTypeFolder;
-  // The new name is a folder on the way to the old one.
-  if (from.path.size() > to.path.size() && from.path.starts_with(to.path) && from.path[to.path.size()] == '/')
-    return Errno::NotEmpty;
-  if (to.must_be_folder && !folder) return Errno::NotDirectory;
-  const bool same = to.inode && TRY(to.inode->stat()).inode == moved.inode;
+  TRY(check_rename(from, to, folder, flags));
+  const Stat old = to.inode ? TRY(to.inode->stat()) : Stat{};
   TRY(from.parent->rename(from.name, *to.parent, to.name, flags));
-  if (same) return 0;
+  if (to.inode && old.inode == moved.inode) return 0;
+  if (flags == kExchange) {
+    exchanged(from, to, folder, (old.mode & kTypeMask) == kTypeFolder);
+    return 0;
+  }
   if (to.inode) InodeFile::name_removed(to.path, folder);
   InodeFile::name_moved(from.path, to.path, to.parent, folder);
   notify_moved(from, to, folder);

@@ -106,6 +106,7 @@ struct AttributeChange {  // null: stays
 };
 
 class File;
+inline constexpr uint32_t kNoReplace = 1, kExchange = 2;  // RENAME_…
 
 // What a file system does not do answers with the errno that Linux would give.
 class Inode : public Counted {

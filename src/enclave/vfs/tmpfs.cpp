@@ -150,8 +150,6 @@ class Node final : public Inode {
   }
   SysResult<void> rename(std::string_view name, Inode& to, std::string_view to_name,
                          uint32_t flags) override {
-    constexpr uint32_t kNoReplace = 1;
-    if ((flags & ~kNoReplace) != 0) return Errno::Invalid;
     auto& target = static_cast<Node&>(to);
     const auto found = entries_.find(name);
     if (found == entries_.end()) return Errno::NoEntry;
@@ -159,6 +157,7 @@ class Node final : public Inode {
     if (target.links_ == 0) return Errno::NoEntry;  // the folder itself has been removed
     if (node->is(kTypeFolder) && node->contains(target)) return Errno::Invalid;
     const auto old = target.entries_.find(to_name);
+    if (flags == kExchange) return exchange(found, target, old);
     if (old != target.entries_.end()) {
       if (flags == kNoReplace) return Errno::Exists;
       if (old->second.get() == node.get()) return {};
@@ -252,6 +251,19 @@ class Node final : public Inode {
     if (!entries_.emplace(name, node).second) return Errno::Exists;
     if (node->is(kTypeFolder)) ++links_;
     touch();
+    return {};
+  }
+  SysResult<void> exchange(Entries::iterator mine, Node& other, Entries::iterator its) {
+    if (its == other.entries_.end()) return Errno::NoEntry;
+    Ref<Node>& a = mine->second;
+    Ref<Node>& b = its->second;
+    if (b->is(kTypeFolder) && b->contains(*this)) return Errno::Invalid;
+    const uint64_t a_links = a->is(kTypeFolder) ? 1 : 0, b_links = b->is(kTypeFolder) ? 1 : 0;
+    std::swap(a, b);
+    links_ = links_ - a_links + b_links;
+    other.links_ = other.links_ - b_links + a_links;
+    touch();
+    other.touch();
     return {};
   }
   void remove(Entries::iterator entry) {

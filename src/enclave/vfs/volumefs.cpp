@@ -248,8 +248,10 @@ class VolumeInode final : public Inode {
   }
   SysResult<void> rename(std::string_view name, Inode& to, std::string_view to_name,
                          uint32_t flags) override {
-    constexpr uint32_t kNoReplace = 1;
-    if ((flags & ~kNoReplace) != 0) return Errno::Invalid;
+    if (flags == kExchange) {
+      TRY_VOLUME_VOID(volume().exchange(id_, name, same(to).id_, to_name, now()));
+      return {};
+    }
     if (flags == kNoReplace && volume().lookup(same(to).id_, to_name).ok()) return Errno::Exists;
     TRY_VOLUME_VOID(volume().rename(id_, name, same(to).id_, to_name, now()));
     return {};
