@@ -41,6 +41,22 @@ static void removed(void) {
   CALL(linkat(open(".", O_RDONLY), "", AT_FDCWD, "f", AT_EMPTY_PATH));
 }
 
+// Opened anew by /proc: like any other name.
+static void reopened(void) {
+  char b[8] = {0};
+  put_file("again", "text");
+  const int f = open("again", O_RDONLY), p = open("again", O_PATH);
+  unlink("again");
+  const int g = open(path_of(p), O_RDWR);
+  CALL(read(g, b, 7));
+  CALL(open(path_of(f), O_WRONLY | O_TRUNC) >= 0);
+  CALL(lseek(f, 0, SEEK_END));
+  CALL(open(path_of(f), O_RDONLY | O_DIRECTORY));
+  CALL(open(path_of(open(".", O_RDONLY)), O_WRONLY));
+  FACT(fcntl(open(path_of(f), O_WRONLY | O_APPEND | O_CREAT), F_GETFL) & (O_ACCMODE | O_APPEND | O_CREAT));
+  CALL(open(path_of(f), O_RDONLY | O_NOFOLLOW));
+}
+
 static void links(void) {
   char b[32] = {0};
   symlink("target", "l");
@@ -82,6 +98,7 @@ int main(void) {
   scratch();
   temporary();
   removed();
+  reopened();
   links();
   modes();
   return 0;

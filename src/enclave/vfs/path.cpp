@@ -229,7 +229,13 @@ SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_vi
   } else if ((flags & kOpenCreate) != 0 && (flags & kOpenExclusive) != 0 && !path_only) {
     return Errno::Exists;
   }
-  if (place.inode->is_magic_link() && !no_follow) return place.inode->open_special(flags);
+  Ref<File> original;  // of /proc/self/fd/N: opened anew like any other name, unless it has no inode
+  if (place.inode->is_magic_link() && !no_follow) {
+    original = TRY(place.inode->open_special(kOpenPath));
+    if (original->inode() == nullptr) return original;
+    place.inode = Ref<Inode>(original->inode());
+    place.path = original->path();
+  }
   const Stat stat = TRY(place.inode->stat());
   const bool folder = is_type(stat, kTypeFolder);
   if (is_type(stat, kTypeLink) && !path_only) return Errno::Loop;
@@ -246,8 +252,9 @@ SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_vi
       memory_file_resized(*place.inode);
     }
   }
-  const auto file = make_ref<InodeFile>(place.inode, place.path, flags & kOpenKept);
-  if (place.name != ".") file->set_parent(place.parent);
+  const auto file = original ? static_cast<InodeFile&>(*original).again(flags)
+                             : make_ref<InodeFile>(place.inode, place.path, flags & kOpenKept);
+  if (place.name != "." && !original) file->set_parent(place.parent);
   file->notify_used(kNotifyOpen);
   if (truncate) file->notify_used(kNotifyModify);
   return Ref<File>(file);
