@@ -106,14 +106,15 @@ SOURCE
 cat >app/jobs.sh <<'SOURCE'
 set -m
 sleep 30 &
+sleeper=$!
 kill -STOP %1
 until jobs -s | grep -q Stopped; do sleep 0.01; done
 jobs
 kill -CONT %1
 until jobs -r | grep -q Running; do sleep 0.01; done
 jobs
-kill %1
-wait %1
+kill $sleeper
+wait $sleeper
 echo $?
 (trap 'echo got' USR1; kill -TSTP $BASHPID; echo resumed) &
 until jobs -s | grep -q Stopped; do sleep 0.01; done
@@ -147,6 +148,7 @@ both perl perl "$work/app/forks.pl"
 both python /usr/bin/python3 "$work/app/processes.py"
 
 # A program that has stopped itself goes on when somebody outside sends SIGCONT.
+: >stopped.out
 "$cloister" run "${options[@]}" all.enclave bash -c 'echo stops; kill -STOP $$; echo goes on' >stopped.out 2>/dev/null </dev/null &
 for ((i = 0; i < 300; ++i)); do
   grep -q stops stopped.out && break
