@@ -43,7 +43,7 @@ diff -r tree back || fail 'the folder came back different'
 mkdir into
 "$cloister" transfer pull "$upload" into
 zip -qT into/tree.zip || fail 'not a zip'
-curl -sf -H 'Accept: text/html' "$upload" | grep -q 'sub/b' || fail 'the page does not show the files'
+curl -sf -H 'Accept: text/html' "$upload" | grep 'sub/b' >/dev/null || fail 'the page does not show the files'
 curl -sf -H 'Accept: application/json' "$upload" | python3 -c '
 import json, sys
 entries = json.load(sys.stdin)["entries"]

@@ -15,7 +15,8 @@ CGO_ENABLED=0 go build -o ../static .
 CGO_ENABLED=1 go build -o ../cgo .
 cd ..
 if ldd static >/dev/null 2>&1; then fail 'the static one is not'; fi
-ldd cgo | grep -q libc.so || fail 'the one with C is without the C library'
+ldd cgo >linked
+grep -q libc.so linked || fail 'the one with C is without the C library'
 for kind in static cgo; do
   build --program "./$kind:/go" --heap 512M --threads 32 -o $kind.enclave
   both 5 $kind.enclave ./$kind

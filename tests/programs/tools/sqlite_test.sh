@@ -13,7 +13,7 @@ kept() {  # name, command…: runs it; two statements are wrong, of which the sh
   echo "exit code $code" >>"$kind.err"
 }
 kept native sqlite3 native.db '.read script.sql'
-tail -2 native.out | grep -qx ok && grep -q 'UNIQUE constraint failed' native.err || fail "natively: $(tail -3 native.out native.err)"
+tail -2 native.out | grep -x ok >/dev/null && grep -q 'UNIQUE constraint failed' native.err || fail "natively: $(tail -3 native.out native.err)"
 same() {
   cmp -s native.out "$1.out" || fail "$1: other output: $(diff native.out "$1.out" | head -5) $(head -c 300 "$1.err")"
   cmp -s native.err "$1.err" || fail "$1: other messages: $(diff native.err "$1.err" | head -5)"
