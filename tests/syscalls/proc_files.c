@@ -103,14 +103,38 @@ static void own(void) {
   FACT(sscanf(text, "%d (%31[^)]) %c %d %d %d", &pid, name, &state, &parent, &group, &session));
   FACT(pid == getpid() && parent == getppid() && group == getpgrp() && session == getsid(0));
   FACT(state);
-  int fields = 0;
-  for (char* word = strtok(text, " "); word != NULL; word = strtok(NULL, " ")) ++fields;
+  const int64_t until = now_ms() + 300;
+  while (now_ms() < until) {
+  }
+  get("/proc/self/stat");
+  long field[60] = {0}, fields = 0;  // from 1
+  for (char* word = strtok(text, " "); word != NULL; word = strtok(NULL, " ")) field[++fields] = atol(word);
   FACT(fields);
+  FACT(field[14] + field[15] >= 5);
+  FACT(field[18]);
+  FACT(field[19]);
+  FACT(field[20]);
+  FACT(field[22] > 0 && field[23] > field[24] && field[24] > 100);
   prctl(PR_SET_NAME, "a name");
   get("/proc/self/comm");
   TEXT(text);
   get("/proc/self/stat");
   FACT(strstr(text, " (a name) R ") != NULL);
+}
+
+static void stopped(void) {
+  fflush(stdout);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    for (;;) pause();
+  }
+  int status = 0;
+  kill(pid, SIGSTOP);
+  waitpid(pid, &status, WUNTRACED);
+  FACT(get(of(pid, "status")) > 0);
+  FACT(strstr(text, "State:\tT (stopped)") != NULL);
+  kill(pid, SIGKILL);
+  FACT(waitpid(pid, &status, 0) == pid);
 }
 
 static void start_values(void) {
@@ -140,6 +164,8 @@ static void again(void) {
   for (ssize_t i = 0; i < n; ++i) putchar(text[i] == 0 ? '|' : text[i]);
   printf("\n");
   FACT(get("/proc/self/cmdline"));
+  get("/proc/self/comm");
+  TEXT(text);
 }
 
 static void mounts(void) {
@@ -296,6 +322,7 @@ int main(void) {
   descriptors();
   threads();
   child();
+  stopped();
   machine();
   return 0;
 }

@@ -66,7 +66,7 @@ SysResult<int64_t> sys_execve(SyscallArgs& args) {
   process.exit_signal = kSigChild;
   process.signals.reset_for_exec();
   stop_borrowing(process);
-  reset_thread(args.thread, process.executable);
+  reset_thread(args.thread, path);
   args.frame = UserFrame{};
   args.frame.rip = entry.rip;
   args.frame.rsp = entry.rsp;

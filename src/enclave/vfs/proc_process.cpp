@@ -2,6 +2,7 @@
 // anew.
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <optional>
 
 #include "enclave/arch/boot.h"
@@ -46,6 +47,7 @@ struct Seen {
   Process& process;
   Thread* thread;
   int32_t number;  // of what the folder is named after
+  bool is_task;    // only the thread is meant
   bool alive() const { return !process.finished && process.memory; }
 };
 
@@ -60,7 +62,7 @@ SysResult<Seen> look(const Subject& subject) {
   Thread* thread = find_thread(tid);
   if (thread != nullptr && thread->process != process) thread = nullptr;
   if (subject.is_task() && thread == nullptr) return Errno::NoProcess;
-  return Seen{*process, thread, tid};
+  return Seen{*process, thread, tid, subject.is_task()};
 }
 
 std::string zero_separated(const std::vector<std::string>& list) {
@@ -85,6 +87,7 @@ MemoryUse use_of(const Seen& seen) { return seen.alive() ? memory_use(*seen.proc
 
 char state_of(const Seen& seen) {
   if (seen.process.finished) return 'Z';
+  if (seen.process.stopped) return 'T';
   return &seen.process == current().process ? 'R' : 'S';
 }
 
@@ -140,16 +143,24 @@ SysResult<std::string> status_text(const Seen& seen) {
   return "Name:\t" + name_of(seen) + "\nUmask:\t" + umask + "\nState:\t" + state +
          (state == 'R'   ? " (running)"
           : state == 'Z' ? " (zombie)"
+          : state == 'T' ? " (stopped)"
                          : " (sleeping)") +
          "\nTgid:\t" + number(static_cast<uint64_t>(process.pid)) + "\nNgid:\t0\nPid:\t" +
          number(static_cast<uint64_t>(seen.number)) + "\nPPid:\t" +
          number(static_cast<uint64_t>(parent_pid(process))) + "\nTracerPid:\t0\nUid:\t" + four(process.user) +
          "Gid:\t" + four(process.group) + "FDSize:\t" + number(process.files.open_list().size()) +
          "\nGroups:\t" + groups + "\n" + memory_rows(seen) + "Threads:\t" + number(count_threads(process)) +
-         "\n" + signal_rows(seen) + capability_rows(process) + "Seccomp:\t0\n" + processor_rows();
+         "\n" + signal_rows(seen) + capability_rows(process) + "NoNewPrivs:\t" +
+         (seen.thread != nullptr && seen.thread->no_new_privileges ? "1" : "0") + "\nSeccomp:\t0\n" +
+         processor_rows();
 }
 
-// proc(5): fields 3 to 52, of which those that are not known are 0.
+uint64_t cpu_ns_of(const Seen& seen, bool task) {
+  if (task) return seen.thread == nullptr ? 0 : thread_cpu_ns(*seen.thread);
+  return process_cpu_ns(seen.process);
+}
+
+// proc(5): 52 fields, counted from 1, of which those that are not known are 0.
 SysResult<std::string> stat_text(const Seen& seen) {
   const Process& process = seen.process;
   const MemoryUse use = use_of(seen);
@@ -157,15 +168,19 @@ SysResult<std::string> stat_text(const Seen& seen) {
   std::string text = number(static_cast<uint64_t>(seen.number)) + " (" + name_of(seen) + ") " +
                      state_of(seen) + " " + std::to_string(parent_pid(process)) + " " +
                      std::to_string(process.group_id) + " " + std::to_string(process.session) + " 0 -1";
+  const std::map<int, std::string> known = {
+      {14, number(cpu_ns_of(seen, seen.is_task) / kTick)},  // which of it was the system's is not known
+      {16, number(process.children_cpu_ns / kTick)},
+      {18, std::to_string(20 + process.priority)},
+      {19, std::to_string(process.priority)},
+      {20, number(count_threads(process))},
+      {22, number(process.started_ns / kTick)},
+      {23, number(use.mapped)},
+      {24, number(use.there / kPage)},
+      {25, "18446744073709551615"}};
   for (int field = 9; field <= 52; ++field) {
-    text += field == 17   ? " " + std::to_string(20 + process.priority)  // 18 with the state
-            : field == 18 ? " " + std::to_string(process.priority)
-            : field == 19 ? " " + number(count_threads(process))
-            : field == 21 ? " " + number(process.started_ns / kTick)
-            : field == 22 ? " " + number(use.mapped)
-            : field == 23 ? " " + number(use.there / kPage)
-            : field == 24 ? " 18446744073709551615"
-                          : " 0";
+    const auto found = known.find(field);
+    text += " " + (found == known.end() ? std::string("0") : found->second);
   }
   return text + "\n";
 }
