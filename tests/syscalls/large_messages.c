@@ -86,6 +86,21 @@ static void whole(void) {
   FACT(memcmp(in, out, kSize));
 }
 
+static void* write_whole(void* unused) { return (void*)write(s[0], out, kSize); }
+static void by_write(void) {
+  pthread_t t;
+  void* sent;
+  size_t got = 0;
+  ssize_t n;
+  memset(in, 0, kSize);
+  pthread_create(&t, NULL, write_whole, NULL);
+  while (got < kSize && (n = read(s[1], in + got, kSize - got)) > 0) got += n;
+  pthread_join(t, &sent);
+  FACT((size_t)sent);
+  FACT(memcmp(in, out, kSize));
+  CALL(read(s[1], in, 0));
+}
+
 static void drain(void) {
   while (recv(s[1], in, kSize, MSG_DONTWAIT) > 0 ||
          (usleep(30000), recv(s[1], in, kSize, MSG_DONTWAIT)) > 0) {
@@ -193,6 +208,7 @@ int main(void) {
     void (*const pair)(void) = family == 0 ? tcp_pair : unix_pair;
     pair();
     whole();
+    by_write();
     cut_short();
     gone();
     pair();

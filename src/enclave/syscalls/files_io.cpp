@@ -8,6 +8,7 @@
 #include "enclave/arch/user_copy.h"
 #include "enclave/process.h"
 #include "enclave/syscalls/file_calls.h"
+#include "enclave/syscalls/socket_transfer.h"
 #include "enclave/syscalls/syscalls.h"
 #include "enclave/vfs/inotify.h"
 
@@ -88,8 +89,7 @@ class UserRun {
 // One piece; `offset` kCurrentPosition: the file's own.
 SysResult<size_t> write_piece(File& file, uint64_t offset, UserRun& run, MutableByteView piece) {
   const size_t taken = run.take(piece);
-  // What a socket sends may be one message: whole or not at all.
-  if (taken < piece.size() && (taken == 0 || file.socket() != nullptr)) return Errno::Fault;
+  if (taken == 0 && !piece.empty()) return Errno::Fault;
   return offset == kCurrentPosition ? file.write(piece.first(taken))
                                     : file.pwrite_kernel(offset, piece.first(taken));
 }
@@ -118,10 +118,21 @@ SysResult<uint64_t> transfer(File& file, Direction direction, uint64_t offset, U
   return done;
 }
 
+SysResult<uint64_t> transfer(Socket& socket, Direction direction, std::span<const UserVector> vectors) {
+  Outgoing outgoing;
+  if (direction == Direction::Write) return send_vectors(socket, vectors, outgoing);
+  const bool nothing =
+      std::all_of(vectors.begin(), vectors.end(), [](const UserVector& vector) { return vector.size == 0; });
+  Incoming incoming;
+  return nothing ? SysResult<uint64_t>(0) : receive_vectors(socket, vectors, 0, incoming);
+}
+
 // Several buffers are one message or one uninterrupted write; what the kernel makes up by itself (WaitFile)
 // fills one after the other.
 SysResult<uint64_t> transfer(File& file, Direction direction, uint64_t offset,
                              std::span<const UserVector> vectors) {
+  if (file.socket() != nullptr && offset == kCurrentPosition)
+    return transfer(*file.socket(), direction, vectors);
   if (file.takes_vectors_whole()) return transfer(file, direction, offset, UserRun(vectors));
   uint64_t done = 0;
   for (size_t i = 0; i < vectors.size(); ++i) {
@@ -168,7 +179,7 @@ SysResult<int64_t> simple(SyscallArgs& args, Direction direction, bool positione
   const Ref<File> file = TRY(file_for(args.thread, args.i32(0), direction));
   const uint64_t offset = TRY(start_of(*file, direction, positioned, args.a[3]));
   const UserVector range{args.a[1], std::min(args.a[2], kMaxTransfer)};
-  const uint64_t done = TRY(transfer(*file, direction, offset, UserRun({&range, 1})));
+  const uint64_t done = TRY(transfer(*file, direction, offset, {&range, 1}));
   used(*file, direction, done);
   if (direction == Direction::Write) TRY(written(*file, done));
   return static_cast<int64_t>(done);
