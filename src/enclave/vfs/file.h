@@ -146,6 +146,8 @@ class Inode : public Counted {
   virtual SysResult<Ref<File>> open_special(uint32_t /*flags*/) { return Ref<File>(); }
   virtual bool can_poll() const { return false; }
   virtual bool can_map() const { return true; }
+  // Written to although its mount takes no writes: it tells the kernel something.
+  virtual bool is_order() const { return false; }
   // A link of /proc that stands for an open file, whatever its text says.
   virtual bool is_magic_link() const { return false; }
   virtual uint64_t file_system() const = 0;  // st_dev; renames and links stay in one

@@ -246,7 +246,7 @@ SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_vi
   if (!path_only) {
     Ref<File> special = TRY(place.inode->open_special(flags));
     if (special) return special;
-    if (writing && mount_read_only(place.path)) return Errno::ReadOnly;
+    if (writing && mount_read_only(place.path) && !place.inode->is_order()) return Errno::ReadOnly;
     if (truncate && stat.size != 0) {
       TRY(place.inode->truncate(0));
       memory_file_resized(*place.inode);

@@ -251,10 +251,20 @@ SysResult<std::string> mountinfo_text(const Seen&) {
   return text;
 }
 
+// Of a thread of one's own process: what pthread_setname_np writes to.
+SysResult<void> take_name(const Seen& seen, std::string_view name) {
+  if (&seen.process != current().process || seen.thread == nullptr) return Errno::Invalid;
+  auto& kept = seen.thread->name;
+  kept.fill(0);
+  std::copy_n(name.begin(), std::min(name.size(), kept.size() - 1), kept.begin());
+  return {};
+}
+
 struct Text {
   const char* name;
   SysResult<std::string> (*make)(const Seen&);
   uint32_t mode = 0444;
+  SysResult<void> (*take)(const Seen&, std::string_view) = nullptr;
 };
 constexpr Text kTexts[] = {
     {"auxv", auxv_text, 0400},
@@ -263,7 +273,8 @@ constexpr Text kTexts[] = {
      [](const Seen& seen) -> SysResult<std::string> {
        return seen.alive() ? zero_separated(seen.process.arguments) : std::string();
      }},
-    {"comm", [](const Seen& seen) -> SysResult<std::string> { return name_of(seen) + "\n"; }},
+    {"comm", [](const Seen& seen) -> SysResult<std::string> { return name_of(seen) + "\n"; }, 0644,
+     take_name},
     {"environ",
      [](const Seen& seen) -> SysResult<std::string> {
        return seen.alive() ? zero_separated(seen.process.environment) : std::string();
@@ -291,7 +302,14 @@ Ref<Inode> text_inode(uint64_t id, const Subject& subject, const Text& row) {
     const Seen seen = TRY(look(subject));
     return row.make(seen);
   };
-  return make_ref<pseudo::TextInode>(id, number_of(subject.folder(), row.name), make, row.mode);
+  pseudo::TextInode::Take take;
+  if (row.take != nullptr) {
+    take = [subject, &row](std::string_view text) -> SysResult<void> {
+      const Seen seen = TRY(look(subject));
+      return row.take(seen, text);
+    };
+  }
+  return make_ref<pseudo::TextInode>(id, number_of(subject.folder(), row.name), make, row.mode, take);
 }
 
 // /proc/PID/fd and fdinfo.

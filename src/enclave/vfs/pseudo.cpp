@@ -39,6 +39,12 @@ SysResult<size_t> TextInode::read(uint64_t offset, MutableByteView out) {
   return count;
 }
 
+SysResult<size_t> TextInode::write(uint64_t, ByteView data) {
+  if (!take_) return Errno::Invalid;
+  TRY(take_(as_text(data)));
+  return data.size();
+}
+
 SysResult<Stat> LinkInode::stat() {
   Stat stat = basic(id_, number_, kTypeLink | 0777);
   stat.size = target_.size();

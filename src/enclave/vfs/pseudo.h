@@ -13,14 +13,18 @@ namespace cloister::enclave::pseudo {
 // Inode numbers come from names, so that every look at a file finds the same one.
 uint64_t number_of(std::string_view folder, std::string_view name);
 
-// A text is made when it is read from its beginning, and kept for the reads that follow.
+// A text is made when it is read from its beginning, and kept for the reads that follow. What is written goes
+// to `take`, if there is one.
 class TextInode final : public Inode {
  public:
   using Make = std::function<SysResult<std::string>()>;
-  TextInode(uint64_t id, uint64_t number, Make make, uint32_t mode = 0444)
-      : id_(id), number_(number), mode_(mode), make_(std::move(make)) {}
+  using Take = std::function<SysResult<void>(std::string_view)>;
+  TextInode(uint64_t id, uint64_t number, Make make, uint32_t mode = 0444, Take take = nullptr)
+      : id_(id), number_(number), mode_(mode), make_(std::move(make)), take_(std::move(take)) {}
   SysResult<Stat> stat() override;
   SysResult<size_t> read(uint64_t offset, MutableByteView out) override;
+  SysResult<size_t> write(uint64_t offset, ByteView data) override;
+  bool is_order() const override { return static_cast<bool>(take_); }
   bool can_map() const override { return false; }
   uint64_t file_system() const override { return id_; }
 
@@ -28,6 +32,7 @@ class TextInode final : public Inode {
   uint64_t id_, number_;
   uint32_t mode_;
   Make make_;
+  Take take_;
   std::string text_;
 };
 
