@@ -1,7 +1,9 @@
 // `cloister volume mount` and `unmount`. In the background a child serves the volume and the command returns
 // once it is mounted; what goes wrong before that is the command's own error and exit code.
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
+#include <thread>
 
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -136,8 +138,18 @@ Result<void> commit_mounted(const std::string& mountpoint) {
       "free some space and repeat this; umount " + mountpoint + " gives up what is not committed");
 }
 
+// Whoever only looks, as a list of all mounts does, keeps a mount busy for a moment.
+int umount_patiently(const std::string& mountpoint) {
+  constexpr auto kPause = std::chrono::milliseconds(20);
+  for (int tries = 50;; --tries) {
+    const int result = ::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW);
+    if (result == 0 || errno != EBUSY || tries == 0) return result;
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
 Result<void> take_off(const std::string& mountpoint) {
-  if (::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW) != 0) {
+  if (umount_patiently(mountpoint) != 0) {
     if (errno == EBUSY) {
       return Error(Code::Unavailable, "files on " + mountpoint + " are in use",
                    "end the programs that use them");

@@ -33,6 +33,10 @@ def work(number):
         out.write(os.urandom(1 << 16))
     os.unlink(path)
 
+# Every thread of the image has its own place in the host for what it reads; these fill most of them before anything is measured.
+early = [subprocess.Popen(["/usr/bin/sqlite3", ":memory:", "select 1;"], stdout=subprocess.DEVNULL) for _ in range(10)]
+for child in early: child.wait()
+
 while time.monotonic() < end:
     rounds += 1
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
@@ -92,9 +96,15 @@ def wait_for_listener(port, process):
 
 
 def host_kb(process):
-    """None: it is just ending."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
-    return int(found.group(1)) if found else None
+    """The least of a moment, in which children come and go. None: it is just ending."""
+    seen = []
+    for _ in range(20):
+        found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
+        if not found:
+            return None
+        seen.append(int(found.group(1)))
+        time.sleep(0.02)
+    return min(seen)
 
 
 def redis_kb(port):

@@ -43,7 +43,12 @@ expect 5 'open for writing by cloister volume' "$cloister" volume mount vol mnt 
 expect 5 'open for writing by cloister volume' "$cloister" volume fsck vol "${key[@]}"
 echo kept >mnt/kept
 before=$(cat tag)
+exec 3<mnt/kept
+expect 5 'are in use' "$cloister" volume unmount mnt
+exec 3<&-
+(exec 3<mnt/kept; sleep 0.3) &  # no more than a look
 "$cloister" volume unmount mnt
+wait $!
 [ "$before" != "$(cat tag)" ] || fail 'unmounting did not write the new tag'
 [ "$("$cloister" volume cat vol kept "${key[@]}")" = kept ] || fail 'what was written before unmounting is gone'
 expect 0 'no faults' "$cloister" volume fsck vol "${key[@]}"
