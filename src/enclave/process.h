@@ -61,7 +61,7 @@ struct Process {
   bool borrowing = false;           // in its parent's program: the parent's thread waits (vfork)
   bool executed = false;            // has called execve
   bool unwanted = false;            // nobody will wait for it
-  bool adopted = false;             // its parent is gone, and so is for itself the process with number 1
+  bool adopted = false;             // its parent is gone: getppid says 1
   bool subreaper = false;           // gets the orphans among its descendants: PR_SET_CHILD_SUBREAPER
   int32_t exit_signal = kSigChild;  // for the parent; 0: none
   int32_t death_signal = 0;         // when the parent ends; 0: none

@@ -101,7 +101,7 @@ uint64_t process_cpu_ns(Process& process) {
     threads.add(thread.index);
     return true;
   });
-  process.cpu_seen_ns = std::max(process.cpu_seen_ns, process.cpu_ended_ns + host::cpu_time(threads));
+  process.cpu_seen_ns = std::max(process.cpu_seen_ns, cpu_sum(process.cpu_ended_ns, host::cpu_time(threads)));
   return process.cpu_seen_ns;
 }
 

@@ -1,6 +1,7 @@
 // Processes that the program starts: by fork, vfork or posix_spawn (docs/adr/0008, 0009). Kernel lock held.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 
 #include "enclave/arch/frame.h"
@@ -23,16 +24,19 @@ inline int32_t parent_pid(const Process& process) {
   return process.parent == nullptr || process.adopted ? 1 : process.parent->pid;
 }
 
-// CPU time, by the host's word, which never goes back. Nanoseconds.
+// CPU time, by the host's word, which never goes back and may be anything. Nanoseconds.
+constexpr uint64_t cpu_sum(uint64_t one, uint64_t other) { return one + std::min(other, ~one); }
 uint64_t thread_cpu_ns(Thread& thread);
 uint64_t process_cpu_ns(Process& process);
 
 // resource_calls.cpp
 ResourceLimit& resource_limit(Process& process, uint32_t resource);  // resource < kResources
 uint64_t stack_limit(Process& process);                              // of the next program: bytes
-bool address_space_left(Process& process, uint64_t size);            // RLIMIT_AS allows that much more
+// RLIMIT_AS allows that much more, where what lies in [from, to) goes.
+bool address_space_left(Process& process, uint64_t size, uint64_t from = 0, uint64_t to = 0);
 bool may_queue_signal(Process& process, const PendingSignals& pending);
-SysResult<void> store_child_usage(uint64_t address, const Process& child);
+uint64_t cpu_with_children(Process& process);  // that it has waited for
+SysResult<void> store_child_usage(uint64_t address, uint64_t cpu_ns);
 
 bool only_thread(const Process& process);  // that there is, at most
 

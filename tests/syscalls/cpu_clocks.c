@@ -58,6 +58,9 @@ static void children(void) {
   CALL(clock_getcpuclockid(pid, &clock));
   FACT(ns_of(clock) >= 80000000);
   FACT(ns_of(CLOCK_PROCESS_CPUTIME_ID) - all < 60000000);
+  kill(pid, SIGSTOP);
+  FACT(wait4(pid, &status, WUNTRACED, &u) == pid && WIFSTOPPED(status));
+  FACT(cpu_of(&u) >= 70000);
   kill(pid, SIGKILL);
   FACT(wait4(pid, &status, 0, &u) == pid);
   FACT(cpu_of(&u) >= 70000);
@@ -74,6 +77,10 @@ static void children(void) {
   }
   FACT(syscall(SYS_waitid, P_PID, pid, &info, WEXITED, &u));
   FACT(cpu_of(&u) >= 40000);
+  pid = fork();
+  if (pid == 0) _exit(0);
+  FACT(wait4(pid, &status, 0, (struct rusage*)8) == -1 && errno == EFAULT);
+  FACT(wait4(pid, &status, 0, NULL) == -1 && errno == ECHILD);  // it has been reaped all the same
 }
 
 int main(void) {

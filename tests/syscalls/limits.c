@@ -72,6 +72,15 @@ static void memory(void) {
   set(RLIMIT_AS, 1L << 20);
   FACT(mremap(m, 1 << 20, 2 << 20, MREMAP_MAYMOVE) == MAP_FAILED && errno == ENOMEM);
   set(RLIMIT_AS, RLIM_INFINITY);
+  // What a fixed mapping replaces goes: two and a half GiB hold one and a half twice at one place only.
+  const size_t large = 3UL << 29;
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  void* place = mmap(NULL, large, PROT_NONE, flags, -1, 0);
+  set(RLIMIT_AS, 5L << 29);
+  FACT(mmap(place, large, PROT_NONE, flags | MAP_FIXED, -1, 0) == place);
+  FACT(mmap(NULL, large, PROT_NONE, flags, -1, 0) == MAP_FAILED);
+  set(RLIMIT_AS, RLIM_INFINITY);
+  munmap(place, large);
 }
 
 static void others(void) {

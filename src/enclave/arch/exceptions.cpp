@@ -21,6 +21,7 @@
 #include "enclave/memory/manager.h"
 #include "enclave/memory/turns.h"
 #include "enclave/process.h"
+#include "enclave/processes.h"
 #include "enclave/syscalls/signal_delivery.h"
 #include "enclave/syscalls/syscalls.h"
 
@@ -131,8 +132,10 @@ void explain_overflow(const Thread& thread, const UserFrame& frame, uint64_t add
       !memory_overflows_stack(thread.process->memory->id, address, frame.rsp))
     return;
   said = true;
-  log(LogLevel::Warning, "the program needs more than {} MiB of stack: build the image with a larger --stack",
-      manifest().stack_size >> 20);
+  log(LogLevel::Warning,
+      "the program needs more than {} KiB of stack: build the image with a larger --stack, or raise its "
+      "limit",
+      stack_limit(*thread.process) >> 10);
 }
 
 void handle_exception(Thread& thread, UserFrame& frame, const ExceptionRecord& record) {

@@ -154,7 +154,7 @@ void end_current_thread() {
     const uint32_t zero = 0;
     if (store_user(self.clear_child_tid, zero).ok()) futex_wake(self.clear_child_tid, 1);
   }
-  process.cpu_ended_ns += thread_cpu_ns(self);
+  process.cpu_ended_ns = cpu_sum(process.cpu_ended_ns, thread_cpu_ns(self));
   g_slots[self.index] = nullptr;
   g_thread_gone.wake_all();
   bool last = true;

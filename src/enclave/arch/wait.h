@@ -1,5 +1,6 @@
 // The kernel lock and waiting. One lock covers all kernel state; it is held from the entry of a system call
-// to its end, except inside WaitQueue::wait and BlockingSection. So between two waits, a system call is
+// to its end, except inside WaitQueue::wait and BlockingSection, and in what uses them: pending_interrupt()
+// holds the threads of a stopped process, membarrier waits for others. So between two waits, a system call is
 // atomic.
 #pragma once
 

@@ -31,10 +31,11 @@ SysResult<void> memory_erase_shared(uint64_t address, uint64_t size) {
   return {};
 }
 
-uint64_t memory_size_of(int32_t owner) {
+uint64_t memory_size_of(int32_t owner, uint64_t from, uint64_t to) {
   uint64_t size = 0;
   for (const auto& [begin, area] : g_space->areas) {
-    if (area.owner == owner) size += area.end - begin;
+    const uint64_t first = std::max(begin, from), end = std::min(area.end, to);
+    if (area.owner == owner && first < end) size += end - first;
   }
   return size;
 }

@@ -108,9 +108,9 @@ int32_t memory_owner(uint64_t address);  // 0: nobody's
 // Whose word there is, for futexes; 0: of all that map it, or nobody's.
 uint32_t memory_word_owner(uint64_t address);
 
-uint64_t memory_heap_used();             // bytes
-uint64_t memory_heap_limit();            // bytes
-uint64_t memory_size_of(int32_t owner);  // bytes of all its areas
+uint64_t memory_heap_used();                                         // bytes
+uint64_t memory_heap_limit();                                        // bytes
+uint64_t memory_size_of(int32_t owner, uint64_t from, uint64_t to);  // bytes of its areas there
 
 // describe.cpp: for /proc. Texts of maps and smaps.
 struct Memory;

@@ -2,8 +2,8 @@
 //
 // A stopped process has its threads held, each at the border to the program or where it was waiting: what it
 // waits for may come meanwhile, but the wait ends only when the process goes on. So no system call sees a
-// stop, as on Linux. The parent is told when all are held. The host can continue the program (it forwards
-// SIGCONT), but stop nothing.
+// stop (on Linux a few do, with EINTR: signal(7)). The parent is told when all are held. The host can
+// continue the program (it forwards SIGCONT), but stop nothing.
 #include <algorithm>
 
 #include "enclave/arch/boot.h"

@@ -91,7 +91,9 @@ SysResult<int64_t> sys_mmap(SyscallArgs& args) {
   if (type == kSharedValidate && anonymous) return Errno::Invalid;
   if (type == kSharedValidate && (flags & ~kLegacyFlags) != 0) return Errno::NotSupported;
   if ((flags & kHugePages) != 0) return anonymous ? Errno::NoMemory : Errno::Invalid;
-  if (!address_space_left(*args.thread.process, size)) return Errno::NoMemory;
+  const uint64_t replaced = (flags & kFixed) != 0 && (flags & kFixedNoReplace) == 0 ? size : 0;
+  if (!address_space_left(*args.thread.process, size, args.a[0], args.a[0] + replaced))
+    return Errno::NoMemory;
   AreaInfo info;
   info.protection = args.u32(2);
   info.agent = args.thread.process->is_agent;

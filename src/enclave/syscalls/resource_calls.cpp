@@ -86,10 +86,11 @@ uint64_t stack_limit(Process& process) {
   return std::clamp(resource_limit(process, kStackSize).soft & ~(kPage - 1), kLeast, kMost);
 }
 
-bool address_space_left(Process& process, uint64_t size) {
+bool address_space_left(Process& process, uint64_t size, uint64_t from, uint64_t to) {
   const uint64_t limit = resource_limit(process, kAddressSpace).soft;
   if (limit == kNoLimit) return true;
-  const uint64_t used = memory_size_of(process.memory->id);
+  const int32_t id = process.memory->id;
+  const uint64_t used = memory_size_of(id, 0, UINT64_MAX) - memory_size_of(id, from, to);
   return used <= limit && size <= limit - used;
 }
 
@@ -98,8 +99,12 @@ bool may_queue_signal(Process& process, const PendingSignals& pending) {
   return count < resource_limit(process, kQueuedSignals).soft;
 }
 
-SysResult<void> store_child_usage(uint64_t address, const Process& child) {
-  return store_usage(address, {child.cpu_ended_ns + child.children_cpu_ns, 0});
+uint64_t cpu_with_children(Process& process) {
+  return cpu_sum(process.finished ? process.cpu_ended_ns : process_cpu_ns(process), process.children_cpu_ns);
+}
+
+SysResult<void> store_child_usage(uint64_t address, uint64_t cpu_ns) {
+  return store_usage(address, {cpu_ns, 0});
 }
 
 SysResult<int64_t> sys_prlimit64(SyscallArgs& args) {

@@ -25,7 +25,10 @@ uint64_t processors_of(const Thread& thread) {
 
 SysResult<Thread*> any_thread(SyscallArgs& args) {
   Thread* thread = args.i32(0) == 0 ? &args.thread : find_thread(args.i32(0));
-  return thread == nullptr ? SysResult<Thread*>(Errno::NoProcess) : thread;
+  // The agent is not of the program.
+  if (thread == nullptr || thread->process->is_agent != args.thread.process->is_agent)
+    return Errno::NoProcess;
+  return thread;
 }
 
 // Every thread of the process that runs the program passes the kernel lock before this returns. The host is

@@ -59,7 +59,7 @@ void take(Process& parent, Process* child) {
     child->change = ChildChange::None;
     return;
   }
-  parent.children_cpu_ns += child->cpu_ended_ns + child->children_cpu_ns;
+  parent.children_cpu_ns = cpu_sum(parent.children_cpu_ns, cpu_with_children(*child));
   std::erase(parent.children, child);
   delete child;
 }
@@ -83,8 +83,9 @@ SysResult<int64_t> sys_wait4(SyscallArgs& args) {
   if (child == nullptr) return 0;
   const int32_t pid = child->pid;
   const uint32_t status = status_of(*child);
-  if (args.a[3] != 0) TRY(store_child_usage(args.a[3], *child));
+  const uint64_t used = cpu_with_children(*child);
   take(self, child);
+  if (args.a[3] != 0) TRY(store_child_usage(args.a[3], used));
   if (args.a[1] != 0) TRY(store_user(args.a[1], status));
   return pid;
 }
@@ -104,8 +105,9 @@ SysResult<int64_t> sys_waitid(SyscallArgs& args) {
   uint8_t out[128] = {};
   if (child != nullptr) {
     store_signal_info(out, child->finished ? end_info(*child) : change_info(*child));
-    if (args.a[4] != 0) TRY(store_child_usage(args.a[4], *child));
+    const uint64_t used = cpu_with_children(*child);
     if ((options & kLeave) == 0) take(self, child);
+    if (args.a[4] != 0) TRY(store_child_usage(args.a[4], used));
   }
   if (args.a[2] != 0) TRY(copy_to_user(args.a[2], out, sizeof(out)));
   return 0;

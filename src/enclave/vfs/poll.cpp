@@ -109,9 +109,10 @@ uint64_t next_change(const std::vector<Watch>& watches, uint64_t deadline) {
 
 SysResult<uint32_t> wait_ready(std::vector<Watch>& watches, uint64_t deadline_ns) {
   for (;;) {
+    // First: what it passes on may make a signalfd ready, and it may wait.
+    const bool interrupted = pending_interrupt();
     HostItems host(watches);  // each time: an epoll may have got its first socket
     if (host.items.size() > boundary::kMaxPollItems) return Errno::Invalid;
-    const bool interrupted = pending_interrupt();  // first: what it passes on may make a signalfd ready
     look(watches);
     const uint64_t until = next_change(watches, deadline_ns);
     const uint64_t now = until == kNoDeadline ? 0 : monotonic_ns();
