@@ -162,6 +162,26 @@ static void gone_reader(void) {
   close(s[0]);
 }
 
+static void* resetter(void* unused) {
+  const struct linger now = {1, 0};
+  for (ssize_t n, sent = 0; sent < 256 << 10 && (n = send(s[0], out, (256 << 10) - sent, 0)) > 0;) sent += n;
+  usleep(200000);
+  setsockopt(s[0], SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  close(s[0]);
+  return unused;
+}
+// What a stream lost must not look like its end, wherever the connection broke.
+static void reset(void) {
+  pthread_t t;
+  tcp_pair();
+  pthread_create(&t, NULL, resetter, NULL);
+  CALL(recv(s[1], in, 1 << 20, MSG_WAITALL));
+  CALL(recv(s[1], in, 1 << 20, 0));
+  CALL(recv(s[1], in, 1 << 20, 0));
+  pthread_join(t, NULL);
+  close(s[1]);
+}
+
 // unix(7): files are a border behind the bytes they came with, not before them.
 static void files_among_bytes(void) {
   char room[CMSG_SPACE(sizeof(int))] = {0};
@@ -217,5 +237,6 @@ int main(void) {
     all_that_is_there();
     if (family == 1) files_among_bytes();
   }
+  reset();
   return 0;
 }

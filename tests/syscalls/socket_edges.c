@@ -63,6 +63,12 @@ static void urgent(void) {
   CALL(select(s[1] + 1, NULL, NULL, &urgent, &none));
   FACT(FD_ISSET(s[1], &urgent) != 0);
   CALL(recv(s[1], b, kRoom, 0));
+  send(s[0], "!", 1,
+       MSG_OOB);  // there is one such byte, whatever MSG_WAITALL says, and no error of the stream
+  wait_in(s[1], POLLPRI);
+  CALL(recv(s[1], b, 100, MSG_OOB | MSG_WAITALL));
+  send(s[0], "ef", 2, 0);
+  CALL(recv(s[1], b, 100, 0));
   both_closed(s);
 }
 

@@ -58,6 +58,13 @@ class UserBytes {
   uint64_t total_ = 0;
 };
 
+// A socket keeps by itself an error behind bytes of the same piece, not one at the start of a later piece.
+SysResult<uint64_t> so_far(Socket& socket, uint64_t done, Errno error) {
+  if (done == 0) return error;
+  socket.defer(error);
+  return done;
+}
+
 size_t piece_size(uint64_t total) { return static_cast<size_t>(std::min<uint64_t>(total, kPiece)); }
 
 }  // namespace
@@ -69,12 +76,10 @@ SysResult<uint64_t> send_vectors(Socket& socket, std::span<const UserVector> vec
   uint64_t done = 0;
   do {
     const auto piece = MutableByteView(buffer).first(piece_size(from.total() - done));
-    SysResult<size_t> count = size_t{0};
-    if (const auto loaded = from.load(piece); loaded.ok())
-      count = socket.send(piece, outgoing);
-    else
-      count = loaded.error();
-    if (!count.ok()) return done > 0 ? SysResult<uint64_t>(done) : count.error();
+    if (const auto loaded = from.load(piece); !loaded.ok())
+      return done > 0 ? SysResult<uint64_t>(done) : loaded.error();
+    const auto count = socket.send(piece, outgoing);
+    if (!count.ok()) return so_far(socket, done, count.error());
     done += count.value();
     if (count.value() < piece.size() || socket.type() != kSocketStream) break;
     // SIGPIPE is for a call that could send nothing.
@@ -95,7 +100,7 @@ SysResult<uint64_t> receive_vectors(Socket& socket, std::span<const UserVector> 
   do {
     const auto piece = MutableByteView(buffer).first(piece_size(to.total() - done));
     const auto count = socket.receive(piece, flags, deadline, incoming);
-    if (!count.ok()) return done > 0 ? SysResult<uint64_t>(done) : count.error();
+    if (!count.ok()) return so_far(socket, done, count.error());
     const auto stored = discards ? SysResult<void>() : to.store(ByteView(piece).first(count.value()));
     if (!stored.ok()) return done > 0 ? SysResult<uint64_t>(done) : stored.error();
     done += count.value();

@@ -22,10 +22,15 @@ Errno known_errno(int32_t error) {
 }  // namespace
 
 // The host's socket tells an error once. What came before it is told first, so the error waits for the next
-// call, as in Linux.
+// call, as in Linux. EPIPE stays so, and its signal is still due.
+void InetSocket::defer(Errno error) {
+  if (error != Errno::Again && error != kInterruptedRestartable && error != Errno::Pipe)
+    deferred_ = static_cast<int32_t>(error);
+}
+
 SysResult<size_t> InetSocket::so_far(size_t done, Errno error) {
   if (done == 0) return error;
-  if (error != Errno::Again && error != kInterruptedRestartable) deferred_ = static_cast<int32_t>(error);
+  defer(error);
   return done;
 }
 
@@ -44,17 +49,19 @@ void InetSocket::wait_for_bytes(size_t wanted, uint64_t deadline) {
 
 SysResult<size_t> InetSocket::receive(MutableByteView out, uint32_t flags, uint64_t deadline,
                                       Incoming& incoming) {
-  const bool never_waits = must_not_wait(flags) || (flags & kMessageErrorQueue) != 0;
+  // Not of the stream: such a call takes what is there, never waits, and leaves the stream's error alone.
+  const bool aside = (flags & (kMessageOutOfBand | kMessageErrorQueue)) != 0;
+  const bool never_waits = must_not_wait(flags) || aside;
   const uint32_t passed = flags & (kMessagePeek | kMessageOutOfBand | kMessageErrorQueue |
                                    (type() == kSocketStream ? 0 : kMessageTruncated));
   const size_t room = incoming.wants_control ? boundary::kMaxControl : 0;
-  if (deferred_ != 0) return known_errno(std::exchange(deferred_, 0));
+  if (deferred_ != 0 && !aside) return known_errno(std::exchange(deferred_, 0));
   const bool few = out.size() <= low_water_;  // SO_RCVLOWAT of them or more: all
   const bool all = ((flags & kMessageWaitAll) != 0 || (low_water_ > 1 && few)) && type() == kSocketStream &&
-                   (flags & kMessagePeek) == 0;
+                   (flags & kMessagePeek) == 0 && !aside;
   constexpr uint32_t kPeekAll = kMessagePeek | kMessageWaitAll;
   const bool peeks_all = type() == kSocketStream && (flags & kPeekAll) == kPeekAll;
-  if ((peeks_all || (low_water_ > 1 && !few)) && !never_waits && (flags & kMessageOutOfBand) == 0)
+  if ((peeks_all || (low_water_ > 1 && !few)) && !never_waits)
     wait_for_bytes(peeks_all ? out.size() : low_water_, deadline);
   size_t done = 0;
   for (;;) {
@@ -95,7 +102,6 @@ SysResult<size_t> InetSocket::send(ByteView data, Outgoing& outgoing) {
     }
     if (count.error() == Errno::Pipe && done == 0 && (outgoing.flags & kMessageNoSignal) == 0)
       raise_signal(kSigPipe);
-    if (count.error() == Errno::Pipe && done > 0) return done;  // it stays so, and the signal is still due
     // TCP_FASTOPEN_CONNECT: this send was the connect.
     const bool waits = count.error() == Errno::Again || count.error() == Errno::InProgress;
     if (!waits || must_not_wait(outgoing.flags)) return so_far(done, count.error());

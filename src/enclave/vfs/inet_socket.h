@@ -27,6 +27,7 @@ class InetSocket final : public Socket {
   SysResult<size_t> send(ByteView data, Outgoing& outgoing) override;
   SysResult<size_t> receive(MutableByteView out, uint32_t flags, uint64_t deadline,
                             Incoming& incoming) override;
+  void defer(Errno error) override;
   SysResult<Bytes> name(bool peer) override;
   SysResult<void> shut_down(bool reading, bool writing) override;
 
