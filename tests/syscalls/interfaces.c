@@ -4,6 +4,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -134,6 +135,44 @@ static void netlink(void) {
   close(s);
 }
 
+static void* reader(void* socket) {
+  char b[8192];
+  ssize_t n;
+  while ((n = recv(*(int*)socket, b, sizeof b, 0)) < 0 && errno == ENOBUFS) {
+  }
+  return (void*)n;
+}
+// More requests than answers have room: whoever waits gets the first all the same; the rest is bounded.
+static void many_requests(void) {
+  enum { kMany = 300, kLarge = 200 << 10 };
+  static struct nlmsghdr all[kMany];
+  for (int i = 0; i < kMany; ++i)
+    all[i] = (struct nlmsghdr){.nlmsg_len = sizeof all[i], .nlmsg_type = 9999, .nlmsg_flags = NLM_F_REQUEST};
+  int s = socket(AF_NETLINK, SOCK_RAW, 0), answers = 0;
+  pthread_t t;
+  void* got;
+  pthread_create(&t, NULL, reader, &s);
+  usleep(50000);
+  CALL(send(s, all, sizeof all, 0));
+  pthread_join(t, &got);
+  FACT((ssize_t)got > 0);
+  close(s);
+  struct nlmsghdr* large = calloc(1, 213000);
+  *large = all[0];
+  large->nlmsg_len = kLarge;
+  s = socket(AF_NETLINK, SOCK_RAW, 0);
+  CALL(send(s, large, 212961, 0));
+  CALL(send(s, large, kLarge, 0));
+  for (int i = 0; i < kMany; ++i) send(s, large, kLarge, 0);
+  CALL(recv(s, large, kLarge, MSG_DONTWAIT));
+  while (recv(s, large, kLarge, MSG_DONTWAIT) > 0) ++answers;
+  FACT(answers);
+  CALL(send(s, all, sizeof all[0], 0));
+  FACT(recv(s, large, kLarge, MSG_DONTWAIT) > 0);
+  free(large);
+  close(s);
+}
+
 // Whether it asks for addresses of a family depends on the addresses of this machine.
 static void names(void) {
   for (int family = 0; family < 2; ++family) {
@@ -151,6 +190,7 @@ int main(void) {
   table();
   questions();
   netlink();
+  many_requests();
   names();
   return 0;
 }

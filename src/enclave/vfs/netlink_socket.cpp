@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <cstring>
 #include <set>
+#include <utility>
 
 #include "enclave/arch/thread.h"
 #include "enclave/process.h"
 
 namespace cloister::enclave {
 namespace {
+
+constexpr size_t kBuffer = 212992;    // net.core.rmem_default, wmem_default
+constexpr size_t kMostWaiting = 256;  // answers that nobody has read
 
 struct NetlinkName {  // struct sockaddr_nl
   uint16_t family, padding;
@@ -68,18 +72,27 @@ SysResult<void> NetlinkSocket::connect(Process&, ByteView address) {
 
 SysResult<Bytes> NetlinkSocket::name(bool peer) { return name_bytes(peer ? 0 : port_); }
 
+// netlink(7): an answer without room is lost, and the reader hears of it.
+void NetlinkSocket::enqueue(std::vector<Bytes> answer) {
+  size_t size = 0;
+  for (const Bytes& piece : answer) size += piece.size();
+  const bool full = !queue_.empty() && (queue_.size() >= kMostWaiting || queued_ + size > kBuffer);
+  if (full && !congested_) congested_ = overrun_ = true;
+  if (congested_) return;
+  for (Bytes& piece : answer) queue_.push_back(std::move(piece));
+  queued_ += size;
+}
+
 SysResult<size_t> NetlinkSocket::send(ByteView data, Outgoing& outgoing) {
-  constexpr size_t kMostWaiting = 256;  // answers that nobody has read
   if (!outgoing.files.empty() || (outgoing.flags & kMessageOutOfBand) != 0) return Errno::NotSupported;
   TRY(must_be_kernel(outgoing.address));
   if (port_ == 0) take_port(0);
+  if (data.size() > kBuffer - 32) return Errno::MessageTooBig;  // netlink_sendmsg(): some of it is its own
   const std::vector<InterfaceRecord> interfaces = TRY(host::interfaces());
   for (size_t at = 0; data.size() - at >= 16;) {
     const auto size = load_le<uint32_t>(data.data() + at);
     if (size < 16 || size > data.size() - at) break;  // netlink_rcv_skb(): the rest is no message
-    if (queue_.size() >= kMostWaiting) return Errno::NoBuffers;
-    for (Bytes& piece : answer_route_request(data.subspan(at, size), port_, interfaces))
-      queue_.push_back(std::move(piece));
+    enqueue(answer_route_request(data.subspan(at, size), port_, interfaces));
     at += std::min<size_t>((size_t{size} + 3) & ~size_t{3}, data.size() - at);
   }
   changed_.wake_all();
@@ -90,7 +103,9 @@ SysResult<size_t> NetlinkSocket::send(ByteView data, Outgoing& outgoing) {
 SysResult<size_t> NetlinkSocket::receive(MutableByteView out, uint32_t flags, uint64_t deadline,
                                          Incoming& incoming) {
   if ((flags & (kMessageOutOfBand | kMessageErrorQueue)) != 0) return Errno::NotSupported;
-  while (queue_.empty()) {
+  for (;;) {
+    if (std::exchange(overrun_, false)) return Errno::NoBuffers;
+    if (!queue_.empty()) break;
     if (must_not_wait(flags)) return Errno::Again;
     const WaitEnd end = changed_.wait(deadline);
     if (end == WaitEnd::Interrupted) return kInterruptedRestartable;
@@ -102,7 +117,11 @@ SysResult<size_t> NetlinkSocket::receive(MutableByteView out, uint32_t flags, ui
   incoming.address = name_bytes(0);
   incoming.whole = message.size();
   if (count < message.size()) incoming.flags |= kMessageTruncated;
-  if ((flags & kMessagePeek) == 0) queue_.pop_front();
+  if ((flags & kMessagePeek) == 0) {
+    queued_ -= message.size();
+    queue_.pop_front();
+    congested_ = congested_ && !queue_.empty();
+  }
   return count;
 }
 
@@ -112,9 +131,10 @@ SysResult<void> NetlinkSocket::set_family_option(int32_t level, int32_t name, By
                                                                                     : Errno::NoProtocolOption;
 }
 SysResult<size_t> NetlinkSocket::get_family_option(int32_t level, int32_t name, MutableByteView out) {
-  constexpr int32_t kBuffer = 212992;
   if (level != kSolSocket) return Errno::NoProtocolOption;
-  if (name == kSoError || name == kSoProtocol || name == kSoAcceptConnections) return give_int(0, out);
+  if (name == kSoError)
+    return give_int(std::exchange(overrun_, false) ? static_cast<int32_t>(Errno::NoBuffers) : 0, out);
+  if (name == kSoProtocol || name == kSoAcceptConnections) return give_int(0, out);
   if (name == kSoSendBuffer || name == kSoReceiveBuffer) return give_int(kBuffer, out);
   return Errno::NoProtocolOption;
 }

@@ -17,7 +17,9 @@ class NetlinkSocket final : public Socket {
   SysResult<int64_t> ioctl(uint64_t request, uint64_t argument) override {
     return interface_ioctl(request, argument);
   }
-  uint16_t ready() override { return static_cast<uint16_t>(kPollOut | (queue_.empty() ? 0 : kPollIn)); }
+  uint16_t ready() override {
+    return static_cast<uint16_t>(kPollOut | (queue_.empty() ? 0 : kPollIn) | (overrun_ ? kPollError : 0));
+  }
   void poll_queues(std::vector<WaitQueue*>& queues) override { queues.push_back(&changed_); }
 
   SysResult<void> bind(Process& process, ByteView address) override;
@@ -36,9 +38,13 @@ class NetlinkSocket final : public Socket {
 
  private:
   void take_port(uint32_t wanted);
+  void enqueue(std::vector<Bytes> answer);
 
   uint32_t port_ = 0;  // 0: not bound
   std::deque<Bytes> queue_;
+  size_t queued_ = 0;       // bytes
+  bool congested_ = false;  // an answer found no room, so none is kept until all are read
+  bool overrun_ = false;    // which receive has to say, once (ENOBUFS)
   WaitQueue changed_;
 };
 
