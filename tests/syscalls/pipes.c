@@ -2,6 +2,37 @@
 #include <sys/ioctl.h>
 #include "facts.h"
 // pipe, pipe2: order, ends, SIGPIPE, non-blocking, FIONREAD, atomic writes.
+static ssize_t read_parts(int fd, char* to, ssize_t size) {
+  ssize_t got = 0, n;
+  while (got < size && (n = read(fd, to + got, size - got)) > 0) got += n;
+  return got;
+}
+// It is as large as was said, however its content lies in it.
+static void large(void) {
+  enum { kLarge = 1 << 20 };
+  char *out = malloc(kLarge), *in = malloc(kLarge);
+  int p[2];
+  for (int i = 0; i < kLarge; ++i) out[i] = (char)(i * 2654435761u >> 13);
+  pipe2(p, O_NONBLOCK);
+  CALL(fcntl(p[1], F_SETPIPE_SZ, kLarge));
+  CALL(fcntl(p[0], F_GETPIPE_SZ));
+  CALL(write(p[1], out, 4096));
+  CALL(read(p[0], in, 4096));
+  for (int i = 0; i < 3; ++i) write(p[1], out + i * 4096, 4096);
+  CALL(read(p[0], in, 4096));
+  for (int i = 3; i < 257; ++i) write(p[1], out + i * 4096 % kLarge, 4096);
+  CALL(write(p[1], out, 1));
+  CALL(fcntl(p[0], F_SETPIPE_SZ, kLarge / 2));
+  CALL(read_parts(p[0], in, kLarge - 4096));
+  FACT(memcmp(in, out + 4096, kLarge - 4096));
+  CALL(fcntl(p[0], F_SETPIPE_SZ, 4096));
+  CALL(read_parts(p[0], in, kLarge));
+  FACT(memcmp(in, out, 4096));
+  CALL(write(p[1], out, 4096));
+  CALL(write(p[1], out, 4096));
+  close(p[0]);
+  close(p[1]);
+}
 static int caught;
 static void on_pipe(int s) { caught = s; }
 int main(void) {
@@ -49,5 +80,6 @@ int main(void) {
   CALL(pipe(p));
   CALL(fstat(p[0], &s));
   FACT(S_ISFIFO(s.st_mode));
+  large();
   return 0;
 }

@@ -26,7 +26,8 @@ struct Channel : Counted {
       for (File* end : ends) end->edge(bits);
     }
   };
-  Bytes ring;
+  Bytes ring;  // as large as its content made it, up to the capacity
+  size_t capacity = kFirstCapacity;
   size_t first = 0, used = 0;
   WaitQueue readable, writable;
   WaitQueue opened;
@@ -39,7 +40,6 @@ struct Channel : Counted {
     poll.wake_all();
   }
   void enter(Side& side, File& end) {
-    if (ring.empty()) ring.resize(kFirstCapacity);
     side.ends.push_back(&end);
     ++side.times_opened;
     opened.wake_all();
@@ -51,8 +51,16 @@ struct Channel : Counted {
     if (!side.closed() || !other.closed()) return;
     ring = {};  // nobody will read what is left
     first = used = 0;
+    capacity = kFirstCapacity;
   }
-  bool has_room() const { return ring.size() - used >= kAtomic; }
+  bool has_room() const { return capacity - used >= kAtomic; }
+  void move_to(Bytes fresh) {
+    const size_t part = std::min(used, ring.size() - first);
+    std::copy_n(ring.begin() + static_cast<ptrdiff_t>(first), part, fresh.begin());
+    std::copy_n(ring.begin(), used - part, fresh.begin() + static_cast<ptrdiff_t>(part));
+    ring = std::move(fresh);
+    first = 0;
+  }
 
   SysResult<size_t> read(MutableByteView out, bool non_blocking) {
     if (out.empty()) return size_t{0};
@@ -79,13 +87,12 @@ struct Channel : Counted {
   // fcntl(2), F_SETPIPE_SZ.
   SysResult<size_t> resize(size_t wanted) {
     if (wanted > kMostCapacity) return Errno::Perm;
-    Bytes fresh(std::bit_ceil(std::max(wanted, kAtomic)));
-    if (fresh.size() < used) return Errno::Busy;
-    for (size_t i = 0; i < used; ++i) fresh[i] = ring[(first + i) % ring.size()];
-    ring = std::move(fresh);
-    first = 0;
+    wanted = std::bit_ceil(std::max(wanted, kAtomic));
+    if (wanted < used) return Errno::Busy;
+    if (wanted < ring.size()) move_to(Bytes(wanted));
+    capacity = wanted;
     changed();
-    return ring.size();
+    return capacity;
   }
 
   SysResult<size_t> write(ByteView data, bool non_blocking) {
@@ -96,7 +103,7 @@ struct Channel : Counted {
         raise_signal(kSigPipe);
         return Errno::Pipe;
       }
-      const size_t room = ring.size() - used;
+      const size_t room = capacity - used;
       const size_t wanted = data.size() <= kAtomic ? data.size() : 1;
       if (room < wanted) {
         if (non_blocking) return done > 0 ? SysResult<size_t>(done) : Errno::Again;
@@ -105,6 +112,7 @@ struct Channel : Counted {
         continue;
       }
       size_t part = std::min(room, data.size() - done);
+      if (used + part > ring.size()) move_to(Bytes(std::bit_ceil(std::max(used + part, kAtomic))));
       const size_t at = (first + used) % ring.size();
       part = std::min(part, ring.size() - at);
       std::memcpy(ring.data() + at, data.data() + done, part);
@@ -152,7 +160,7 @@ class End final : public File {
   SysResult<size_t> pipe_size(size_t wanted) override {
     Channel& channel = in_ ? *in_ : *out_;
     if (wanted != 0) return channel.resize(wanted);
-    return channel.ring.size();
+    return channel.capacity;
   }
   uint16_t ready() override {
     uint16_t events = 0;
