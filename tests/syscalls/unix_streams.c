@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include "facts.h"
 // AF_UNIX streams: pairs, names, backlog, shutdown, peeking, SCM_RIGHTS, credentials, options, timeouts.
 static struct sockaddr_un name_of(const char* text) {
@@ -189,11 +190,41 @@ static void many_descriptors(void) {
   close(s[1]);
 }
 
+// unix(7): with SO_PASSCRED the bytes of one sender are not taken together with those of another.
+static void two_senders(void) {
+  int s[2], on = 1;
+  socketpair(AF_UNIX, SOCK_STREAM, 0, s);
+  setsockopt(s[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+  fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    write(s[0], "abcd", 4);
+    _exit(0);
+  }
+  for (int i = 0; i < 2; ++i) {
+    char b[8], room[CMSG_SPACE(sizeof(struct ucred))];
+    struct iovec v = {b, sizeof b};
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+    struct ucred from = {0};
+    if (i == 0) {
+      waitpid(child, NULL, 0);
+      write(s[0], "efgh", 4);
+      write(s[0], "ijkl", 4);
+    }
+    CALL(recvmsg(s[1], &m, MSG_WAITALL));
+    memcpy(&from, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof from);
+    FACT(from.pid == (i == 0 ? child : getpid()) && from.uid == getuid() && from.gid == getgid());
+  }
+  close(s[0]);
+  close(s[1]);
+}
+
 int main(void) {
   scratch();
   pairs();
   empty_writes();
   many_descriptors();
+  two_senders();
   names();
   return 0;
 }

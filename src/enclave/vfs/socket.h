@@ -28,6 +28,7 @@ inline constexpr int32_t kSolSocket = 1, kSoType = 3, kSoError = 4, kSoSendBuffe
 struct Credentials {  // struct ucred
   int32_t pid = 0;
   uint32_t uid = 0, gid = 0;
+  bool operator==(const Credentials&) const = default;
 };
 
 // Open files on their way from one descriptor table to another.

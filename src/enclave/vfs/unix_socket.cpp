@@ -252,8 +252,7 @@ SysResult<Ref<File>> UnixSocket::accept(uint32_t flags, Bytes& peer) {
 bool UnixSocket::joins(size_t size, const SentFiles& files) const {
   constexpr size_t kJoined = 64 << 10;
   return is_stream() && files.empty() && !queue_.empty() && queue_.back().files.empty() &&
-         queue_.back().credentials.pid == own_credentials().pid &&
-         queue_.back().data.size() + size <= kJoined;
+         queue_.back().credentials == own_credentials() && queue_.back().data.size() + size <= kJoined;
 }
 
 void UnixSocket::enqueue(ByteView data, ByteView from, SentFiles files) {
@@ -339,7 +338,7 @@ size_t UnixSocket::take(MutableByteView out, bool peek, Incoming& incoming) {
   for (size_t i = 0; i < queue_.size();) {
     Message& message = queue_[i];
     // unix(7): files come with the bytes before theirs, too; credentials only with their own.
-    if (done > 0 && pass_credentials_ && message.credentials.pid != incoming.credentials.pid) break;
+    if (incoming.has_credentials && message.credentials != incoming.credentials) break;
     const ByteView left = ByteView(message.data).subspan(message.taken);
     const size_t part = std::min(left.size(), out.size() - done);
     std::memcpy(out.data() + done, left.data(), part);
@@ -384,6 +383,7 @@ SysResult<size_t> UnixSocket::receive(MutableByteView out, uint32_t flags, uint6
       return done > 0 ? SysResult<size_t>(done) : error;
     }
     if (!queue_.empty()) {
+      if (incoming.has_credentials && queue_.front().credentials != incoming.credentials) return done;
       done += take(out.subspan(done), peek, incoming);
       if (!all || done == out.size() || !incoming.files.empty()) return done;
       continue;
