@@ -1,9 +1,11 @@
 #include <cpuid.h>
 #include <dirent.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include "facts.h"
 // /proc and /sys: what a process reads about itself, its threads, its children and the machine.
@@ -115,6 +117,9 @@ static void own(void) {
   FACT(field[19]);
   FACT(field[20]);
   FACT(field[22] > 0 && field[23] > field[24] && field[24] > 100);
+  get("/proc/stat");
+  const long started = row("\nbtime ") + field[22] / 100 - time(NULL);
+  FACT(started > -100 && started < 100);
   prctl(PR_SET_NAME, "a name");
   get("/proc/self/comm");
   TEXT(text);
@@ -214,6 +219,54 @@ static void descriptors(void) {
   FACT(listed("/proc/self/fdinfo", fd));
   close(fd);
   CALL(get(path));
+}
+
+static void link_of(int fd) {  // without numbers, which differ
+  char path[64], target[200] = {0};
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  readlink(path, target, sizeof target - 1);
+  struct stat s;
+  fstat(fd, &s);
+  char* number = strchr(target, '[');
+  if (number != NULL) {
+    FACT(strtoul(number + 1, NULL, 10) == s.st_ino);
+    number[1] = 0;
+  }
+  TEXT(strrchr(target, '/') == NULL ? target : strrchr(target, '/'));
+}
+static void links(void) {
+  int p[2];
+  pipe(p);
+  link_of(p[0]);
+  link_of(p[1]);
+  link_of(socket(AF_UNIX, SOCK_STREAM, 0));
+  link_of(socket(AF_INET, SOCK_DGRAM, 0));
+  const int fd = open("removed", O_RDWR | O_CREAT, 0600);
+  link_of(fd);
+  unlink("removed");
+  link_of(fd);
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  WORKS(open(path, O_RDONLY));
+}
+
+static void processors(void) {
+  cpu_set_t all, one;
+  int last = -1;
+  sched_getaffinity(0, sizeof all, &all);
+  for (int i = 0; i < 64; ++i) last = CPU_ISSET(i, &all) ? i : last;
+  CPU_ZERO(&one);
+  CPU_SET(last, &one);
+  CALL(sched_setaffinity(0, sizeof one, &one));
+  get("/proc/self/status");
+  char* found = strstr(text, "\nCpus_allowed:\t") + 15;
+  FACT(row("\nCpus_allowed_list:\t") == last);
+  *strchr(found, '\n') = 0;
+  unsigned long mask = 0;
+  for (; *found != 0; ++found)
+    if (*found != ',') mask = mask << 4 | (*found <= '9' ? *found - '0' : *found - 'a' + 10);
+  FACT(mask == 1ul << last);
+  sched_setaffinity(0, sizeof all, &all);
 }
 
 static pthread_barrier_t barrier;
@@ -333,6 +386,8 @@ int main(void) {
   mounts();
   memory();
   descriptors();
+  links();
+  processors();
   threads();
   child();
   stopped();

@@ -126,11 +126,21 @@ std::string memory_rows(const Seen& seen) {
          "VmSwap:\t0 kB\n";
 }
 
-std::string processor_rows() {
-  const uint32_t count = processor_count();
-  std::string mask = hex_word(count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1);
-  return "Cpus_allowed:\t" + mask.substr(8) + "\nCpus_allowed_list:\t0" +
-         (count > 1 ? "-" + number(count - 1) : std::string()) + "\n";
+// A bitmap as Linux prints it: as many digits as there are processors, in words of 32 bits; and as ranges.
+std::string processor_rows(const Seen& seen) {
+  const uint32_t count = std::min<uint32_t>(processor_count(), 64);
+  const uint64_t all = count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
+  const uint64_t mask = seen.thread == nullptr || seen.thread->affinity == 0 ? all : seen.thread->affinity;
+  std::string words = hex_word(mask).substr(16 - (count + 3) / 4), list;
+  if (words.size() > 8) words.insert(words.size() - 8, ",");
+  const auto has = [mask](uint32_t at) { return at < 64 && (mask >> at & 1) != 0; };
+  for (uint32_t at = 0, last = 0; at < count; at = last + 1) {
+    last = at;
+    if (!has(at)) continue;
+    while (has(last + 1)) ++last;
+    list += (list.empty() ? "" : ",") + number(at) + (last > at ? "-" + number(last) : std::string());
+  }
+  return "Cpus_allowed:\t" + words + "\nCpus_allowed_list:\t" + list + "\n";
 }
 
 SysResult<std::string> status_text(const Seen& seen) {
@@ -152,7 +162,7 @@ SysResult<std::string> status_text(const Seen& seen) {
          "\nGroups:\t" + groups + "\n" + memory_rows(seen) + "Threads:\t" + number(count_threads(process)) +
          "\n" + signal_rows(seen) + capability_rows(process) + "NoNewPrivs:\t" +
          (seen.thread != nullptr && seen.thread->no_new_privileges ? "1" : "0") + "\nSeccomp:\t0\n" +
-         processor_rows();
+         processor_rows(seen);
 }
 
 uint64_t cpu_ns_of(const Seen& seen, bool task) {
@@ -312,6 +322,19 @@ Ref<Inode> text_inode(uint64_t id, const Subject& subject, const Text& row) {
   return make_ref<pseudo::TextInode>(id, number_of(subject.folder(), row.name), make, row.mode, take);
 }
 
+// What /proc/PID/fd/N says it leads to.
+std::string target_of(File& file, int32_t fd) {
+  constexpr std::string_view kDeleted = " (deleted)";
+  std::string path = file.path();
+  const auto stat = file.stat();
+  if (!path.empty())
+    return stat.ok() && stat->links == 0 && !path.ends_with(kDeleted) ? path.append(kDeleted) : path;
+  const uint32_t type = stat.ok() ? stat->mode & kTypeMask : 0;
+  const char* kind = type == kTypeFifo ? "pipe" : type == kTypeSocket ? "socket" : nullptr;
+  if (kind == nullptr) return "anon_inode:[" + std::to_string(fd) + "]";
+  return std::string(kind) + ":[" + number(stat->inode) + "]";
+}
+
 // /proc/PID/fd and fdinfo.
 SysResult<Ref<Inode>> find_fd(uint64_t id, const Subject& subject, std::string_view name) {
   const auto fd = number_in(name);
@@ -319,10 +342,8 @@ SysResult<Ref<Inode>> find_fd(uint64_t id, const Subject& subject, std::string_v
   Process* process = TRY(process_of(subject));
   const auto file = process->files.find(*fd);
   if (!file.ok()) return Errno::NoEntry;
-  std::string text = file.value()->path();
-  if (text.empty()) text = "anon_inode:[" + std::to_string(*fd) + "]";
   return Ref<Inode>(make_ref<pseudo::LinkInode>(id, number_of(subject.folder() + "/fd", name),
-                                                std::move(text), file.value()));
+                                                target_of(*file.value(), *fd), file.value()));
 }
 
 SysResult<std::string> fdinfo_text(const Subject& subject, int32_t fd) {

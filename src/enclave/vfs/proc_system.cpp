@@ -31,7 +31,9 @@ std::string cpu_stat_text() {
   std::string text = "cpu  0 0 0 0 0 0 0 0 0 0\n";
   for (uint64_t cpu = 0; cpu < processor_count(); ++cpu)
     text += "cpu" + number(cpu) + " 0 0 0 0 0 0 0 0 0 0\n";
-  return text + "ctxt 0\nbtime 0\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n";
+  const uint64_t start =
+      (realtime_ns() - monotonic_ns()) / kSecond;  // what times in /proc/PID/stat count from
+  return text + "ctxt 0\nbtime " + number(start) + "\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n";
 }
 
 std::string uuid() {  // RFC 4122, version 4
@@ -66,8 +68,11 @@ std::string processors() {
 // proc_net(5). C libraries ask by netlink, Java reads this.
 std::string inet6_text() {
   constexpr uint16_t kFamilyInet6 = 10;
-  const auto hex = [](uint32_t value) {
-    return std::string{"0123456789abcdef"[value >> 4 & 15], "0123456789abcdef"[value & 15]};
+  const auto hex = [](uint32_t value) {  // of at least two digits
+    std::string digits;
+    for (; value != 0 || digits.size() < 2; value >>= 4)
+      digits.insert(digits.begin(), "0123456789abcdef"[value & 15]);
+    return digits;
   };
   std::string text;
   const auto list = host::interfaces();
