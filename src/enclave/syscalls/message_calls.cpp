@@ -27,11 +27,6 @@ struct Message {  // struct msghdr
   uint32_t flags, padding2;
 };
 static_assert(sizeof(Message) == 56);
-struct ControlHead {  // struct cmsghdr
-  uint64_t size;
-  int32_t level, type;
-};
-constexpr size_t align(size_t size) { return (size + 7) & ~size_t{7}; }
 
 SysResult<void> load_rights(SyscallArgs& args, ByteView body, SentFiles& files) {
   if (body.size() / sizeof(int32_t) > kMaxFiles) return Errno::Invalid;
@@ -72,7 +67,7 @@ SysResult<void> load_control(SyscallArgs& args, const Socket& socket, const Mess
       if (!inet_control_sendable(head.level, head.type, body.size())) return Errno::Invalid;
       parts.push_back({head.level, head.type, Bytes(body.begin(), body.end())});
     }
-    at += align(head.size);
+    at += control_align(head.size);
   }
   outgoing.control = pack_control(parts);
   return {};
@@ -98,7 +93,7 @@ bool put_control(Bytes& out, size_t room, int32_t level, int32_t type, ByteView 
   const size_t size = std::min(left, whole);
   const ControlHead head{size, level, type};
   const size_t at = out.size();
-  out.resize(std::min(room, at + align(size)));
+  out.resize(std::min(room, at + control_align(size)));
   std::memcpy(out.data() + at, &head, sizeof(head));
   std::memcpy(out.data() + at + sizeof(head), body.data(), size - sizeof(head));
   return size == whole;

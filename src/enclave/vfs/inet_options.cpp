@@ -139,12 +139,6 @@ bool known(const ControlKind (&kinds)[kCount], int32_t level, int32_t type, size
   });
 }
 
-struct ControlHead {  // struct cmsghdr
-  uint64_t size;
-  int32_t level, type;
-};
-constexpr size_t align(size_t size) { return (size + 7) & ~size_t{7}; }
-
 }  // namespace
 
 bool inet_option_settable(int32_t level, int32_t name) { return listed(kSettable, level, name); }
@@ -160,7 +154,7 @@ Bytes pack_control(const std::vector<ControlPart>& parts) {
   for (const ControlPart& part : parts) {
     const ControlHead head{sizeof(head) + part.body.size(), part.level, part.type};
     const size_t at = packed.size();
-    packed.resize(at + align(head.size));
+    packed.resize(at + control_align(head.size));
     std::memcpy(packed.data() + at, &head, sizeof(head));
     std::memcpy(packed.data() + at + sizeof(head), part.body.data(), part.body.size());
   }
@@ -176,7 +170,7 @@ std::vector<ControlPart> parse_control(ByteView control) {
     const ByteView body = control.subspan(at + sizeof(head), head.size - sizeof(head));
     if (known(kReceivable, head.level, head.type, body.size()))
       parts.push_back({head.level, head.type, Bytes(body.begin(), body.end())});
-    at += align(head.size);
+    at += control_align(head.size);
   }
   return parts;
 }

@@ -11,6 +11,11 @@
 
 namespace cloister::enclave {
 
+struct ControlHead {  // struct cmsghdr
+  uint64_t size;
+  int32_t level, type;
+};
+inline constexpr size_t control_align(size_t size) { return (size + 7) & ~size_t{7}; }
 // One cmsghdr with what belongs to it.
 struct ControlPart {
   int32_t level = 0, type = 0;

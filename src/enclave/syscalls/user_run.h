@@ -1,0 +1,58 @@
+// The program's buffers as one run of bytes.
+#pragma once
+
+#include <algorithm>
+#include <span>
+
+#include "base/bytes.h"
+#include "enclave/arch/user_copy.h"
+#include "enclave/syscalls/file_calls.h"
+
+namespace cloister::enclave {
+
+class UserRun {
+ public:
+  explicit UserRun(std::span<const UserVector> parts) : parts_(parts) {
+    for (const UserVector& part : parts_) left_ += part.size;
+  }
+  uint64_t left() const { return left_; }
+  bool ranges_ok() const {
+    return std::all_of(parts_.begin(), parts_.end(), [](const UserVector& part) {
+      return part.size == 0 || user_range_ok(part.base, part.size);
+    });
+  }
+  // How much was copied: all parts before the first that faults.
+  size_t take(MutableByteView out) {
+    return move(out.size(), [&](uint64_t address, size_t done, size_t size) {
+      return copy_from_user(out.data() + done, address, size).ok();
+    });
+  }
+  size_t give(ByteView data) {
+    return move(data.size(), [&](uint64_t address, size_t done, size_t size) {
+      return copy_to_user(address, data.data() + done, size).ok();
+    });
+  }
+
+ private:
+  template <class Copy>
+  size_t move(size_t size, Copy copy) {
+    size_t done = 0;
+    while (done < size) {
+      const UserVector& part = parts_.front();
+      const size_t count = std::min<uint64_t>(size - done, part.size - at_);
+      if (!copy(part.base + at_, done, count)) break;
+      done += count;
+      at_ += count;
+      if (at_ == part.size) {
+        parts_ = parts_.subspan(1);
+        at_ = 0;
+      }
+    }
+    left_ -= done;
+    return done;
+  }
+  std::span<const UserVector> parts_;
+  uint64_t at_ = 0, left_ = 0;  // at_: in the first part
+};
+
+}  // namespace cloister::enclave
