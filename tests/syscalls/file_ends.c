@@ -110,6 +110,44 @@ static void moved(int fd) {
   CALL(munmap(m, 3 * kPage));
 }
 
+// Several have the pages that go, and not all of them the same.
+static void together(int fd) {
+  puts("together");
+  CALL(ftruncate(fd, 8 * kPage));
+  char* m = mmap(NULL, 8 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  memset(m, 5, 8 * kPage);
+  int ends[2], ready[2];
+  char c;
+  pipe(ends);
+  pipe(ready);
+  fflush(stdout);
+  if (fork() == 0) {
+    close(ends[1]);
+    munmap(m, 4 * kPage);
+    write(ready[1], "x", 1);
+    read(ends[0], &c, 1);
+    touch(m + 4 * kPage);
+    touch(m + 6 * kPage);
+    CALL(ftruncate(fd, 7 * kPage));
+    store(m + 6 * kPage, 3);
+    touch(m + 7 * kPage);
+    fflush(stdout);
+    _exit(0);
+  }
+  read(ready[0], &c, 1);
+  CALL(ftruncate(fd, 2 * kPage));
+  touch(m + kPage);
+  touch(m + 3 * kPage);
+  touch(m + 6 * kPage);
+  fflush(stdout);
+  close(ends[1]);
+  wait(NULL);
+  touch(m + 3 * kPage);
+  touch(m + 6 * kPage);
+  touch(m + 7 * kPage);
+  CALL(munmap(m, 8 * kPage));
+}
+
 static int fails_with(void* mapped, int wanted) { return mapped == MAP_FAILED && errno == wanted; }
 static void flags(int fd) {
   const int anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -150,6 +188,7 @@ int main(void) {
   private(fd, 4);
   private(fd, 100);
   moved(fd);
+  together(fd);
   flags(fd);
   others();
   return 0;

@@ -79,9 +79,117 @@ static void semaphores(void) {
   CALL(sem_unlink(two));
 }
 
+// What changes a file while only a waiting process maps it.
+static char* map_file(int fd, int pages) {
+  char* m = mmap(NULL, pages * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  m[0] = 'a';
+  return m;
+}
+static char byte_of(int fd, long at) {
+  char c = 1;
+  return pread(fd, &c, 1, at) == 1 ? c : -1;
+}
+static int new_file(int pages) {
+  const int fd = memfd_create("f", 0);
+  if (ftruncate(fd, pages * kPage) != 0) abort();
+  fflush(stdout);
+  return fd;
+}
+static void child_ends(void) {
+  fflush(stdout);
+  _exit(0);
+}
+static void changed_by_others(void) {
+  int fd = new_file(4);
+  char* m = map_file(fd, 4);
+  if (fork() == 0) {
+    munmap(m, 4 * kPage);
+    pwrite(fd, "NEW", 3, 100);
+    char* q = mmap(NULL, 4 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    FACT(q[0]);
+    FACT(q[100]);
+    q[1] = 'z';
+    msync(q, 4 * kPage, MS_SYNC);
+    FACT(byte_of(fd, 100));
+    child_ends();
+  }
+  done();
+  FACT(m[1]);
+  FACT(m[100]);
+  fflush(stdout);
+  if (fork() == 0) {
+    munmap(m, 4 * kPage);
+    pwrite(fd, "OTHER", 5, 200);
+    child_ends();
+  }
+  done();
+  m[2] = 'b';
+  msync(m, 4 * kPage, MS_SYNC);
+  FACT(byte_of(fd, 200));
+  FACT(m[200]);
+  // Stored through another mapping of it.
+  fflush(stdout);
+  if (fork() == 0) {
+    munmap(m, 4 * kPage);
+    char* q = mmap((char*)m + (1 << 20), 4 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    q[300] = 's';
+    child_ends();
+  }
+  done();
+  m[3] = 'c';
+  FACT(m[300]);
+  FACT(byte_of(fd, 300));
+}
+static void resized_by_others(void) {
+  const int fd = new_file(8);
+  char* m = map_file(fd, 8);
+  memset(m, 5, 8 * kPage);
+  if (fork() == 0) {
+    munmap(m, 8 * kPage);
+    ftruncate(fd, 2 * kPage + 1);
+    ftruncate(fd, 8 * kPage);
+    child_ends();
+  }
+  done();
+  FACT(m[2 * kPage]);
+  FACT(m[2 * kPage + 1]);
+  FACT(m[6 * kPage]);
+  m[6 * kPage + 1] = 1;
+  msync(m, 8 * kPage, MS_SYNC);
+  FACT(byte_of(fd, 6 * kPage));
+  FACT(byte_of(fd, kPage));
+  // Grown: the first page behind the old end is for both.
+  ftruncate(fd, 2 * kPage);
+  fflush(stdout);
+  int ends[2];
+  pipe(ends);
+  if (fork() == 0) {
+    char c;
+    close(ends[1]);
+    read(ends[0], &c, 1);
+    FACT(m[5 * kPage]);
+    m[5 * kPage + 1] = 8;
+    child_ends();
+  }
+  if (fork() == 0) {
+    munmap(m, 8 * kPage);
+    ftruncate(fd, 8 * kPage);
+    pwrite(fd, "x", 1, 5 * kPage);
+    child_ends();
+  }
+  done();
+  FACT(m[5 * kPage]);
+  m[5 * kPage] = 6;
+  close(ends[1]);
+  done();
+  FACT(m[5 * kPage + 1]);
+}
+
 int main(void) {
   scratch();
   words();
+  changed_by_others();
+  resized_by_others();
   semaphores();
   return 0;
 }

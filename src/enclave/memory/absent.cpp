@@ -147,10 +147,16 @@ uint64_t share_with_absent(uint64_t size, const AreaInfo& info) {
       area.protection = info.protection;
       area.file_offset = info.file_offset + (at - begin);
       area.source = info.source;
+      area.lazy = !area.committed;
+      area.pristine = info.pristine;
+      area.wiped_by_fork = info.wiped_by_fork;
+      area.skipped_by_fork = info.skipped_by_fork;
+      area.hidden = false;
       if (area.committed) must(host::memory_protect(at, area.end - at, page_protection(area)));
       at = g_space->areas.emplace(at, std::move(area)).first->second.end;
     }
     g_space->shared_bytes += size;
+    refresh_stale(begin, begin + size);
     return begin;
   }
   return 0;
@@ -162,7 +168,7 @@ bool also_of_relative(uint64_t begin, const Area& area) {
   return family != nullptr && others_map(*family, *family->present, begin);
 }
 
-void committed_for_relatives(uint64_t begin, uint64_t end) {
+void committed_for_relatives(uint64_t begin, uint64_t end, bool committed) {
   const Family* family = g_absent.empty() ? nullptr : family_with_absent(find_area(begin)->second.owner);
   if (family == nullptr) return;
   for (Memory* member : family->members) {
@@ -171,7 +177,48 @@ void committed_for_relatives(uint64_t begin, uint64_t end) {
     split_at(areas, begin);
     split_at(areas, end);
     for (auto it = areas.lower_bound(begin); it != areas.end() && it->first < end; ++it) {
-      if (it->second.shared) it->second.committed = true;
+      if (!it->second.shared) continue;
+      it->second.committed = committed;
+      it->second.lazy |= !committed;
+    }
+  }
+}
+
+namespace {
+
+bool all_present(uint64_t begin, uint64_t end) {
+  for (uint64_t at = begin; at < end;) {
+    const auto it = find_area(at);
+    if (it == g_space->areas.end()) return false;
+    at = it->second.end;
+  }
+  return true;
+}
+
+// What was written lies in the area at `begin`, or may have given pages to it.
+bool misses(uint64_t begin, const Area& area, uint64_t offset, uint64_t size) {
+  if (!area.committed) return true;
+  const uint64_t from = std::max(offset, area.file_offset);
+  const uint64_t to = std::min(offset + size, area.file_offset + (area.end - begin));
+  return from < to && !all_present(begin + (from - area.file_offset), begin + (to - area.file_offset));
+}
+
+}  // namespace
+
+void absent_file_written(Inode& inode, uint64_t offset, uint64_t size) {
+  for (const Memory* absent : g_absent) {
+    if (!absent->relative->shares_files) continue;
+    for (auto& [begin, area] : absent->relative->areas) {
+      if (area.stale || !goes_to_file(area) || !misses(begin, area, offset, size)) continue;
+      area.stale = shows(area, inode);
+    }
+  }
+}
+
+void absent_file_resized(Inode& inode) {
+  for (const Memory* absent : g_absent) {
+    for (auto& [begin, area] : absent->relative->areas) {
+      if (!area.stale && area.source) area.stale = shows(area, inode);
     }
   }
 }
@@ -180,7 +227,7 @@ void forget_absent_files(Released& files) {
   for (const Memory* absent : g_absent) {
     for (auto& [begin, area] : absent->relative->areas) {
       if (!area.source) continue;
-      area.shared = false;
+      area.shared = area.stale = false;
       files.push_back(std::move(area.source));
     }
   }

@@ -24,8 +24,9 @@ struct Family;
 
 struct Relative {
   Ref<Family> family;
-  Areas areas;             // while absent; while present they are with everybody's
-  std::vector<Kept> kept;  // by address
+  Areas areas;                // while absent; while present they are with everybody's
+  std::vector<Kept> kept;     // by address
+  bool shares_files = false;  // while absent: some of them go to files
   uint64_t store = 0, store_size = 0, store_used = 0;  // an area of nobody's
 };
 

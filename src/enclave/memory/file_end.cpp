@@ -4,10 +4,12 @@
 // mappings are patched as a whole and keep all their pages.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "enclave/arch/host.h"
 #include "enclave/arch/log.h"
 #include "enclave/arch/wait.h"
+#include "enclave/memory/family.h"
 #include "enclave/memory/space.h"
 
 namespace cloister::enclave {
@@ -34,6 +36,7 @@ void drop_behind(uint64_t begin, uint64_t end) {
   if (area.dirty) g_space->dirty_bytes -= end - begin;
   area.committed = area.dirty = false;
   area.lazy = true;
+  if (area.shared) committed_for_relatives(begin, end, false);
 }
 
 void take_grown(uint64_t begin, uint64_t end) {
@@ -45,10 +48,9 @@ void take_grown(uint64_t begin, uint64_t end) {
   bring_from_file(begin, end);
 }
 
-void fit(uint64_t begin) {
-  const auto found = find_area(begin);
-  if (found == g_space->areas.end() || found->first != begin) return;
-  const Area& area = found->second;
+// The area at `begin`, which does not reach over a border of an absent relative's.
+void fit_piece(uint64_t begin) {
+  const Area& area = find_area(begin)->second;
   const auto stat = area.source->stat();
   if (!stat.ok()) return;
   const uint64_t pages_end = file_end(begin, area);
@@ -57,12 +59,44 @@ void fit(uint64_t begin) {
     return;
   }
   if ((area.protection & kProtExecute) != 0) return;
-  const bool stay = also_of_relative(begin, area);  // the others have the same pages
   if (area.shared) {
     const uint64_t shown = stat->size - std::min(stat->size, area.file_offset);
-    clear_behind(begin, area, begin + std::min(shown, area.end - begin), stay ? area.end : pages_end);
+    clear_behind(begin, area, begin + std::min(shown, area.end - begin), pages_end);
   }
-  if (!stay && pages_end < area.end) drop_behind(pages_end, area.end);
+  // What the others have of a text stays.
+  if (pages_end < area.end && (area.shared || !also_of_relative(begin, area)))
+    drop_behind(pages_end, area.end);
+}
+
+void fit(uint64_t begin) {
+  const auto found = find_area(begin);
+  if (found == g_space->areas.end() || found->first != begin) return;
+  const uint64_t end = found->second.end;
+  if (same_pages(found->second)) split_at_absent_borders(begin, end);
+  for (uint64_t at = begin; at < end;) {
+    split_areas(at);  // what comes from a file may have merged it
+    const uint64_t next = find_area(at)->second.end;
+    fit_piece(at);
+    at = next;
+  }
+}
+
+// The mapping had these pages while its owner was absent, and the file may have got other content.
+void refresh(Stretch stretch) {
+  split_areas(stretch.begin);
+  split_areas(stretch.end);
+  fit(stretch.begin);
+  for (uint64_t at = stretch.begin; at < stretch.end;) {
+    const auto it = find_area(at);
+    const uint64_t end = std::min(it->second.end, stretch.end);
+    if (goes_to_file(it->second) && it->second.committed) {
+      if (page_protection(it->second) != (kProtRead | kProtWrite))
+        protect_or_end(at, end, kProtRead | kProtWrite);
+      bring_from_file(at, end);
+    }
+    at = end;
+  }
+  merge_areas(stretch.begin, stretch.end);
 }
 
 }  // namespace
@@ -85,6 +119,15 @@ void place_area(uint64_t begin, uint64_t pages_end, Area area) {
     area.end = pages_end;
   }
   if (area.end > begin) g_space->areas.emplace(begin, std::move(area));
+}
+
+void refresh_stale(uint64_t begin, uint64_t end) {
+  std::vector<Stretch> stale;
+  for (auto it = g_space->areas.lower_bound(begin); it != g_space->areas.end() && it->first < end; ++it) {
+    if (std::exchange(it->second.stale, false) && it->second.source)
+      stale.push_back({it->first, it->second.end});
+  }
+  for (const Stretch& stretch : stale) refresh(stretch);
 }
 
 void bring_from_file(uint64_t begin, uint64_t end) {
@@ -111,6 +154,7 @@ SysResult<void> memory_settle(int32_t owner) {
     Area& area = find_area(begin)->second;
     if (!area.committed) {
       TRY(commit_pages(begin, end, area));
+      if (area.shared) committed_for_relatives(begin, end);
       bring_from_file(begin, end);
     }
     find_area(begin)->second.lazy = false;
@@ -120,6 +164,7 @@ SysResult<void> memory_settle(int32_t owner) {
 }
 
 void memory_file_resized(Inode& inode) {
+  absent_file_resized(inode);
   std::vector<uint64_t> begins;
   for (const auto& [begin, area] : g_space->areas) {
     if (area.source && shows(area, inode)) begins.push_back(begin);

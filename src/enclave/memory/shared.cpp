@@ -93,6 +93,7 @@ SysResult<void> copy_to_file(uint64_t begin, Area& area) {
     const MutableByteView piece =
         MutableByteView(buffer).first(std::min<uint64_t>({buffer.size(), area.end - at, file_size - offset}));
     std::memcpy(piece.data(), bytes_at(at), piece.size());
+    absent_file_written(inode, offset, piece.size());
     TRY(twice ? write_changes(inode, offset, piece, area) : write_all(inode, offset, piece));
   }
   return {};
@@ -203,6 +204,7 @@ SysResult<void> memory_sync_files(uint64_t address, uint64_t size) {
 }
 
 void memory_file_written(Inode& inode, uint64_t offset, ByteView data) {
+  absent_file_written(inode, offset, data.size());
   if (g_space->shared_bytes == 0) return;
   const bool may_have_grown = std::any_of(
       g_space->areas.begin(), g_space->areas.end(),

@@ -25,6 +25,7 @@ struct Area {
   bool pristine = false;  // text as the kernel made it of its file: nobody could write it since
   bool wiped_by_fork = false, skipped_by_fork = false;  // see AreaInfo
   bool hidden = false;  // its pages stay, but nobody reaches them: skipped by fork, and its owner is absent
+  bool stale = false;   // its file has changed while its owner was absent, and these pages do not show that
   std::string name;
   uint64_t file_offset = 0;
   Ref<File> source;  // the mapped file, if it is one
@@ -69,6 +70,8 @@ SysResult<void> commit_pages(uint64_t begin, uint64_t end, Area& area);
 uint64_t file_end(uint64_t begin, const Area& area);
 // Enters an area that has no pages from `pages_end` on.
 void place_area(uint64_t begin, uint64_t pages_end, Area area);
+// Brings stale areas of the range to what their files hold now.
+void refresh_stale(uint64_t begin, uint64_t end);
 // The content of pages that have just come, of a file that was mapped without them.
 void bring_from_file(uint64_t begin, uint64_t end);
 
@@ -96,8 +99,11 @@ void split_at_absent_borders(uint64_t begin, uint64_t end);
 // A file's mapping that several are to see: where an absent relative has the same, the present one gets it,
 // too, at the same address, and with the same pages. 0: none has, or something else is there.
 uint64_t share_with_absent(uint64_t size, const AreaInfo& info);
-// A present area of anonymous shared memory has got its pages, which are those of its relatives, too.
-void committed_for_relatives(uint64_t begin, uint64_t end);
+// A present area of shared memory has got its pages, or lost them, which are those of its relatives, too.
+void committed_for_relatives(uint64_t begin, uint64_t end, bool committed = true);
+// The bytes of the file have changed. Pages that a present memory has, too, show that already.
+void absent_file_written(Inode& inode, uint64_t offset, uint64_t size);
+void absent_file_resized(Inode& inode);
 void forget_absent_files(Released& files);
 
 bool counts(const Area& area);  // as heap

@@ -69,13 +69,17 @@ void make_absent(Family& family) {
   Relative& relative = *member.relative;
   relative.kept.clear();
   relative.store_used = 0;
+  relative.shares_files = false;
   keep_all(member, contended);
   for (auto it = g_space->areas.begin(); it != g_space->areas.end();) {
     if (it->second.owner != member.id) {
       ++it;
       continue;
     }
-    if (goes_to_file(it->second)) g_space->shared_bytes -= it->second.end - it->first;
+    if (goes_to_file(it->second)) {
+      g_space->shared_bytes -= it->second.end - it->first;
+      relative.shares_files = true;
+    }
     give_up_stores(it->first, it->second);
     auto node = g_space->areas.extract(it++);
     relative.areas.insert(std::move(node));
@@ -154,6 +158,7 @@ void make_present(Family& family, Memory& member) {
   std::erase(g_absent, &member);
   family.present = &member;
   if (family.members.size() == 1) drop_store(relative);
+  refresh_stale(g_space->begin, g_space->end);
 }
 
 void wake_first(Family& family) {
@@ -267,6 +272,7 @@ SysResult<Ref<Memory>> memory_fork(Memory& present) {
     Area copy = area;
     copy.owner = child->id;
     copy.dirty = false;
+    child->relative->shares_files |= goes_to_file(copy);
     if (area.wiped_by_fork) {
       copy.committed = false;
       copy.lazy = true;
