@@ -1,3 +1,4 @@
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -94,6 +95,69 @@ static void skipping(void) {
 }
 
 static int read_first(char* m) { return m[0]; }
+// Where an older child still has what the advice is about: all of it or a part, in a place of its own or not.
+static void skipping_late(int flags, int kept, int advice) {
+  char* m = map(flags);
+  int ends[2], ready[2];
+  char c;
+  pipe(ends);
+  pipe(ready);
+  fflush(stdout);
+  if (fork() == 0) {
+    close(ends[1]);
+    munmap(m + kept * kPage, (4 - kept) * kPage);
+    write(ready[1], "x", 1);
+    read(ends[0], &c, 1);
+    printf("older child: %d\n", m[0]);
+    fflush(stdout);
+    _exit(0);
+  }
+  read(ready[0], &c, 1);
+  CALL(madvise(m, 4 * kPage, advice));
+  memset(m, 9, 4 * kPage);
+  for (int i = 0; i < 4; ++i) FACT(in_child(read_first, m + i * kPage));
+  FACT(read_all(m));
+  close(ends[1]);
+  wait(NULL);
+  FACT(read_all(m));
+  munmap(m, 4 * kPage);
+}
+
+// Nowhere near it is a copy, either.
+static sigjmp_buf back;
+static void fault(int signal) { siglongjmp(back, signal); }
+static int search(char* m) {
+  int found = 0;
+  char wanted[] = "?ecret of the parent";
+  wanted[0] = 's';
+  signal(SIGSEGV, fault);
+  signal(SIGBUS, fault);
+  for (char* volatile at = m - (16 << 20); at < m + (16 << 20); at += kPage) {
+    if (sigsetjmp(back, 1) == 0) found += memcmp(at + 1024, wanted, sizeof wanted) == 0;
+  }
+  return found;
+}
+static void copies(int advice) {
+  char* m = map(MAP_PRIVATE);
+  int ends[2];
+  char c;
+  pipe(ends);
+  fflush(stdout);
+  if (fork() == 0) {
+    close(ends[1]);
+    read(ends[0], &c, 1);
+    _exit(0);
+  }
+  CALL(madvise(m, kPage, advice));
+  strcpy(m + 1024, "secret of the parent");
+  FACT(in_child(search, m));
+  m[1024] = 'S';
+  FACT(in_child(search, m));
+  close(ends[1]);
+  wait(NULL);
+  TEXT(m + 1024);
+}
+
 static void giving_back(void) {
   char* shared = map(MAP_SHARED);
   CALL(madvise(shared + kPage, kPage, MADV_REMOVE));
@@ -132,6 +196,13 @@ int main(void) {
   scratch();
   wiping();
   skipping();
+  skipping_late(MAP_PRIVATE, 4, MADV_DONTFORK);
+  skipping_late(MAP_PRIVATE, 1, MADV_DONTFORK);
+  skipping_late(MAP_SHARED, 4, MADV_DONTFORK);
+  skipping_late(MAP_SHARED, 1, MADV_DONTFORK);
+  skipping_late(MAP_PRIVATE, 1, MADV_WIPEONFORK);
+  copies(MADV_WIPEONFORK);
+  copies(MADV_DONTFORK);
   giving_back();
   timers();
   return 0;

@@ -32,19 +32,6 @@ bool others_map(const Family& family, const Memory& member, uint64_t address) {
   });
 }
 
-bool others_map_in(const Family& family, const Memory& member, Stretch range) {
-  return std::any_of(family.members.begin(), family.members.end(), [&](const Memory* other) {
-    if (other == &member) return false;
-    const Areas& areas = other == family.present ? g_space->areas : other->relative->areas;
-    auto it = areas.upper_bound(range.begin);
-    if (it != areas.begin() && std::prev(it)->second.end > range.begin) --it;
-    for (; it != areas.end() && it->first < range.end; ++it) {
-      if (it->second.owner == other->id) return true;
-    }
-    return false;
-  });
-}
-
 void split_at(Areas& areas, uint64_t address) {
   auto it = areas.upper_bound(address);
   if (it == areas.begin()) return;
@@ -118,6 +105,7 @@ SysResult<void> need_store(Relative& relative, uint64_t size) {
     at = find_area(at)->second.end;
   }
   if (relative.store != 0) {
+    open_store(relative);
     std::memcpy(bytes_at(fresh), bytes_at(relative.store), relative.store_used);
     must(memory_unmap(relative.store, relative.store_size));
   }
@@ -128,7 +116,16 @@ SysResult<void> need_store(Relative& relative, uint64_t size) {
 
 void drop_store(Relative& relative) {
   if (relative.store != 0) must(memory_unmap(relative.store, relative.store_size));
+  relative.secret = false;
   relative.store = relative.store_size = relative.store_used = 0;
+}
+
+void open_store(const Relative& relative) {
+  if (relative.secret) must(memory_protect(relative.store, relative.store_size, kProtRead | kProtWrite));
+}
+
+void close_store(const Relative& relative) {
+  if (relative.secret) must(memory_protect(relative.store, relative.store_size, 0));
 }
 
 void keep(Relative& relative, Stretch stretch, uint32_t protection) {
@@ -145,7 +142,10 @@ void keep(Relative& relative, Stretch stretch, uint32_t protection) {
 
 SysResult<void> keep_own(Relative& relative, Stretch stretch, uint32_t protection) {
   TRY(need_store(relative, relative.store_used + (stretch.end - stretch.begin)));
+  open_store(relative);
   keep(relative, stretch, protection);
+  relative.secret |= kept_from_children(*area_at(relative.areas, stretch.begin));
+  close_store(relative);
   split_at(relative.areas, stretch.begin);
   split_at(relative.areas, stretch.end);
   relative.areas.find(stretch.begin)->second.common = false;

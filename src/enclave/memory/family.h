@@ -28,6 +28,7 @@ struct Relative {
   std::vector<Kept> kept;     // by address
   bool shares_files = false;  // while absent: some of them go to files
   uint64_t store = 0, store_size = 0, store_used = 0;  // an area of nobody's
+  bool secret = false;                                 // the store has, or had, what a child was not to get
 };
 
 struct Family : Counted {
@@ -52,7 +53,6 @@ void must(const SysResult<void>& result);
 const Area* area_at(const Areas& areas, uint64_t address);
 const Area* area_of(const Family& family, const Memory& member, uint64_t address);
 bool others_map(const Family& family, const Memory& member, uint64_t address);
-bool others_map_in(const Family& family, const Memory& member, Stretch range);  // anything of it
 inline bool same_pages(const Area& area) { return area.shared || area.common; }
 // Splits the entry of `areas` at `address`.
 void split_at(Areas& areas, uint64_t address);
@@ -64,6 +64,10 @@ const Kept* kept_of(const Relative& relative, Stretch stretch);
 // Stores have their pages before they are used: while areas are walked, nothing may fault. Errors: NoMemory.
 SysResult<void> need_store(Relative& relative, uint64_t size);
 void drop_store(Relative& relative);
+// While its owner is absent, nobody reaches a secret store.
+void open_store(const Relative& relative);
+void close_store(const Relative& relative);
+inline bool kept_from_children(const Area& area) { return area.wiped_by_fork || area.skipped_by_fork; }
 // What lies at the stretch now goes to the member's store, which has room. `protection` is what the pages
 // have; kUnknown: whatever the last of several members gave them, and they will be readable afterwards.
 inline constexpr uint32_t kUnknown = ~uint32_t{0};

@@ -24,7 +24,7 @@ struct Area {
       false;  // not shared, but the same pages as in every relative that maps them: nobody writes them
   bool pristine = false;  // text as the kernel made it of its file: nobody could write it since
   bool wiped_by_fork = false, skipped_by_fork = false;  // see AreaInfo
-  bool hidden = false;  // its pages stay, but nobody reaches them: skipped by fork, and its owner is absent
+  bool hidden = false;  // skipped by fork, and its owner is absent: nobody reaches some of its pages
   bool stale = false;   // its file has changed while its owner was absent, and these pages do not show that
   std::string name;
   uint64_t file_offset = 0;

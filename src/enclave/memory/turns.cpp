@@ -26,8 +26,13 @@ void keep_all(Memory& member, const std::vector<Stretch>& list) {
   for (const Stretch& stretch : list) size += stretch.end - stretch.begin;
   if (!need_store(relative, relative.store_used + size).ok())
     end_enclave(70, "no memory is left for a forked process: build the image with a larger --heap");
-  for (const Stretch& stretch : list)
-    keep(relative, stretch, page_protection(find_area(stretch.begin)->second));
+  open_store(relative);
+  for (const Stretch& stretch : list) {
+    const Area& area = find_area(stretch.begin)->second;
+    keep(relative, stretch, page_protection(area));
+    relative.secret |= kept_from_children(area);
+  }
+  close_store(relative);
 }
 
 // After a write-back that failed: whoever comes next must not count on these stores.
@@ -39,13 +44,23 @@ void give_up_stores(uint64_t begin, Area& area) {
   must(host::memory_protect(begin, area.end - begin, page_protection(area)));
 }
 
-// What a child was not to get is not to be reached by it either.
-void hide_skipped(const Family& family, const Memory& member) {
-  for (auto& [begin, area] : member.relative->areas) {
-    if (!area.skipped_by_fork || !area.committed || others_map_in(family, member, {begin, area.end}))
-      continue;
-    must(host::memory_protect(begin, area.end - begin, 0));
-    area.hidden = true;
+// What a child was not to get is not to be reached by it either: not by `member`, which runs next, where it
+// maps nothing itself.
+void hide_skipped(const Family& family, const Memory& member, const std::vector<Stretch>& list) {
+  const auto before = [](const Stretch& stretch, uint64_t at) { return stretch.begin < at; };
+  for (const Memory* other : family.members) {
+    if (other == &member) continue;
+    for (auto& [begin, area] : other->relative->areas) {
+      if (!area.skipped_by_fork || !area.committed) continue;
+      for (auto it = std::lower_bound(list.begin(), list.end(), begin, before);
+           it != list.end() && it->begin < area.end; ++it) {
+        if (area_at(member.relative->areas, it->begin) != nullptr ||
+            kept_of(*other->relative, *it) != nullptr)
+          continue;
+        must(host::memory_protect(it->begin, it->end - it->begin, 0));
+        area.hidden = true;
+      }
+    }
   }
 }
 
@@ -85,7 +100,6 @@ void make_absent(Family& family) {
     relative.areas.insert(std::move(node));
   }
   g_absent.push_back(&member);
-  hide_skipped(family, member);
 }
 
 // One stretch, from what `before` left there to what `after` needs; null: nothing.
@@ -145,7 +159,9 @@ void make_present(Family& family, Memory& member) {
   family.present = nullptr;
   const auto list = stretches(family);
   const Areas left = std::exchange(family.left, {});
+  open_store(*member.relative);
   place(family, member, list, old != nullptr ? old->relative->areas : left, old);
+  hide_skipped(family, member, list);
   Relative& relative = *member.relative;
   for (auto& [begin, area] : relative.areas) {
     if (goes_to_file(area)) g_space->shared_bytes += area.end - begin;
