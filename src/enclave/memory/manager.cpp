@@ -360,16 +360,20 @@ SysResult<uint64_t> move_area(uint64_t address, uint64_t old_size, uint64_t new_
   info.file_offset = from.file_offset;
   info.shared = from.shared;
   info.source = from.source;
-  info.ends_with_file = goes_to_file(from);  // a private one's pages are copied
+  info.ends_with_file = goes_to_file(from) || (from.source && (from.protection & kProtExecute) == 0);
   info.wiped_by_fork = from.wiped_by_fork;
   info.skipped_by_fork = from.skipped_by_fork;
   const uint32_t protection = from.protection;
   // The pages of several processes have one place.
   if (from.shared && !from.source && also_of_relative(address, find_area(address)->second))
     return Errno::NoMemory;
+  Area whole = from;
+  whole.end = address + new_size;
+  const uint64_t pages = file_end(address, whole) - address;
   const uint64_t to = TRY(memory_map(target, new_size, info, fixed));
   // What a shared one has stored came to the new place through the file.
-  const uint64_t bytes = goes_to_file(from) ? 0 : std::min(old_size, new_size);
+  uint64_t bytes = goes_to_file(from) ? 0 : std::min(old_size, new_size);
+  if (info.ends_with_file) bytes = std::min(bytes, pages);
   for (uint64_t at = address; at < address + bytes;) {
     auto it = find_area(at);
     const uint64_t part_end = std::min(it->second.end, address + bytes);
@@ -438,6 +442,7 @@ SysResult<uint64_t> memory_remap(uint64_t address, uint64_t old_size, uint64_t n
     }
     if ((flags & kMayMove) == 0) return Errno::NoMemory;
   }
+  split_areas(address);  // its offset in the file is that of `address`
   const Area from = find_area(address)->second;
   return move_area(address, old_size, new_size, from, fixed ? new_address : 0, fixed);
 }
@@ -518,7 +523,5 @@ uint32_t memory_word_owner(uint64_t address) {
 
 uint64_t memory_heap_used() { return g_space->heap_used; }
 uint64_t memory_heap_limit() { return g_space->heap_limit; }
-
-namespace {}  // namespace
 
 }  // namespace cloister::enclave
