@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <setjmp.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -110,6 +111,67 @@ static void moved(int fd) {
   CALL(munmap(m, 3 * kPage));
 }
 
+static void moved_private(int fd) {
+  puts("moved private");
+  CALL(ftruncate(fd, 2 * kPage));
+  CALL(pwrite(fd, "moved", 5, kPage));
+  char* m = mmap(NULL, 4 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+  m[1] = 'P';
+  m = mremap(m, 4 * kPage, 16 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, m + 1024 * kPage);
+  touch(m + 1);
+  touch(m + kPage);
+  touch(m + 3 * kPage);
+  touch(m + 12 * kPage);
+  CALL(ftruncate(fd, 8 * kPage));
+  CALL(pwrite(fd, "more", 4, 7 * kPage));
+  touch(m + 7 * kPage);
+  touch(m + 8 * kPage);
+  CALL(munmap(m, 16 * kPage));
+  // Not from its begin on.
+  for (int i = 0; i < 2; ++i) {
+    m = mmap(NULL, 8 * kPage, PROT_READ | PROT_WRITE, i == 0 ? MAP_SHARED : MAP_PRIVATE, fd, 0);
+    char* part = mremap(m + kPage, kPage, 8 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, m + 1024 * kPage);
+    touch(part);
+    touch(part + 6 * kPage);
+    touch(part + 7 * kPage);
+    touch(m + 7 * kPage);
+    CALL(munmap(part, 8 * kPage));
+    CALL(munmap(m, 8 * kPage));
+  }
+}
+
+// Threads never see a page of a grown file without its content.
+enum { kRounds = 60 };
+static char* volatile grown;
+static volatile int rounds, seen, wrong;
+static void* look(void* unused) {
+  for (int i = 1; i <= kRounds; ++i) {
+    while (rounds < i) sched_yield();
+    if (grown[30 * kPage + 100] != 'x') __sync_fetch_and_add(&wrong, 1);
+    __sync_fetch_and_add(&seen, 1);
+  }
+  return NULL;
+}
+static void threads(int flags) {
+  static char content[32 * kPage];
+  pthread_t t[2];
+  memset(content, 'x', sizeof content);
+  rounds = seen = 0;
+  for (int i = 0; i < 2; ++i) pthread_create(&t[i], NULL, look, NULL);
+  for (int i = 1; i <= kRounds; ++i) {
+    const int fd = memfd_create("f", 0);
+    ftruncate(fd, 2 * kPage);
+    grown = mmap(NULL, 32 * kPage, PROT_READ | PROT_WRITE, flags, fd, 0);
+    pwrite(fd, content, sizeof content, 0);
+    rounds = i;
+    while (seen < 2 * i) sched_yield();
+    munmap(grown, 32 * kPage);
+    close(fd);
+  }
+  for (int i = 0; i < 2; ++i) pthread_join(t[i], NULL);
+  FACT(wrong);
+}
+
 // Several have the pages that go, and not all of them the same.
 static void together(int fd) {
   puts("together");
@@ -188,7 +250,10 @@ int main(void) {
   private(fd, 4);
   private(fd, 100);
   moved(fd);
+  moved_private(fd);
   together(fd);
+  threads(MAP_PRIVATE);
+  threads(MAP_SHARED);
   flags(fd);
   others();
   return 0;

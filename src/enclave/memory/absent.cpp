@@ -207,9 +207,9 @@ bool misses(uint64_t begin, const Area& area, uint64_t offset, uint64_t size) {
 
 void absent_file_written(Inode& inode, uint64_t offset, uint64_t size) {
   for (const Memory* absent : g_absent) {
-    if (!absent->relative->shares_files) continue;
+    if (!absent->relative->awaits_files) continue;
     for (auto& [begin, area] : absent->relative->areas) {
-      if (area.stale || !goes_to_file(area) || !misses(begin, area, offset, size)) continue;
+      if (area.stale || !awaits_file(area) || !misses(begin, area, offset, size)) continue;
       area.stale = shows(area, inode);
     }
   }

@@ -26,7 +26,7 @@ struct Relative {
   Ref<Family> family;
   Areas areas;                // while absent; while present they are with everybody's
   std::vector<Kept> kept;     // by address
-  bool shares_files = false;  // while absent: some of them go to files
+  bool awaits_files = false;  // while absent: what is written to files may be of importance to some of them
   uint64_t store = 0, store_size = 0, store_used = 0;  // an area of nobody's
   bool secret = false;                                 // the store has, or had, what a child was not to get
 };
@@ -46,7 +46,6 @@ extern std::vector<Memory*> g_absent;
 // The family whose present member is `owner`; nullptr: none, or nobody of it is absent.
 Family* family_with_absent(int32_t owner);
 
-inline uint8_t* bytes_at(uint64_t address) { return reinterpret_cast<uint8_t*>(address); }
 // A failure that leaves nothing to go on with.
 void must(const SysResult<void>& result);
 

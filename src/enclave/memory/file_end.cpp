@@ -1,32 +1,42 @@
 // Where a mapped file ends, its mapping has no pages any more: a touch is SIGBUS (mmap(2)). Such pages are
 // like those that are not there yet, because the file may grow: those of shared mappings come at once then,
-// so that no thread sees one without its content; those of private ones when they are touched. Executable
-// mappings are patched as a whole and keep all their pages.
+// so that no thread sees one without its content; those of private ones, too, or when they are touched by a
+// program's only thread. Executable mappings are patched as a whole and keep all their pages.
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "enclave/arch/host.h"
 #include "enclave/arch/log.h"
+#include "enclave/arch/thread.h"
 #include "enclave/arch/wait.h"
 #include "enclave/memory/family.h"
 #include "enclave/memory/space.h"
+#include "enclave/process.h"
 
 namespace cloister::enclave {
-namespace {
 
 void protect_or_end(uint64_t begin, uint64_t end, uint32_t protection) {
   if (!host::memory_protect(begin, end - begin, protection).ok())
     end_enclave(70, "the host cannot protect memory");
 }
 
-// Nothing of the file is behind `from`, which lies in the area at `begin`.
-void clear_behind(uint64_t begin, const Area& area, uint64_t from, uint64_t to) {
+namespace {
+
+// Nothing of the file is behind `from`.
+void clear_behind(const Area& area, uint64_t from, uint64_t to) {
   if (from >= to) return;
-  const bool closed = (page_protection(area) & kProtWrite) == 0;
-  if (closed) protect_or_end(begin, area.end, kProtRead | kProtWrite);
-  std::memset(reinterpret_cast<void*>(from), 0, to - from);
-  if (closed) protect_or_end(begin, area.end, page_protection(area));
+  change_bytes(from, to, page_protection(area), [&](uint8_t* bytes) { std::memset(bytes, 0, to - from); });
+}
+
+// A memory's threads, besides one, would see pages that have no content yet.
+bool several_threads(int32_t owner) {
+  int count = 0;
+  for (uint32_t i = 0; i < thread_limit(); ++i) {
+    const Thread* thread = thread_slot(i);
+    if (thread != nullptr && thread->process->memory->id == owner) ++count;
+  }
+  return count > 1;
 }
 
 void drop_behind(uint64_t begin, uint64_t end) {
@@ -36,6 +46,7 @@ void drop_behind(uint64_t begin, uint64_t end) {
   if (area.dirty) g_space->dirty_bytes -= end - begin;
   area.committed = area.dirty = false;
   area.lazy = true;
+  g_space->private_ends |= !area.shared;
   if (area.shared) committed_for_relatives(begin, end, false);
 }
 
@@ -44,7 +55,7 @@ void take_grown(uint64_t begin, uint64_t end) {
   Area& area = find_area(begin)->second;
   area.lazy = false;
   if (!commit_pages(begin, end, area).ok()) end_enclave(70, "the host refuses memory that the program uses");
-  committed_for_relatives(begin, end);
+  if (area.shared) committed_for_relatives(begin, end);
   bring_from_file(begin, end);
 }
 
@@ -55,13 +66,13 @@ void fit_piece(uint64_t begin) {
   if (!stat.ok()) return;
   const uint64_t pages_end = file_end(begin, area);
   if (!area.committed) {
-    if (area.shared && pages_end > begin) take_grown(begin, pages_end);
+    if (pages_end > begin && (area.shared || several_threads(area.owner))) take_grown(begin, pages_end);
     return;
   }
   if ((area.protection & kProtExecute) != 0) return;
   if (area.shared) {
     const uint64_t shown = stat->size - std::min(stat->size, area.file_offset);
-    clear_behind(begin, area, begin + std::min(shown, area.end - begin), pages_end);
+    clear_behind(area, begin + std::min(shown, area.end - begin), pages_end);
   }
   // What the others have of a text stays.
   if (pages_end < area.end && (area.shared || !also_of_relative(begin, area)))
@@ -111,6 +122,7 @@ uint64_t file_end(uint64_t begin, const Area& area) {
 
 void place_area(uint64_t begin, uint64_t pages_end, Area area) {
   if (pages_end < area.end) {
+    g_space->private_ends |= !area.shared;
     Area rest = area;
     rest.committed = false;
     rest.lazy = true;

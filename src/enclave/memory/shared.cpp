@@ -14,13 +14,6 @@ namespace {
 
 constexpr uint64_t kDirtyStep = 16 << 10;  // of a shared mapping, found written at once
 
-uint8_t* bytes_at(uint64_t address) { return reinterpret_cast<uint8_t*>(address); }
-
-void protect_or_end(uint64_t begin, uint64_t end, uint32_t protection) {
-  if (!host::memory_protect(begin, end - begin, protection).ok())
-    end_enclave(70, "the host cannot protect memory");
-}
-
 bool maps(const Area& area, Inode& inode) { return goes_to_file(area) && shows(area, inode); }
 
 // Another shared mapping shows a part of what `area` at `begin` shows of its file.
@@ -40,10 +33,9 @@ void copy_to_mappings(Inode& inode, uint64_t offset, ByteView data, const Area* 
     const uint64_t from = std::max(offset, area.file_offset);
     const uint64_t to = std::min(offset + data.size(), area.file_offset + (area.end - begin));
     if (from >= to) continue;
-    const bool closed = (page_protection(area) & kProtWrite) == 0;
-    if (closed) protect_or_end(begin, area.end, kProtRead | kProtWrite);
-    std::memcpy(bytes_at(begin + (from - area.file_offset)), data.data() + (from - offset), to - from);
-    if (closed) protect_or_end(begin, area.end, page_protection(area));
+    const uint64_t at = begin + (from - area.file_offset);
+    change_bytes(at, at + (to - from), page_protection(area),
+                 [&](uint8_t* bytes) { std::memcpy(bytes, data.data() + (from - offset), to - from); });
   }
 }
 
@@ -205,11 +197,15 @@ SysResult<void> memory_sync_files(uint64_t address, uint64_t size) {
 
 void memory_file_written(Inode& inode, uint64_t offset, ByteView data) {
   absent_file_written(inode, offset, data.size());
-  if (g_space->shared_bytes == 0) return;
-  const bool may_have_grown = std::any_of(
-      g_space->areas.begin(), g_space->areas.end(),
-      [&](const Areas::value_type& entry) { return !entry.second.committed && maps(entry.second, inode); });
-  if (may_have_grown) memory_file_resized(inode);
+  if (g_space->shared_bytes == 0 && !g_space->private_ends) return;
+  g_space->private_ends = false;
+  bool grown = false;
+  for (const auto& [begin, area] : g_space->areas) {
+    if (area.committed || !area.source) continue;
+    g_space->private_ends |= !area.shared;
+    grown |= shows(area, inode) && file_end(begin, area) > begin;
+  }
+  if (grown) memory_file_resized(inode);
   copy_to_mappings(inode, offset, data, nullptr);
 }
 

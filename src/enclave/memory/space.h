@@ -44,6 +44,7 @@ struct Space {
   uint64_t begin = 0, end = 0;
   bool said = false;
   uint64_t shared_bytes = 0, dirty_bytes = 0;  // of shared mappings of files
+  bool private_ends = false;                   // a private mapping may reach over its file's end
 };
 extern Space* g_space;
 
@@ -51,7 +52,10 @@ extern Space* g_space;
 // only where no iterator into the areas is in use.
 using Released = std::vector<Ref<File>>;
 
+inline uint8_t* bytes_at(uint64_t address) { return reinterpret_cast<uint8_t*>(address); }
 inline bool goes_to_file(const Area& area) { return area.shared && area.source; }
+// What others write to its file is to be seen in it, or may give pages to it.
+inline bool awaits_file(const Area& area) { return area.source && (area.shared || !area.committed); }
 // What the pages are protected with: the first write to a clean area that goes to a file has to be seen.
 inline uint32_t page_protection(const Area& area) {
   return goes_to_file(area) && !area.dirty ? area.protection & ~kProtWrite : area.protection;
@@ -70,6 +74,16 @@ SysResult<void> commit_pages(uint64_t begin, uint64_t end, Area& area);
 uint64_t file_end(uint64_t begin, const Area& area);
 // Enters an area that has no pages from `pages_end` on.
 void place_area(uint64_t begin, uint64_t pages_end, Area area);
+void protect_or_end(uint64_t begin, uint64_t end, uint32_t protection);
+// Runs `change` on bytes of an area with this protection, whose pages it opens for that.
+template <typename Change>
+void change_bytes(uint64_t from, uint64_t to, uint32_t protection, Change change) {
+  const uint64_t begin = from & ~(kPage - 1), end = (to + kPage - 1) & ~(kPage - 1);
+  const bool closed = (protection & kProtWrite) == 0;
+  if (closed) protect_or_end(begin, end, kProtRead | kProtWrite);
+  change(bytes_at(from));
+  if (closed) protect_or_end(begin, end, protection);
+}
 // Brings stale areas of the range to what their files hold now.
 void refresh_stale(uint64_t begin, uint64_t end);
 // The content of pages that have just come, of a file that was mapped without them.

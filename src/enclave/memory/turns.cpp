@@ -84,17 +84,15 @@ void make_absent(Family& family) {
   Relative& relative = *member.relative;
   relative.kept.clear();
   relative.store_used = 0;
-  relative.shares_files = false;
+  relative.awaits_files = false;
   keep_all(member, contended);
   for (auto it = g_space->areas.begin(); it != g_space->areas.end();) {
     if (it->second.owner != member.id) {
       ++it;
       continue;
     }
-    if (goes_to_file(it->second)) {
-      g_space->shared_bytes -= it->second.end - it->first;
-      relative.shares_files = true;
-    }
+    if (goes_to_file(it->second)) g_space->shared_bytes -= it->second.end - it->first;
+    relative.awaits_files |= awaits_file(it->second);
     give_up_stores(it->first, it->second);
     auto node = g_space->areas.extract(it++);
     relative.areas.insert(std::move(node));
@@ -165,6 +163,7 @@ void make_present(Family& family, Memory& member) {
   Relative& relative = *member.relative;
   for (auto& [begin, area] : relative.areas) {
     if (goes_to_file(area)) g_space->shared_bytes += area.end - begin;
+    g_space->private_ends |= awaits_file(area) && !area.shared;
   }
   show_hidden(relative.areas);
   g_space->areas.merge(relative.areas);
@@ -288,7 +287,7 @@ SysResult<Ref<Memory>> memory_fork(Memory& present) {
     Area copy = area;
     copy.owner = child->id;
     copy.dirty = false;
-    child->relative->shares_files |= goes_to_file(copy);
+    child->relative->awaits_files |= awaits_file(copy);
     if (area.wiped_by_fork) {
       copy.committed = false;
       copy.lazy = true;
