@@ -1,4 +1,5 @@
 #include <poll.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include "facts.h"
 // pipe, pipe2: order, ends, SIGPIPE, non-blocking, FIONREAD, atomic writes.
@@ -35,6 +36,42 @@ static void large(void) {
 }
 static int caught;
 static void on_pipe(int s) { caught = s; }
+
+// Both ends go while a thread reads or writes: it sees the end, and nothing of the pipe that comes after.
+static int ends[2];
+static char got[16];
+static void* reader(void* unused) {
+  return (void*)read(ends[0], got, sizeof got);
+}
+static void* writer(void* unused) {
+  static char much[1 << 17];
+  return (void*)write(ends[1], much, sizeof much);
+}
+static long closed_during(void* (*call)(void*), int first) {
+  pthread_t thread;
+  int young[2];
+  void* result;
+  pipe(ends);
+  pthread_create(&thread, NULL, call, NULL);
+  usleep(20000);
+  const int one = ends[first], other = ends[1 - first];
+  close(one);
+  close(other);
+  pipe(young);
+  write(young[1], "secret", 6);
+  pthread_join(thread, &result);
+  close(young[0]);
+  close(young[1]);
+  return (long)result;
+}
+static void closed_while_waiting(void) {
+  long read_something = 0;
+  for (int i = 0; i < 20; ++i) read_something += closed_during(reader, i % 2) != 0;
+  FACT(read_something);
+  TEXT(got);
+  FACT(closed_during(writer, 1));
+}
+
 int main(void) {
   int p[2], n = 0;
   char b[70000] = {0};
@@ -81,5 +118,6 @@ int main(void) {
   CALL(fstat(p[0], &s));
   FACT(S_ISFIFO(s.st_mode));
   large();
+  closed_while_waiting();
   return 0;
 }

@@ -136,12 +136,14 @@ class End final : public File {
   ~End() override { static_cast<void>(closed()); }
 
   SysResult<size_t> read(MutableByteView out) override {
-    if (!in_) return Errno::BadFile;
-    return in_->read(out, non_blocking());
+    const Ref<Channel> in = in_;  // kept while waiting: closed() may drop the end's own meanwhile
+    if (!in) return Errno::BadFile;
+    return in->read(out, non_blocking());
   }
   SysResult<size_t> write(ByteView data) override {
-    if (!out_) return Errno::BadFile;
-    return out_->write(data, non_blocking());
+    const Ref<Channel> out = out_;
+    if (!out) return Errno::BadFile;
+    return out->write(data, non_blocking());
   }
   SysResult<Stat> stat() override {
     if (name_) return name_->stat();
