@@ -1,5 +1,6 @@
 #include <pthread.h>
 #include <sys/file.h>
+#include <sys/wait.h>
 #include "facts.h"
 // flock, fcntl record locks and locks of open descriptions.
 static int two;
@@ -8,6 +9,54 @@ static void* unlock_later(void* unused) {
   flock(two, LOCK_UN);
   return unused;
 }
+
+// A descriptor is closed while a thread waits for a lock through it: nothing may stay locked.
+static int waiting_fd, lock_command;
+static int lock(int fd, int command, int type) {
+  struct flock l = {.l_type = type, .l_whence = SEEK_SET, .l_len = 1};
+  return fcntl(fd, command, &l) == 0 ? 0 : errno;
+}
+static void* wait_for_it(void* unused) {
+  if (lock_command == 0) return (void*)(long)flock(waiting_fd, LOCK_EX);
+  return (void*)(long)lock(waiting_fd, lock_command, F_WRLCK);
+}
+static void closed_while_waiting(int command) {
+  int up[2], down[2], status;
+  char c;
+  pthread_t t;
+  const int mine = open("raced", O_RDWR);
+  pipe(up);
+  pipe(down);
+  lock_command = command;
+  printf("command %d\n", command);
+  if (command == 0) CALL(flock(mine, LOCK_EX));
+  if (command != 0) FACT(lock(mine, F_OFD_SETLK, F_WRLCK));
+  const int child = fork();
+  if (child == 0) {
+    void* result;
+    waiting_fd = open("raced", O_RDWR);
+    close(mine);
+    pthread_create(&t, NULL, wait_for_it, NULL);
+    usleep(50000);
+    close(waiting_fd);
+    write(up[1], "x", 1);
+    pthread_join(t, &result);
+    write(up[1], "y", 1);
+    read(down[0], &c, 1);
+    _exit((long)result);
+  }
+  read(up[0], &c, 1);
+  if (command == 0) CALL(flock(mine, LOCK_UN));
+  if (command != 0) FACT(lock(mine, F_OFD_SETLK, F_UNLCK));
+  read(up[0], &c, 1);
+  if (command == 0) CALL(flock(mine, LOCK_EX | LOCK_NB));
+  if (command != 0) FACT(lock(mine, F_OFD_SETLK, F_WRLCK));
+  write(down[1], "x", 1);
+  waitpid(child, &status, 0);
+  FACT(WEXITSTATUS(status));
+  close(mine);
+}
+
 int main(void) {
   scratch();
   put_file("f", "0123456789");
@@ -69,5 +118,9 @@ int main(void) {
   l.l_whence = SEEK_SET;
   l.l_start = 7;
   CALL(fcntl(one, F_OFD_SETLK, &l));
+  put_file("raced", "");
+  closed_while_waiting(F_SETLKW);
+  closed_while_waiting(F_OFD_SETLKW);
+  closed_while_waiting(0);
   return 0;
 }

@@ -91,6 +91,15 @@ SysResult<FileLock> lock_range(File& file, const Lock& lock) {
   return range;
 }
 
+// A record lock goes when its process closes the file: also one that was granted after that.
+SysResult<void> check_still_open(SyscallArgs& args, File& file) {
+  const FdTable& files = args.thread.process->files;
+  const auto now = files.find(args.i32(0));
+  if (now.ok() && now.value().get() == &file) return {};
+  release_record_locks(file, &files);
+  return Errno::BadFile;
+}
+
 enum class LockAction : uint8_t { Ask, Set, SetWait };
 
 SysResult<int64_t> record_lock(SyscallArgs& args, LockAction action, bool description) {
@@ -105,6 +114,7 @@ SysResult<int64_t> record_lock(SyscallArgs& args, LockAction action, bool descri
     if (lock.type == kReadLock && !file->readable()) return Errno::BadFile;
     if (lock.type == kWriteLock && !file->writable()) return Errno::BadFile;
     TRY(set_lock(*file, LockSpace::Record, wanted, action == LockAction::SetWait));
+    if (!description && lock.type != kUnlocked) TRY(check_still_open(args, *file));
     return 0;
   }
   if (lock.type == kUnlocked) return Errno::Invalid;

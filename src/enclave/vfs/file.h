@@ -247,6 +247,7 @@ class File : public Counted {
   // Descriptors, and messages on their way, that name this description; at 0 the file is closed.
   void named() { ++descriptors_; }
   SysResult<void> unnamed();
+  bool has_descriptors() const { return descriptors_ != 0; }
   void add_watcher(FileWatcher& watcher) { watchers_.push_back(&watcher); }
   int levels_of_watchers() const;
   void remove_watcher(FileWatcher& watcher);

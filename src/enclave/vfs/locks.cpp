@@ -107,6 +107,8 @@ SysResult<void> set_lock(File& file, LockSpace space, const FileLock& wanted, bo
     std::erase(g_waiting, &waiting);
     if (end == WaitEnd::Interrupted) return kInterruptedRestartable;
   }
+  // The last descriptor was closed during the wait, and with it would have gone the lock.
+  if (wanted.owner == &file && !file.has_descriptors()) return {};
   auto& locks = g_locks[key];
   if (cut(locks, wanted)) g_changed.wake_all();
   if (wanted.type != LockType::None) locks.push_back(wanted);
