@@ -85,6 +85,9 @@ static void interrupted(void) {
   setitimer(ITIMER_REAL, &soon, NULL);
   CALL(open("p", O_RDONLY));
   CALL(open("p", O_WRONLY | O_NONBLOCK));
+  char* words[] = {"x", NULL};
+  CALL(chmod("p", 0777));
+  CALL(execve("p", words, words));  // without waiting for a writer
   CALL(rename("p", "q"));
   CALL(unlink("q"));
   CALL(mknod("s", S_IFSOCK | 0600, 0));

@@ -108,7 +108,10 @@ SysResult<Command> resolve_scripts(Process& process, const std::string& path,
                                    std::string& why) {
   Command command{nullptr, path, {arguments.begin(), arguments.end()}};
   for (int depth = 0; depth < kMaxScripts; ++depth) {
-    auto file = open_path(process, command.path, 0, 0);
+    // Looked at before it is opened: that would wait for the writers of a named pipe.
+    auto file = open_path(process, command.path, kOpenPath, 0);
+    if (file.ok() && need_execute) TRY(check_executable(*file.value()));
+    if (file.ok()) file = open_path(process, command.path, 0, 0);
     if (!file.ok()) {
       why = command.path + " is not in the image";
       return file.error();
