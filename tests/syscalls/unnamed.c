@@ -25,6 +25,13 @@ static void temporary(void) {
   FACT((fcntl(t, F_GETFL) & O_TMPFILE) == O_TMPFILE);
   t = open(".", O_TMPFILE | O_RDWR | O_EXCL, 0600);
   CALL(linkat(AT_FDCWD, path_of(t), AT_FDCWD, "e", AT_SYMLINK_FOLLOW));
+  CALL(linkat(t, "", AT_FDCWD, "c", AT_EMPTY_PATH));  // it has had its name
+  CALL(linkat(AT_FDCWD, path_of(t), AT_FDCWD, "c", AT_SYMLINK_FOLLOW));
+  for (int i = 0; i < 64; ++i) {
+    snprintf(proc, sizeof proc, ".unnamed-%d", i);
+    put_file(proc, "");
+  }
+  FACT(open(".", O_TMPFILE | O_RDWR, 0600) >= 0);
   CALL(linkat(AT_FDCWD, path_of(t), AT_FDCWD, "e", 0));
 }
 

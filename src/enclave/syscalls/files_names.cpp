@@ -144,6 +144,7 @@ SysResult<int64_t> link_at(SyscallArgs& args, int32_t from_folder, uint64_t from
   if (inode->file_system() != to.parent->file_system()) return Errno::CrossDevice;
   if ((TRY(inode->stat()).mode & kTypeMask) == kTypeFolder) return Errno::Perm;
   TRY(to.parent->link(to.name, *inode));
+  InodeFile::name_given(*inode);
   notify_linked(*inode, *to.parent, to.name);
   return 0;
 }

@@ -140,6 +140,12 @@ void InodeFile::name_removed(const std::string& path, bool is_folder) {
   }
 }
 
+void InodeFile::name_given(const Inode& inode) {
+  for (InodeFile* file : all_open()) {
+    if (file->inode_.get() == &inode && file->state_ == NameState::Unnamed) file->state_ = NameState::Gone;
+  }
+}
+
 bool InodeFile::any_writer(const Stat& stat) {
   for (InodeFile* file : all_open()) {
     if (!file->writer_) continue;

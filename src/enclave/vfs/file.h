@@ -317,6 +317,8 @@ class InodeFile : public File {
   static void name_moved(const std::string& from, const std::string& to, const Ref<Inode>& parent,
                          bool is_folder);
   static void name_removed(const std::string& path, bool is_folder);
+  // O_TMPFILE: a file has got its first name, and is from now on like any other that may lose its last one.
+  static void name_given(const Inode& inode);
   // Whether the file is open for writing.
   static bool any_writer(const Stat& stat);
   void set_name_state(NameState state) { state_ = state; }

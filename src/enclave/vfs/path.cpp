@@ -200,8 +200,13 @@ SysResult<Ref<File>> open_unnamed(Process& process, int32_t folder_fd, std::stri
   Place place = TRY(resolve_existing(process, folder_fd, path, LastLink::Follow, limits));
   if (!is_type(TRY(place.inode->stat()), kTypeFolder)) return Errno::NotDirectory;
   if (mount_read_only(place.path)) return Errno::ReadOnly;
-  const std::string name = ".unnamed-" + std::to_string(++number);
-  const Ref<Inode> inode = TRY(place.inode->create(name, kTypeFile | (mode & 07777 & ~process.umask)));
+  std::string name;
+  auto created = SysResult<Ref<Inode>>(Errno::Exists);
+  while (!created.ok() && created.error() == Errno::Exists) {  // somebody else's name
+    name = ".unnamed-" + std::to_string(++number);
+    created = place.inode->create(name, kTypeFile | (mode & 07777 & ~process.umask));
+  }
+  const Ref<Inode> inode = TRY(std::move(created));
   const auto file = make_ref<InodeFile>(inode, child_path(place.path, name), flags & kOpenKept);
   TRY(place.inode->unlink(name));
   file->set_name_state((flags & kOpenExclusive) != 0 ? NameState::Gone : NameState::Unnamed);
