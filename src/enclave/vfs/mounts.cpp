@@ -1,4 +1,5 @@
-// The mount table: root volume, /dev, /proc, /tmp, then the configuration's volumes.
+// The mount table: root volume, /dev with /dev/shm and, in a standalone image, /dev/attestation, /proc, /sys,
+// /tmp, /run, /var/tmp, then the configuration's volumes.
 #include "enclave/vfs/mounts.h"
 
 #include <algorithm>
