@@ -172,6 +172,22 @@ static void threads(int flags) {
   FACT(wrong);
 }
 
+static void executable(void) {
+  puts("executable");
+  const int fd = memfd_create("f", 0);
+  CALL(ftruncate(fd, 2 * kPage));
+  CALL(pwrite(fd, "x", 1, 200));
+  char* m = mmap(NULL, 2 * kPage, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+  touch(m + 200);
+  CALL(ftruncate(fd, 100));
+  touch(m + 200);
+  touch(m + kPage);
+  CALL(ftruncate(fd, 2 * kPage));
+  touch(m + 200);
+  touch(m + kPage);
+  CALL(munmap(m, 2 * kPage));
+}
+
 // Several have the pages that go, and not all of them the same.
 static void together(int fd) {
   puts("together");
@@ -251,6 +267,7 @@ int main(void) {
   private(fd, 100);
   moved(fd);
   moved_private(fd);
+  executable();
   together(fd);
   threads(MAP_PRIVATE);
   threads(MAP_SHARED);

@@ -1,7 +1,7 @@
 // Where a mapped file ends, its mapping has no pages any more: a touch is SIGBUS (mmap(2)). Such pages are
 // like those that are not there yet, because the file may grow: those of shared mappings come at once then,
 // so that no thread sees one without its content; those of private ones, too, or when they are touched by a
-// program's only thread. Executable mappings are patched as a whole and keep all their pages.
+// program's only thread. Private executable mappings are patched as a whole and keep all their pages.
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -69,7 +69,7 @@ void fit_piece(uint64_t begin) {
     if (pages_end > begin && (area.shared || several_threads(area.owner))) take_grown(begin, pages_end);
     return;
   }
-  if ((area.protection & kProtExecute) != 0) return;
+  if (!area.shared && (area.protection & kProtExecute) != 0) return;
   if (area.shared) {
     const uint64_t shown = stat->size - std::min(stat->size, area.file_offset);
     clear_behind(area, begin + std::min(shown, area.end - begin), pages_end);
