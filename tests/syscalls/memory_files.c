@@ -4,6 +4,22 @@
 #include <sys/xattr.h>
 #include "facts.h"
 // memfd_create, sendfile, copy_file_range, statfs, fstatfs, readahead, posix_fadvise, getrandom.
+
+// Without a place in a file system, it is not in one that takes no writes.
+static void by_proc(void) {
+  char path[32];
+  const int m = memfd_create("mm", 0);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", m);
+  FACT(open(path, O_RDWR) >= 0);
+  FACT(open(path, O_RDONLY | O_TRUNC) >= 0);
+  CALL(fchmod(m, 0600));
+  CALL(chmod(path, 0640));
+  CALL(truncate(path, 10));
+  CALL(lseek(m, 0, SEEK_END));
+  CALL(access(path, W_OK));
+  CALL(faccessat(m, "", W_OK, AT_EMPTY_PATH));
+}
+
 int main(void) {
   scratch();
   char b[64] = {0};
@@ -40,5 +56,6 @@ int main(void) {
   CALL(syscall(SYS_getrandom, b, 32, 99));
   CALL(syscall(SYS_getrandom, b, 32, 6));  // GRND_RANDOM | GRND_INSECURE
   CALL(syscall(SYS_getrandom, b, 32, 4));
+  by_proc();
   return 0;
 }

@@ -1,3 +1,5 @@
+#include <sys/inotify.h>
+#include <sys/xattr.h>
 #include "facts.h"
 // Files without a name that get one (O_TMPFILE, linkat), and what else goes by a descriptor in place of a
 // path.
@@ -23,8 +25,6 @@ static void temporary(void) {
   CALL(unlink("c"));
   CALL(open("c", O_RDONLY));
   FACT((fcntl(t, F_GETFL) & O_TMPFILE) == O_TMPFILE);
-  t = open(".", O_TMPFILE | O_RDWR | O_EXCL, 0600);
-  CALL(linkat(AT_FDCWD, path_of(t), AT_FDCWD, "e", AT_SYMLINK_FOLLOW));
   CALL(linkat(t, "", AT_FDCWD, "c", AT_EMPTY_PATH));  // it has had its name
   CALL(linkat(AT_FDCWD, path_of(t), AT_FDCWD, "c", AT_SYMLINK_FOLLOW));
   for (int i = 0; i < 64; ++i) {
@@ -32,6 +32,8 @@ static void temporary(void) {
     put_file(proc, "");
   }
   FACT(open(".", O_TMPFILE | O_RDWR, 0600) >= 0);
+  t = open(".", O_TMPFILE | O_RDWR | O_EXCL, 0600);
+  CALL(linkat(AT_FDCWD, path_of(t), AT_FDCWD, "e", AT_SYMLINK_FOLLOW));
   CALL(linkat(AT_FDCWD, path_of(t), AT_FDCWD, "e", 0));
 }
 
@@ -62,6 +64,65 @@ static void reopened(void) {
   CALL(open(path_of(open(".", O_RDONLY)), O_WRONLY));
   FACT(fcntl(open(path_of(f), O_WRONLY | O_APPEND | O_CREAT), F_GETFL) & (O_ACCMODE | O_APPEND | O_CREAT));
   CALL(open(path_of(f), O_RDONLY | O_NOFOLLOW));
+}
+
+// What is below a link of /proc, or goes by it in other calls, is in the folder that it stands for.
+static const char* below(int fd, const char* rest) {
+  snprintf(proc, sizeof proc, "/proc/self/fd/%d%s", fd, rest);
+  return proc;
+}
+static void folders(void) {
+  char b[256];
+  mkdir("w", 0755);
+  const int w = open("w", O_RDONLY);
+  chdir("w");
+  CALL(rmdir("../w"));
+  CALL(mkdir("../w", 0755));
+  put_file("../w/file", "");
+  CALL(open("/proc/self/cwd/file", O_RDONLY));
+  CALL(open(below(w, "/file"), O_RDONLY));
+  CALL(open(below(w, "/new"), O_RDWR | O_CREAT, 0600));
+  CALL(mkdir(below(w, "/new"), 0700));
+  FACT(open(below(w, "/../w/file"), O_RDONLY) >= 0);
+  CALL(chdir(".."));
+  CALL(chdir(path_of(w)));
+  FACT(getcwd(b, sizeof b) == NULL);
+  CALL(chdir(".."));
+  const int other = open("w", O_RDONLY);
+  CALL(rename("w", "v"));
+  CALL(access(below(other, "/file"), F_OK));
+  CALL(access(path_of(other), W_OK));
+  FACT(open(path_of(other), O_TMPFILE | O_RDWR, 0600) >= 0);
+  CALL(setxattr(path_of(other), "user.x", "y", 1, 0));
+  CALL(getxattr("v", "user.x", b, sizeof b));
+  CALL(rmdir(below(other, "/")));
+  CALL(chdir(path_of(other)));
+  CALL(access("file", F_OK));
+  CALL(chdir(".."));
+}
+static void pipes(void) {
+  int p[2];
+  struct stat s;
+  pipe(p);
+  CALL(stat(below(p[0], "/x"), &s));
+  CALL(stat(below(p[0], "/"), &s));
+  CALL(stat(path_of(p[0]), &s));
+  CALL(access(path_of(p[0]), W_OK));
+  CALL(chdir(path_of(p[0])));
+  CALL(open(path_of(p[0]), O_TMPFILE | O_RDWR, 0600));
+  CALL(open(path_of(p[0]), O_RDONLY | O_DIRECTORY));
+}
+// Asking is no use: nothing is opened or closed.
+static void unnoticed(void) {
+  char b[4096];
+  struct stat s;
+  put_file("watched", "");
+  const int f = open("watched", O_RDONLY), in = inotify_init1(IN_NONBLOCK);
+  FACT(inotify_add_watch(in, path_of(f), IN_CLOSE | IN_OPEN) >= 0);
+  CALL(stat(path_of(f), &s));
+  CALL(read(in, b, sizeof b));
+  close(open("watched", O_RDONLY));
+  CALL(read(in, b, sizeof b));
 }
 
 static void links(void) {
@@ -106,6 +167,9 @@ int main(void) {
   temporary();
   removed();
   reopened();
+  folders();
+  pipes();
+  unnoticed();
   links();
   modes();
   return 0;

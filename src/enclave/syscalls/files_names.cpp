@@ -42,6 +42,7 @@ Errno no_name(std::string_view path, Vanish how) {
 SysResult<Place> old_place(SyscallArgs& args, int32_t folder, uint64_t path, Vanish how) {
   const std::string name = TRY(string_from_user(path));
   Place place = TRY(resolve_existing(process_of(args), folder, name, LastLink::Keep));
+  if (place.open) return Errno::NotDirectory;  // a magic link's name, with a slash after it
   if (place.name == ".") return no_name(name, how);
   if (mount_read_only(place.path)) return Errno::ReadOnly;
   if (mount_at(place.path)) return Errno::Busy;
@@ -132,8 +133,7 @@ SysResult<Ref<Inode>> linkable(SyscallArgs& args, int32_t folder, uint64_t path,
     return linkable(*TRY(process_of(args).files.find(folder)));
   const LastLink last = (flags & kAtFollow) != 0 ? LastLink::Follow : LastLink::Keep;
   const Place place = TRY(resolve_existing(process_of(args), folder, name, last));
-  if (last == LastLink::Keep || !place.inode->is_magic_link()) return place.inode;
-  return linkable(*TRY(place.inode->open_special(kOpenPath)));
+  return place.open ? linkable(*place.open) : place.inode;
 }
 
 SysResult<int64_t> link_at(SyscallArgs& args, int32_t from_folder, uint64_t from_path, int32_t to_folder,
@@ -160,7 +160,7 @@ SysResult<int64_t> symlink_at(SyscallArgs& args, uint64_t target, int32_t folder
 
 SysResult<Found> changeable(File& file) {
   if (file.inode() == nullptr) return Errno::Invalid;
-  if (!file.path().empty() && mount_read_only(file.path())) return Errno::ReadOnly;
+  if (mount_read_only(*file.inode())) return Errno::ReadOnly;
   return found_by(file);
 }
 
@@ -186,10 +186,7 @@ SysResult<Found> changeable(SyscallArgs& args, int32_t folder, uint64_t path, ui
   const LastLink last = (flags & kAtNoFollow) != 0 ? LastLink::Keep : LastLink::Follow;
   const Place place = TRY(resolve_existing(process_of(args), folder, name, last));
   // /proc/self/fd/N: how glibc changes the mode of what must not be a link.
-  if (last == LastLink::Follow && place.inode->is_magic_link()) {
-    const Ref<File> file = TRY(place.inode->open_special(kOpenPath));
-    return changeable(*file);
-  }
+  if (place.open) return changeable(*place.open);
   if (mount_read_only(place.path)) return Errno::ReadOnly;
   return Found(place);
 }

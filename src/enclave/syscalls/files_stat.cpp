@@ -101,15 +101,14 @@ SysResult<Stat> stat_at(SyscallArgs& args, int32_t folder, uint64_t path, uint64
   }
   const Place place = TRY(resolve_existing(process, folder, name,
                                            (flags & kAtNoFollow) != 0 ? LastLink::Keep : LastLink::Follow));
-  if (place.inode->is_magic_link() && (flags & kAtNoFollow) == 0)
-    return TRY(place.inode->open_special(0))->stat();
-  return place.inode->stat();
+  return place.open ? place.open->stat() : place.inode->stat();
 }
 
-SysResult<int64_t> access_to(const Stat& stat, const std::string& path, uint32_t mode) {
+// `inode` is null of what has no place in a file system.
+SysResult<int64_t> access_to(const Stat& stat, const Inode* inode, uint32_t mode) {
   constexpr uint32_t kExecute = 1, kWrite = 2;
-  if ((mode & kWrite) != 0 && (stat.mode & kTypeMask) != kTypeCharacter && !path.empty() &&
-      mount_read_only(path))
+  if ((mode & kWrite) != 0 && (stat.mode & kTypeMask) != kTypeCharacter && inode != nullptr &&
+      mount_read_only(*inode))
     return Errno::ReadOnly;
   if ((mode & kExecute) != 0 && (stat.mode & kTypeMask) == kTypeFile && (stat.mode & 0111) == 0)
     return Errno::Access;
@@ -126,14 +125,14 @@ SysResult<int64_t> access_at(SyscallArgs& args, int32_t folder, uint64_t path, u
     if (folder != kAtCwd) {
       const Ref<File> file = TRY(args.thread.process->files.find(folder));
       const Stat stat = TRY(file->stat());
-      return access_to(stat, file->path(), mode);
+      return access_to(stat, file->inode(), mode);
     }
     name = ".";
   }
   const Place place = TRY(resolve_existing(*args.thread.process, folder, name,
                                            (flags & kAtNoFollow) != 0 ? LastLink::Keep : LastLink::Follow));
-  const Stat stat = TRY(place.inode->stat());
-  return access_to(stat, place.path, mode);
+  if (place.open) return access_to(TRY(place.open->stat()), place.open->inode(), mode);
+  return access_to(TRY(place.inode->stat()), place.inode.get(), mode);
 }
 
 SysResult<int64_t> read_link_at(SyscallArgs& args, int32_t folder, uint64_t path, uint64_t out,
@@ -238,7 +237,7 @@ SysResult<int64_t> sys_getcwd(SyscallArgs& args) {
 SysResult<int64_t> sys_statfs(SyscallArgs& args) {
   const std::string name = TRY(string_from_user(args.a[0]));
   const Place place = TRY(resolve_existing(*args.thread.process, kAtCwd, name, LastLink::Follow));
-  return store_space(args.a[1], place.inode.get());
+  return store_space(args.a[1], place.open ? place.open->inode() : place.inode.get());
 }
 SysResult<int64_t> sys_fstatfs(SyscallArgs& args) {
   const Ref<File> file = TRY(args.thread.process->files.find(args.i32(0)));

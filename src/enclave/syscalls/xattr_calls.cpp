@@ -17,16 +17,20 @@ constexpr uint64_t kMaxValue = 65536, kMaxName = 255;
 
 enum class By : uint8_t { Path, Link, Descriptor };
 
+SysResult<Found> of_file(File& file, bool change) {
+  if (file.inode() == nullptr) return Errno::NotSupported;
+  if (change && mount_read_only(*file.inode())) return Errno::ReadOnly;
+  return found_by(file);
+}
+
 SysResult<Found> target(SyscallArgs& args, By by, bool change) {
   if (by == By::Descriptor) {
-    const Ref<File> file = TRY(args.thread.process->files.get(args.i32(0)));
-    if (file->inode() == nullptr) return Errno::NotSupported;
-    if (change && mount_read_only(file->path())) return Errno::ReadOnly;
-    return found_by(*file);
+    return of_file(*TRY(args.thread.process->files.get(args.i32(0))), change);
   }
   const std::string path = TRY(string_from_user(args.a[0]));
   const Place place = TRY(resolve_existing(*args.thread.process, kAtCwd, path,
                                            by == By::Link ? LastLink::Keep : LastLink::Follow));
+  if (place.open) return of_file(*place.open, change);
   if (change && mount_read_only(place.path)) return Errno::ReadOnly;
   return Found(place);
 }

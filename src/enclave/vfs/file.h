@@ -148,8 +148,8 @@ class Inode : public Counted {
   virtual bool can_map() const { return true; }
   // Written to although its mount takes no writes: it tells the kernel something.
   virtual bool is_order() const { return false; }
-  // A link of /proc that stands for an open file, whatever its text says.
-  virtual bool is_magic_link() const { return false; }
+  // A link of /proc that stands for an open file, whatever its text says; nullptr: it is none.
+  virtual Ref<File> magic_target() const { return nullptr; }
   virtual uint64_t file_system() const = 0;  // st_dev; renames and links stay in one
   // The first writer opens, the last one closes.
   virtual void writer_opened() {}

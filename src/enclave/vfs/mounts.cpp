@@ -84,6 +84,12 @@ bool mount_read_only(std::string_view path) {
   return best->read_only;
 }
 
+bool mount_read_only(const Inode& inode) {
+  return std::any_of(g_mounts->begin(), g_mounts->end(), [&](const Mount& mount) {
+    return mount.read_only && mount.root->file_system() == inode.file_system();
+  });
+}
+
 std::vector<MountInfo> mount_list() {
   std::vector<MountInfo> list;
   for (const Mount& mount : *g_mounts)

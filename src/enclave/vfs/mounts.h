@@ -16,6 +16,8 @@ Ref<Inode> mount_at(std::string_view path);
 bool mount_below(const std::string& path);
 // Whether the file system that `path` lies in takes no writes.
 bool mount_read_only(std::string_view path);
+// The same of an inode. The kernel's own files (memfd) are in none, and take writes.
+bool mount_read_only(const Inode& inode);
 // What is mounted directly in `folder` (an absolute path), for listings.
 std::vector<FolderEntry> mounts_in(std::string_view folder);
 

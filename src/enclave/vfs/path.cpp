@@ -73,9 +73,9 @@ class Walk {
     if (is_type(TRY(found->stat()), kTypeLink) && (!last || slash || last_ == LastLink::Follow)) {
       if (++links_ > kMaxLinks) return Errno::Loop;
       TRY(check_link(*found));
-      if (last && found->is_magic_link()) {
-        place = Place{inode_, name, full, found, slash};
-        return true;
+      if (const Ref<File> open = found->magic_target()) {
+        if (last) place = place_of(open, found, slash);
+        return last ? true : go_into(*open);
       }
       const std::string target = TRY(found->read_link());
       if (target.empty()) return Errno::NoEntry;
@@ -93,9 +93,23 @@ class Walk {
     return false;
   }
 
+  static Place place_of(const Ref<File>& open, const Ref<Inode>& link, bool slash) {
+    const Ref<Inode> inode = open->inode() == nullptr ? link : Ref<Inode>(open->inode());
+    return Place{inode, ".", open->path(), inode, slash, open};
+  }
+  // On from an open file, wherever its name may be by now.
+  SysResult<bool> go_into(File& open) {
+    if (open.inode() == nullptr) return Errno::NotDirectory;
+    const auto& file = static_cast<InodeFile&>(open);
+    lost_ = file.name_state() == NameState::Lost;
+    inode_ = Ref<Inode>(open.inode());
+    path_ = open.path();
+    return false;
+  }
+
   SysResult<void> check_link(Inode& link) const {
     if ((limits_ & kNoLinks) != 0) return Errno::Loop;
-    if (!link.is_magic_link()) return {};
+    if (!link.magic_target()) return {};
     if ((limits_ & kNoMagicLinks) != 0) return Errno::Loop;
     return (limits_ & (kBeneath | kInRoot | kWithinMount)) != 0 ? Errno::CrossDevice : SysResult<void>();
   }
@@ -104,6 +118,7 @@ class Walk {
     const bool inside = (limits_ & kInRoot) != 0;
     if (!inside && (limits_ & kWithinMount) != 0 && inode_->file_system() != root_inode()->file_system())
       return Errno::CrossDevice;
+    if (!inside) lost_ = false;
     inode_ = inside ? base_ : root_inode();
     path_ = inside ? base_path_ : "/";
     return {};
@@ -154,7 +169,8 @@ std::string working_path(const Process& process) { return process.folder ? proce
 SysResult<void> change_folder(Process& process, std::string_view path) {
   const Place place = TRY(resolve_existing(process, kAtCwd, path, LastLink::Follow));
   if (!is_type(TRY(place.inode->stat()), kTypeFolder)) return Errno::NotDirectory;
-  process.folder = make_ref<InodeFile>(place.inode, place.path, kOpenPath);
+  process.folder = place.open ? static_cast<InodeFile&>(*place.open).again(kOpenPath)
+                              : make_ref<InodeFile>(place.inode, place.path, kOpenPath);
   return {};
 }
 
@@ -178,9 +194,7 @@ SysResult<Place> resolve_existing(Process& process, int32_t folder_fd, std::stri
                                   uint32_t limits) {
   Place place = TRY(resolve(process, folder_fd, path, last, limits));
   if (!place.inode) return Errno::NoEntry;
-  if (place.must_be_folder && place.name != "." && !is_type(TRY(place.inode->stat()), kTypeFolder) &&
-      !place.inode->is_magic_link())
-    return Errno::NotDirectory;
+  if (place.must_be_folder && !is_type(TRY(place.inode->stat()), kTypeFolder)) return Errno::NotDirectory;
   return place;
 }
 
@@ -234,16 +248,13 @@ SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_vi
   } else if ((flags & kOpenCreate) != 0 && (flags & kOpenExclusive) != 0 && !path_only) {
     return Errno::Exists;
   }
-  Ref<File> original;  // of /proc/self/fd/N: opened anew like any other name, unless it has no inode
-  if (place.inode->is_magic_link() && !no_follow) {
-    original = TRY(place.inode->open_special(kOpenPath));
-    if (original->inode() == nullptr) return original;
-    place.inode = Ref<Inode>(original->inode());
-    place.path = original->path();
-  }
+  // Of /proc/self/fd/N: opened anew like any other name, unless it has no inode.
+  const Ref<File> original = place.open;
+  const bool shared = original && original->inode() == nullptr;
+  if (shared && (flags & kOpenDirectory) == 0 && !place.must_be_folder) return original;
   const Stat stat = TRY(place.inode->stat());
   const bool folder = is_type(stat, kTypeFolder);
-  if (is_type(stat, kTypeLink) && !path_only) return Errno::Loop;
+  if (is_type(stat, kTypeLink) && !path_only && !shared) return Errno::Loop;
   if (is_type(stat, kTypeSocket) && !path_only) return Errno::NoDeviceAddress;
   if (((flags & kOpenDirectory) != 0 || place.must_be_folder) && !folder) return Errno::NotDirectory;
   if (folder && (writing || (flags & kOpenCreate) != 0) && !path_only) return Errno::IsDirectory;
@@ -251,7 +262,7 @@ SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_vi
   if (!path_only) {
     Ref<File> special = TRY(place.inode->open_special(flags));
     if (special) return special;
-    if (writing && mount_read_only(place.path) && !place.inode->is_order()) return Errno::ReadOnly;
+    if (writing && mount_read_only(*place.inode) && !place.inode->is_order()) return Errno::ReadOnly;
     if (truncate && stat.size != 0) {
       TRY(place.inode->truncate(0));
       memory_file_resized(*place.inode);

@@ -429,7 +429,9 @@ SysResult<Ref<Inode>> find_in_process(uint64_t id, const Subject& subject, std::
   };
   // What has ended has no program and no place any more.
   if (name == "exe" && seen.alive()) return link(seen.process.executable);
-  if (name == "cwd" && seen.alive()) return link(working_path(seen.process));
+  if (name == "cwd" && seen.alive())
+    return Ref<Inode>(
+        make_ref<pseudo::LinkInode>(id, inode, working_path(seen.process), seen.process.folder));
   if (name == "root" && seen.alive()) return link("/");
   return find_inner_folder(id, subject, name);
 }

@@ -51,11 +51,6 @@ SysResult<Stat> LinkInode::stat() {
   return stat;
 }
 
-SysResult<Ref<File>> LinkInode::open_special(uint32_t flags) {
-  if (file_->inode() == nullptr) return file_;
-  return Ref<File>(static_cast<InodeFile&>(*file_).again(flags));
-}
-
 SysResult<Stat> Folder::stat() {
   Stat stat = basic(id_, number_, kTypeFolder | 0555);
   stat.links = 2;

@@ -42,9 +42,7 @@ class LinkInode final : public Inode {
       : id_(id), number_(number), target_(std::move(target)), file_(std::move(file)) {}
   SysResult<Stat> stat() override;
   SysResult<std::string> read_link() override { return target_; }
-  bool is_magic_link() const override { return static_cast<bool>(file_); }
-  // Linux opens the inode anew; a console or a pipe is shared.
-  SysResult<Ref<File>> open_special(uint32_t flags) override;
+  Ref<File> magic_target() const override { return file_; }
   uint64_t file_system() const override { return id_; }
 
  private:

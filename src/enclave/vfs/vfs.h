@@ -38,6 +38,8 @@ struct Place {
   std::string path;  // absolute, without links and dots
   Ref<Inode> inode;
   bool must_be_folder = false;  // the path ended with a slash
+  // What a magic link at the end stands for. Without an inode of its own (a pipe), `inode` is the link's.
+  Ref<File> open;
 };
 enum class LastLink : bool { Follow, Keep };
 // What openat2(2) forbids a path, RESOLVE_…
