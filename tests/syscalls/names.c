@@ -36,6 +36,20 @@ static void exchanges(void) {
   CALL(access("plain/in", F_OK));
 }
 
+// A link to a folder with a slash behind it: neither the link nor the folder goes.
+static void links_with_slash(void) {
+  mkdir("led-to", 0755);
+  symlink("led-to", "leads");
+  CALL(rename("leads/", "moved"));
+  CALL(rmdir("leads/"));
+  CALL(unlink("leads/"));
+  CALL(unlink("led-to/"));
+  CALL(access("led-to", F_OK));
+  CALL(rename("led-to/", "moved/"));
+  CALL(rmdir("moved/"));
+  CALL(unlink("leads"));
+}
+
 int main(void) {
   scratch();
   char b[32] = {0};
@@ -87,5 +101,6 @@ int main(void) {
   CALL(mknod("node", S_IFREG | 0600, 0));
   CALL(mkdir("", 0755));
   exchanges();
+  links_with_slash();
   return 0;
 }

@@ -37,10 +37,19 @@ Errno no_name(std::string_view path, Vanish how) {
   return path.ends_with("..") ? Errno::NotEmpty : Errno::Invalid;
 }
 
+// A link with a slash behind it is followed, but what it leads to is not what is to vanish.
+SysResult<void> no_link_with_slash(Process& process, int32_t folder, std::string_view name) {
+  if (!name.ends_with('/')) return {};
+  while (name.size() > 1 && name.ends_with('/')) name.remove_suffix(1);
+  const Place named = TRY(resolve_existing(process, folder, name, LastLink::Keep));
+  return (TRY(named.inode->stat()).mode & kTypeMask) == kTypeLink ? Errno::NotDirectory : SysResult<void>();
+}
+
 // The place of a name that is to vanish: it exists and is neither "." nor a mount point, nor on the way to
 // one.
 SysResult<Place> old_place(SyscallArgs& args, int32_t folder, uint64_t path, Vanish how) {
   const std::string name = TRY(string_from_user(path));
+  TRY(no_link_with_slash(process_of(args), folder, name));
   Place place = TRY(resolve_existing(process_of(args), folder, name, LastLink::Keep));
   if (place.open) return Errno::NotDirectory;  // a magic link's name, with a slash after it
   if (place.name == ".") return no_name(name, how);
