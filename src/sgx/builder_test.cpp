@@ -12,6 +12,7 @@
 
 #include "base/files.h"
 #include "sgx/elf.h"
+#include "sgx/elf_test_support.h"
 #include "sgx/root_plan.h"
 #include "sgx/sim_platform.h"
 
@@ -23,15 +24,7 @@ namespace fs = std::filesystem;
 // The smallest kernel that plan_image takes: one page of code.
 Bytes tiny_kernel() {
   Bytes out(4096);
-  Elf64_Ehdr header{};
-  std::memcpy(header.e_ident, ELFMAG, SELFMAG);
-  header.e_ident[EI_CLASS] = ELFCLASS64;
-  header.e_ident[EI_DATA] = ELFDATA2LSB;
-  header.e_type = ET_DYN;
-  header.e_machine = EM_X86_64;
-  header.e_phoff = sizeof(header);
-  header.e_phentsize = sizeof(Elf64_Phdr);
-  header.e_phnum = 1;
+  const Elf64_Ehdr header = elf_header(1);
   const Elf64_Phdr code{PT_LOAD, PF_R | PF_X, 0, 0, 0, out.size(), out.size(), 4096};
   std::memcpy(out.data(), &header, sizeof(header));
   std::memcpy(out.data() + sizeof(header), &code, sizeof(code));

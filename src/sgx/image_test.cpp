@@ -6,6 +6,8 @@
 
 #include <functional>
 
+#include "sgx/elf_test_support.h"
+
 namespace cloister::sgx {
 namespace {
 
@@ -20,15 +22,7 @@ struct TestKernel {
 
   Bytes file() const {
     Bytes out(0x2000, 0xee);
-    Elf64_Ehdr header{};
-    std::memcpy(header.e_ident, ELFMAG, SELFMAG);
-    header.e_ident[EI_CLASS] = ELFCLASS64;
-    header.e_ident[EI_DATA] = ELFDATA2LSB;
-    header.e_type = ET_DYN;
-    header.e_machine = EM_X86_64;
-    header.e_phoff = sizeof(header);
-    header.e_phentsize = sizeof(Elf64_Phdr);
-    header.e_phnum = 3;
+    const Elf64_Ehdr header = elf_header(3);
     const Elf64_Dyn dynamic[] = {{DT_RELA, {kRelaOffset}},
                                  {DT_RELASZ, {sizeof(relocation)}},
                                  {DT_RELAENT, {sizeof(relocation)}},

@@ -80,7 +80,7 @@ TEST(Cpuinfo, SaysOnThisMachineWhatLinuxSays) {
   std::ifstream file("/proc/cpuinfo");
   const std::string native((std::istreambuf_iterator<char>(file)), {});
   const auto known = words_of(value_of(native, "flags"));
-  if (known.empty()) GTEST_SKIP() << "no /proc/cpuinfo";
+  if (known.empty()) GTEST_SKIP() << "this machine's /proc/cpuinfo names no flags to compare with";
   const std::string ours = describe_processors(1, [](uint32_t leaf, uint32_t subleaf) {
     CpuidAnswer answer;
     __cpuid_count(leaf, subleaf, answer.eax, answer.ebx, answer.ecx, answer.edx);
