@@ -16,23 +16,8 @@
 namespace cloister::enclave {
 namespace {
 
-constexpr size_t kPiece = 256 << 10;
-constexpr size_t kSmallPiece = 4096;
 constexpr int32_t kMaxVectors = 1024;
 constexpr uint64_t kCurrentPosition = UINT64_MAX;
-
-// Small transfers stay on the stack.
-class Buffer {
- public:
-  explicit Buffer(uint64_t size) {
-    if (size > kSmallPiece) large_.resize(std::min<uint64_t>(size, kPiece));
-  }
-  MutableByteView view() { return large_.empty() ? MutableByteView(small_) : MutableByteView(large_); }
-
- private:
-  uint8_t small_[kSmallPiece];
-  Bytes large_;
-};
 
 enum class Direction : bool { Read, Write };
 
@@ -57,10 +42,10 @@ SysResult<size_t> read_piece(File& file, uint64_t offset, UserRun& run, MutableB
 
 SysResult<uint64_t> transfer(File& file, Direction direction, uint64_t offset, UserRun run) {
   if (direction == Direction::Read && !run.ranges_ok()) return Errno::Fault;
-  Buffer buffer(run.left());
+  PieceBuffer buffer(run.left());
   uint64_t done = 0;
   do {
-    const MutableByteView piece = buffer.view().first(std::min<uint64_t>(buffer.view().size(), run.left()));
+    const MutableByteView piece = buffer.piece(run.left());
     const uint64_t at = offset == kCurrentPosition ? offset : offset + done;
     const auto count =
         direction == Direction::Write ? write_piece(file, at, run, piece) : read_piece(file, at, run, piece);
@@ -164,7 +149,7 @@ SysResult<int64_t> vectored_with_flags(SyscallArgs& args, Direction direction) {
 // Bytes from one file to another inside the kernel. Null offsets: the files' own positions.
 SysResult<uint64_t> copy_between(File& from, uint64_t* from_offset, File& to, uint64_t* to_offset,
                                  uint64_t size) {
-  Bytes buffer(std::min<uint64_t>(std::max<uint64_t>(size, 1), kPiece));
+  Bytes buffer(std::min<uint64_t>(std::max<uint64_t>(size, 1), PieceBuffer::kMost));
   uint64_t done = 0;
   while (done < size) {
     const MutableByteView piece =

@@ -1,4 +1,4 @@
-// The program's buffers as one run of bytes.
+// The program's buffers as one run of bytes, and the kernel's buffer that they go through in pieces.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +9,26 @@
 #include "enclave/syscalls/file_calls.h"
 
 namespace cloister::enclave {
+
+// Small transfers stay on the stack.
+class PieceBuffer {
+ public:
+  static constexpr size_t kMost = 256 << 10;
+
+  explicit PieceBuffer(uint64_t size) {
+    if (size > kSmall) large_.resize(std::min<uint64_t>(size, kMost));
+  }
+  // For what is left.
+  MutableByteView piece(uint64_t left) {
+    const MutableByteView all = large_.empty() ? MutableByteView(small_) : MutableByteView(large_);
+    return all.first(std::min<uint64_t>(all.size(), left));
+  }
+
+ private:
+  static constexpr size_t kSmall = 4096;
+  uint8_t small_[kSmall];
+  Bytes large_;
+};
 
 class UserRun {
  public:
