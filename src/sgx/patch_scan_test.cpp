@@ -8,6 +8,7 @@
 
 #include "base/files.h"
 #include "sgx/code_map.h"
+#include "sgx/elf_test_support.h"
 
 namespace cloister::sgx {
 namespace {
@@ -18,16 +19,9 @@ constexpr uint64_t kCodeAddress = 0x401000;
 // An ELF program of one executable segment and no sections, entered at `entry` bytes into it.
 Bytes program(ByteView code, uint64_t entry = 0) {
   Bytes file(kCodeOffset + code.size());
-  Elf64_Ehdr header{};
-  std::memcpy(header.e_ident, ELFMAG, SELFMAG);
-  header.e_ident[EI_CLASS] = ELFCLASS64;
-  header.e_ident[EI_DATA] = ELFDATA2LSB;
+  Elf64_Ehdr header = elf_header(1);
   header.e_type = ET_EXEC;
-  header.e_machine = EM_X86_64;
   header.e_entry = kCodeAddress + entry;
-  header.e_phoff = sizeof(header);
-  header.e_phentsize = sizeof(Elf64_Phdr);
-  header.e_phnum = 1;
   Elf64_Phdr segment{};
   segment.p_type = PT_LOAD;
   segment.p_flags = PF_R | PF_X;
