@@ -7,12 +7,14 @@
 #include <sys/un.h>
 
 #include "base/text.h"
+#include "crypto/sha256.h"
 
 namespace cloister::cli {
 namespace {
 
 // A code (0: committed, else 1 + Code), the size of a text, the text.
 constexpr size_t kHeader = 3, kMostText = 1024;
+constexpr size_t kHashSize = 16;
 
 // \040 and the like, as the kernel writes paths.
 std::string unescape(std::string_view text) {
@@ -30,9 +32,12 @@ std::string unescape(std::string_view text) {
 
 Socket local_socket() { return Socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
 
-// A name without a file: it goes with the process. Anybody may take it, so the user is asked for, too.
+// A name without a file: it goes with the process. Anybody may take it, so the user is asked for, too. The
+// number of a device is free again before the process that served it has noticed: the volume, which has one
+// writer at a time, tells two mounts apart.
 socklen_t name_of(const MountedVolume& mounted, sockaddr_un& address) {
-  const std::string name = "cloister-mount-" + mounted.device;
+  const std::string name = "cloister-mount-" + mounted.device + "-" +
+                           to_hex(ByteView(crypto::sha256(as_bytes(mounted.source))).first(kHashSize));
   address = {};
   address.sun_family = AF_UNIX;
   const size_t size = name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
@@ -46,17 +51,17 @@ Result<MountedVolume> volume_mounted_on(const std::string& mountpoint) {
   MountedVolume found;
   for (std::string line; std::getline(table, line);) {  // the last one lies on top
     std::istringstream fields(line);
-    std::string skip, device, where, type, options;
+    std::string skip, device, where, type, source, options;
     fields >> skip >> skip >> device >> skip >> where;
     while (fields >> skip && skip != "-") {
     }
-    fields >> type >> skip >> options;
+    fields >> type >> source >> options;
     if (type != "fuse.cloister" || unescape(where) != mountpoint) continue;
     constexpr std::string_view kUser = ",user_id=";
     const size_t user = options.find(kUser);
     const auto uid =
         user == options.npos ? 0 : std::strtoul(options.c_str() + user + kUser.size(), nullptr, 10);
-    found = {device, static_cast<uid_t>(uid), options == "ro" || options.starts_with("ro,")};
+    found = {device, source, static_cast<uid_t>(uid), options == "ro" || options.starts_with("ro,")};
   }
   if (found.device.empty()) return Error(Code::NotFound, "no volume is mounted on " + mountpoint);
   return found;
@@ -65,7 +70,7 @@ Result<MountedVolume> volume_mounted_on(const std::string& mountpoint) {
 void MountEnd::listen(const std::string& mountpoint) {
   const Result<MountedVolume> mounted = volume_mounted_on(mountpoint);
   Socket socket = local_socket();
-  if (!mounted.ok() || !socket.valid()) return;
+  if (!mounted.ok() || mounted->read_only || !socket.valid()) return;
   sockaddr_un address;
   const socklen_t size = name_of(*mounted, address);
   constexpr int kMostWaiting = 16;
@@ -74,17 +79,24 @@ void MountEnd::listen(const std::string& mountpoint) {
     listener_ = std::move(socket);
 }
 
-void MountEnd::tell(const Result<void>& end) const {
+void MountEnd::close() {
+  while (listener_.valid()) {
+    Socket asker(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!asker.valid()) break;
+    askers_.push_back(std::move(asker));
+  }
+  listener_ = Socket();
+}
+
+void MountEnd::tell(const Result<void>& end) {
+  close();
   std::string message(1, end.ok() ? '\0' : static_cast<char>(1 + static_cast<int>(end.error().code())));
   const std::string text = end.ok() ? "" : end.error().message().substr(0, kMostText);
   message += static_cast<char>(text.size() & 0xff);
   message += static_cast<char>(text.size() >> 8);
   message += text;
-  while (listener_.valid()) {
-    const Socket asker(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!asker.valid()) return;
+  for (const Socket& asker : askers_)
     static_cast<void>(send_all(asker, as_bytes(message), deadline_in(std::chrono::seconds(1))).ok());
-  }
 }
 
 MountEndQuestion::MountEndQuestion(const MountedVolume& mounted) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <sys/types.h>
 
@@ -13,6 +14,7 @@ namespace cloister::cli {
 // What is mounted on a folder, as mountinfo(5) says it.
 struct MountedVolume {
   std::string device;  // major:minor, of this mount only while it lasts
+  std::string source;  // the volume's folder, as mountinfo writes it
   uid_t user = 0;      // who serves it
   bool read_only = false;
 };
@@ -23,12 +25,17 @@ Result<MountedVolume> volume_mounted_on(const std::string& mountpoint);
 // killed before, they notice.
 class MountEnd {
  public:
-  // From when it is mounted. A failure is no reason not to serve: it makes `unmount` say that it cannot know.
+  // From when it is mounted; a mount that only reads has nothing to tell. A failure is no reason not to
+  // serve: it makes `unmount` say that it cannot know.
   void listen(const std::string& mountpoint);
-  void tell(const Result<void>& end) const;
+  // When the kernel has let go of the mount, and before anybody else can open the volume for writing: who
+  // asks from now on asks about another mount.
+  void close();
+  void tell(const Result<void>& end);
 
  private:
   Socket listener_;
+  std::vector<Socket> askers_;
 };
 
 // The side that unmounts: asks before, listens afterwards.

@@ -51,7 +51,8 @@ Result<void> make_absolute(MountArguments& a) {
   return {};
 }
 
-Result<void> serve_volume(const MountArguments& a, std::function<void()> ready) {
+Result<void> serve_volume(const MountArguments& a, std::function<void()> ready,
+                          std::function<void()> released) {
   const OpenedVolume opened = TRY(open_volume(a.volume, a.read_only));
   fuse::MountOptions options;
   options.mountpoint = a.mountpoint;
@@ -62,6 +63,7 @@ Result<void> serve_volume(const MountArguments& a, std::function<void()> ready) 
   TagKeeper keeper(a.volume);
   options.publish = [&keeper](const volume::Tag& tag) { return keeper.hand_over(tag); };
   options.ready = std::move(ready);
+  options.released = std::move(released);
   options.log = [&a](std::string_view text) {
     if (a.foreground) {
       std::fprintf(stderr, "cloister: %.*s\n", static_cast<int>(text.size()), text.data());
@@ -77,10 +79,13 @@ Result<void> mount_here(const MountArguments& a, const std::function<void()>& mo
   std::error_code unreadable;
   const std::string mountpoint = fs::canonical(a.mountpoint, unreadable).native();
   MountEnd end;
-  Result<void> served = serve_volume(a, [&] {
-    end.listen(mountpoint);
-    mounted();
-  });
+  Result<void> served = serve_volume(
+      a,
+      [&] {
+        end.listen(mountpoint);
+        mounted();
+      },
+      [&] { end.close(); });
   end.tell(served);  // nothing holds the volume any more
   return served;
 }

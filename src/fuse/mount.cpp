@@ -147,6 +147,7 @@ Result<void> serve(volume::Volume& volume, const MountOptions& options) {
   std::thread attendant([&] { attend(files, options, signals.get(), end.get()); });
   if (options.ready) options.ready();
   const int result = run_session(session.get());
+  if (options.released) options.released();
   const uint64_t one = 1;
   (void)!::write(end.get(), &one, sizeof(one));
   attendant.join();

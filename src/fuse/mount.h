@@ -22,6 +22,7 @@ struct MountOptions {
   // The owner of the tag stores it, durably: only then fsync returns and the state before is given up.
   std::function<Result<void>(const volume::Tag&)> publish;
   std::function<void()> ready;                // mounted
+  std::function<void()> released;             // not mounted any more, and not committed yet
   std::function<void(std::string_view)> log;  // what no caller can be told
 };
 

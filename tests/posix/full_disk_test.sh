@@ -57,9 +57,9 @@ expect 0 'no faults' "$cloister" volume fsck disk/vol "${key[@]}"
 "$cloister" volume mount disk/vol mnt "${key[@]}" --commit-every 0
 head -c 200000 /dev/zero >mnt/patient-file
 "$cloister" volume unmount mnt
-object=$(find disk/vol/objects -type f | head -1)
+object=$(find disk/vol/objects -type f -size +100k | head -1)
 cp "$object" kept
-printf x | dd of="$object" bs=1 seek=5000 conv=notrunc status=none
+printf changed-by-the-host | dd of="$object" bs=1 seek=5000 conv=notrunc status=none
 "$cloister" volume mount disk/vol mnt "${key[@]}" --commit-every 0
 ! cat mnt/patient-file >/dev/null 2>&1 || fail 'a changed object is read'
 rm disk/vol/volume.lock
@@ -69,13 +69,25 @@ expect 3 'not committed: Verification of file chunk' "$cloister" volume unmount 
 cp kept "$object"
 
 # A server that was killed has committed nothing more, and unmount knows it.
-"$cloister" volume mount disk/vol mnt "${key[@]}" --commit-every 0
-server=$(pgrep -f "volume mount disk/vol mnt")
+"$cloister" volume mount "$work/disk/vol" mnt "${key[@]}" --commit-every 0
+server=$(pgrep -f "volume mount $work/disk/vol mnt")
 echo lost >mnt/lost
 kill -9 "$server"
 expect 5 'ended without its last commit' "$cloister" volume unmount mnt
 ! mountpoint -q mnt || fail 'the mount of a dead server stays'
 expect 0 'no faults' "$cloister" volume fsck disk/vol "${key[@]}"
+
+# Nor does it take the word of another mount, whose device number is free before its server has noticed.
+"$cloister" volume create other --key-file other.key --tag-file other.tag
+"$cloister" volume mount "$work/disk/vol" mnt "${key[@]}" --commit-every 0
+server=$(pgrep -f "volume mount $work/disk/vol mnt")
+kill -STOP "$server"
+umount mnt
+"$cloister" volume mount other reader --key-file other.key --tag-file other.tag
+echo kept >reader/file
+timeout 20 "$cloister" volume unmount reader || fail 'unmount waits for the server of another mount'
+kill -CONT "$server"
+[ "$("$cloister" volume cat other file --key-file other.key --tag-file other.tag)" = kept ] || fail 'not committed'
 
 # A full disk does not keep anybody from opening, not even for writing.
 fill
