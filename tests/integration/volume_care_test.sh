@@ -83,7 +83,7 @@ done
 
 # Damage is reported as what it is.
 object=$(find vol/objects -type f -name '??????????????????????????????' | head -1)
-printf 'x' | dd of="$object" bs=1 seek=5000 conv=notrunc status=none
+printf changed-by-the-host | dd of="$object" bs=1 seek=5000 conv=notrunc status=none
 expect 3 'Verification of file chunk' "$cloister" volume fsck vol "${key[@]}"
 
 # A key in a session, and in the environment.

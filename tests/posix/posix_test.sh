@@ -125,7 +125,7 @@ head -c 4000000 /dev/urandom >mnt/large
 
 # Damage is EIO; afterwards the mount refuses everything, writes nothing, and ends with exit code 3.
 object=$(find vol/objects -type f -size +3M | head -1)
-printf 'x' | dd of="$object" bs=1 seek=2000000 conv=notrunc status=none
+printf changed-by-the-host | dd of="$object" bs=1 seek=2000000 conv=notrunc status=none
 before=$(cat tag)
 "$cloister" volume mount vol mnt "${key[@]}" --foreground 2>log &
 server=$!
