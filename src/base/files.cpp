@@ -1,6 +1,7 @@
 #include "base/files.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,39 +57,82 @@ Error file_error(const std::filesystem::path& path, std::string_view what, int n
   return Error(code, std::move(message), full ? std::string(kFullDiskHint) : std::string());
 }
 
-Result<Bytes> read_file(const std::filesystem::path& path, size_t limit) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+namespace {
+
+Error too_large(const std::filesystem::path& path, size_t limit) {
+  return Error(Code::Malformed, path.string() + " is larger than " + std::to_string(limit) + " bytes");
+}
+
+struct SizedFile {
+  Descriptor descriptor;
+  size_t size;  // 0 when the system does not say
+};
+Result<SizedFile> open_sized(const std::filesystem::path& path, size_t limit) {
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return file_error(path, "open", errno);
   struct stat status = {};
   if (::fstat(file.get(), &status) != 0) return file_error(path, "stat", errno);
   if (S_ISDIR(status.st_mode)) return file_error(path, "read", EISDIR);
+  const size_t size = status.st_size > 0 ? static_cast<size_t>(status.st_size) : 0;
+  if (size > limit && S_ISREG(status.st_mode)) return too_large(path, limit);
+  return SizedFile{std::move(file), size};
+}
 
-  // The size is only a hint for the buffer (it also avoids reallocation, which would leave copies of
-  // secrets).
-  const size_t expected = status.st_size > 0 ? static_cast<size_t>(status.st_size) : 4096;
-  if (expected > limit && S_ISREG(status.st_mode)) {
-    return Error(Code::Malformed, path.string() + " is larger than " + std::to_string(limit) + " bytes");
-  }
-  Bytes content(std::min(expected, limit) + 1);
+// At most `room` bytes; fewer only at the end of the file.
+Result<size_t> read_up_to(const SizedFile& file, const std::filesystem::path& path, uint8_t* out,
+                          size_t room) {
   size_t used = 0;
-  for (;;) {
-    const ssize_t count = ::read(file.get(), content.data() + used, content.size() - used);
+  while (used < room) {
+    const ssize_t count = ::read(file.descriptor.get(), out + used, room - used);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return file_error(path, "read", errno);
     if (count == 0) break;
     used += static_cast<size_t>(count);
-    if (used > limit) {
-      return Error(Code::Malformed, path.string() + " is larger than " + std::to_string(limit) + " bytes");
-    }
-    if (used == content.size()) {
-      Bytes larger(std::min(used * 2, limit + 1));
-      std::memcpy(larger.data(), content.data(), used);
-      wipe(content.data(), content.size());
-      content = std::move(larger);
-    }
+  }
+  return used;
+}
+
+}  // namespace
+
+Result<Bytes> read_file(const std::filesystem::path& path, size_t limit) {
+  const SizedFile file = TRY(open_sized(path, limit));
+  // The size is only a hint for the buffer (it also avoids reallocation, which would leave copies of
+  // secrets).
+  Bytes content(std::min(file.size != 0 ? file.size : 4096, limit) + 1);
+  size_t used = 0;
+  for (;;) {
+    used += TRY(read_up_to(file, path, content.data() + used, content.size() - used));
+    if (used > limit) return too_large(path, limit);
+    if (used < content.size()) break;
+    Bytes larger(std::min(used * 2, limit + 1));
+    std::memcpy(larger.data(), content.data(), used);
+    wipe(content.data(), content.size());
+    content = std::move(larger);
   }
   content.resize(used);
   return content;
+}
+
+Result<FileMemory> FileMemory::read(const std::filesystem::path& path, size_t limit) {
+  const SizedFile file = TRY(open_sized(path, limit));
+  constexpr size_t kLargePage = size_t{2} << 20;
+  FileMemory memory;
+  const size_t size = std::min(file.size, limit);
+  const size_t room = (size + kLargePage - 1) / kLargePage * kLargePage;
+  if (room == 0) return memory;
+  void* at = ::mmap(nullptr, room + kLargePage, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED) return file_error(path, "make room for", errno);
+  memory.at_ = static_cast<uint8_t*>(at);
+  memory.room_ = room + kLargePage;
+  memory.begin_ = memory.at_ + (kLargePage - reinterpret_cast<uintptr_t>(at) % kLargePage) % kLargePage;
+  ::madvise(memory.begin_, room, MADV_HUGEPAGE);  // as the system has them
+  memory.size_ = TRY(read_up_to(file, path, memory.begin_, size));
+  return memory;
+}
+
+FileMemory::~FileMemory() {
+  if (at_ != nullptr) ::munmap(at_, room_);
 }
 
 Result<SecretBytes> read_secret_file(const std::filesystem::path& path, size_t limit) {

@@ -23,6 +23,28 @@ Error file_error(const std::filesystem::path& path, std::string_view what, int n
 Result<Bytes> read_file(const std::filesystem::path& path, size_t limit);
 Result<SecretBytes> read_secret_file(const std::filesystem::path& path, size_t limit);
 
+// The whole of a large file, as large as it was when it was opened, in large pages: a fault for each small
+// one takes longer than to read it. Errors as for read_file.
+class FileMemory {
+ public:
+  static Result<FileMemory> read(const std::filesystem::path& path, size_t limit);
+  FileMemory(FileMemory&& other) noexcept { *this = std::move(other); }
+  FileMemory& operator=(FileMemory&& other) noexcept {
+    std::swap(at_, other.at_);
+    std::swap(begin_, other.begin_);
+    std::swap(size_, other.size_);
+    std::swap(room_, other.room_);
+    return *this;
+  }
+  ~FileMemory();
+  ByteView bytes() const { return {begin_, size_}; }
+
+ private:
+  FileMemory() = default;
+  uint8_t *at_ = nullptr, *begin_ = nullptr;
+  size_t size_ = 0, room_ = 0;
+};
+
 // Replaces `path` atomically and durably; mode 0600. The folder must exist. Denied, NotFound or Unavailable.
 Result<void> write_private_file(const std::filesystem::path& path, ByteView content);
 // The same for what everybody may read (certificates, public keys); mode 0644 less the umask.

@@ -58,6 +58,18 @@ TEST_F(Files, ReadsFilesWhoseSizeIsNotKnownBefore) {
   EXPECT_EQ(read_file("/dev/zero", 100000).error().code(), Code::Malformed);
 }
 
+TEST_F(Files, ReadsLargeFilesIntoMemoryOfTheirOwn) {
+  const Bytes content(3 * 4096 + 5, 7);
+  ASSERT_TRUE(write_private_file(folder_ / "f", content).ok());
+  const FileMemory memory = FileMemory::read(folder_ / "f", content.size()).value();
+  EXPECT_TRUE(std::ranges::equal(memory.bytes(), content));
+  EXPECT_EQ(FileMemory::read(folder_ / "f", content.size() - 1).error().code(), Code::Malformed);
+  ASSERT_TRUE(write_private_file(folder_ / "empty", {}).ok());
+  EXPECT_TRUE(FileMemory::read(folder_ / "empty", 10).value().bytes().empty());
+  EXPECT_EQ(FileMemory::read(folder_ / "absent", 10).error().code(), Code::NotFound);
+  EXPECT_FALSE(FileMemory::read(folder_, 10).ok());
+}
+
 TEST_F(Files, NamesAMissingFileAndAFolder) {
   EXPECT_EQ(read_file(folder_ / "absent", 10).error().code(), Code::NotFound);
   EXPECT_FALSE(read_file(folder_, 10).ok());

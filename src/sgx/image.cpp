@@ -171,9 +171,8 @@ Bytes padded(ByteView content) {
   return out;
 }
 
-}  // namespace
-
-Result<ImagePlan> plan_image(Bytes kernel_elf, const Manifest& manifest) {
+Result<ImagePlan> plan_kernel(ByteView kernel_elf, std::shared_ptr<const void> owner,
+                              const Manifest& manifest) {
   const ElfFile elf = TRY(parse_elf(kernel_elf, "kernel.elf"));
   if (elf.type != ET_DYN || !elf.interpreter.empty() || !elf.needed.empty()) {
     return bad_kernel("not a static position-independent program");
@@ -185,7 +184,8 @@ Result<ImagePlan> plan_image(Bytes kernel_elf, const Manifest& manifest) {
     return Error(Code::InvalidArgument, "the manifest is too large");
 
   ImagePlan plan;
-  plan.storage.reserve(3 + kernel.made.size() + manifest.threads);
+  plan.storage.reserve(2 + kernel.made.size() + manifest.threads);
+  plan.kernel = std::move(owner);
   plan.manifest = manifest;
   plan.entry = kKernelAddress + elf.entry;
   plan.attributes = {kFlagMode64 | (manifest.debug ? kFlagDebug : 0), kXfrmLegacy};
@@ -195,12 +195,18 @@ Result<ImagePlan> plan_image(Bytes kernel_elf, const Manifest& manifest) {
   for (const auto& [address, page] : kernel.pages)
     plan.pages.push_back({kKernelAddress + address, page.flags | kPageTypeRegular, true, page.content});
   for (auto& run : kernel.made) plan.storage.push_back(std::move(run.second));
-  plan.storage.push_back(std::move(kernel_elf));
   for (uint32_t i = 0; i < manifest.threads; ++i) add_thread(plan, i);
   std::sort(plan.pages.begin(), plan.pages.end(),
             [](const ImagePage& a, const ImagePage& b) { return a.offset < b.offset; });
   plan.mrenclave = measure(plan);
   return plan;
+}
+
+}  // namespace
+
+Result<ImagePlan> plan_image(Bytes kernel_elf, const Manifest& manifest) {
+  const auto owner = std::make_shared<const Bytes>(std::move(kernel_elf));
+  return plan_kernel(*owner, owner, manifest);
 }
 
 Measurement measure(const ImagePlan& plan, const Measurer::Sink& sink) {
@@ -226,10 +232,11 @@ Result<ImagePlan> plan_folder(const ImageFiles& files) {
     return Error(Code::NotFound, "no enclave image at " + files.folder.string(),
                  "make one with: cloister build");
   }
-  Bytes kernel = TRY(read_file(files.kernel(), kKernelFileLimit));
+  const auto kernel =
+      std::make_shared<const FileMemory>(TRY(FileMemory::read(files.kernel(), kKernelFileLimit)));
   const Bytes manifest_bytes = TRY(read_file(files.manifest(), kManifestLimit));
   const Manifest manifest = TRY(decode_manifest(manifest_bytes));
-  return plan_image(std::move(kernel), manifest);
+  return plan_kernel(kernel->bytes(), kernel, manifest);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "sgx/layout.h"
@@ -28,7 +29,8 @@ struct ImagePlan {
   Attributes attributes{};
   uint32_t misc_select = kMiscExInfo;
 
-  std::vector<Bytes> storage;  // owns the contents
+  std::vector<Bytes> storage;          // owns the contents,
+  std::shared_ptr<const void> kernel;  // with the file that some are in
 };
 
 // `kernel_elf`: static-pie, x86-64, relative relocations only; it is relocated here to kKernelAddress.
