@@ -110,6 +110,13 @@ TEST(SigStruct, OurOwnVerifiesAndIsDeterministic) {
   EXPECT_EQ(std::memcmp(&first, &second, sizeof(first)), 0);
   const SigningKey again = SigningKey::from_pem(key.to_pem().value()).value();
   EXPECT_EQ(mrsigner_of(again.sign(parameters).value()), mrsigner_of(first));
+
+  const ByteView bytes = object_bytes(first);
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    SigStruct changed = first;
+    reinterpret_cast<uint8_t*>(&changed)[at] ^= 0x10;
+    EXPECT_FALSE(verify_sigstruct(changed).ok()) << at;
+  }
 }
 
 TEST(Manifest, HasOneEncoding) {

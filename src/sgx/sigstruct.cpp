@@ -48,42 +48,46 @@ Bytes signed_bytes(const SigStruct& s) {
 
 Bn from_le(const uint8_t* bytes) { return Bn(BN_lebin2bn(bytes, kKeySize, nullptr)); }
 
-// Q1 = floor(S^2 / N), Q2 = floor((S^3 - Q1*S*N) / N).
-Result<void> quotients(const SigStruct& s, uint8_t* q1_out, uint8_t* q2_out) {
+// What EINIT computes of a signature S and a modulus N (SDM, EINIT and SIGSTRUCT).
+struct Cube {
+  uint8_t q1[kKeySize];    // floor(S^2 / N)
+  uint8_t q2[kKeySize];    // floor((S^3 - Q1*S*N) / N)
+  uint8_t rest[kKeySize];  // S^3 mod N
+};
+Result<Cube> cube(const SigStruct& s) {
   const BnContext context(BN_CTX_new());
   const Bn signature = from_le(s.signature), modulus = from_le(s.modulus);
   const Bn square(BN_new()), q1(BN_new()), rest(BN_new()), product(BN_new()), q2(BN_new());
   if (!context || !signature || !modulus || !square || !q1 || !rest || !product || !q2)
     return internal("memory");
-  if (BN_is_zero(modulus.get())) return wrong("modulus is zero");
+  if (BN_cmp(signature.get(), modulus.get()) >= 0) return wrong("the signature is not below the modulus");
   // S^3 - Q1*S*N = S*(S^2 - Q1*N) = S * (S^2 mod N)
+  Cube out;
   if (BN_sqr(square.get(), signature.get(), context.get()) != 1 ||
       BN_div(q1.get(), rest.get(), square.get(), modulus.get(), context.get()) != 1 ||
       BN_mul(product.get(), rest.get(), signature.get(), context.get()) != 1 ||
-      BN_div(q2.get(), nullptr, product.get(), modulus.get(), context.get()) != 1) {
+      BN_div(q2.get(), rest.get(), product.get(), modulus.get(), context.get()) != 1 ||
+      BN_bn2lebinpad(q1.get(), out.q1, kKeySize) < 0 || BN_bn2lebinpad(q2.get(), out.q2, kKeySize) < 0 ||
+      BN_bn2lebinpad(rest.get(), out.rest, kKeySize) < 0) {
     return internal("arithmetic");
   }
-  if (BN_bn2lebinpad(q1.get(), q1_out, kKeySize) < 0 || BN_bn2lebinpad(q2.get(), q2_out, kKeySize) < 0) {
-    return wrong("signature is larger than the modulus");
-  }
-  return {};
+  return out;
 }
 
-Result<Owned<EVP_PKEY>> public_key(const SigStruct& s) {
-  unsigned int exponent = 3;
-  Bytes native(s.modulus, s.modulus + kKeySize);  // OSSL_PARAM integers are native-endian: little here
-  OSSL_PARAM parameters[] = {
-      OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_RSA_N, native.data(), native.size()),
-      OSSL_PARAM_construct_uint(OSSL_PKEY_PARAM_RSA_E, &exponent),
-      OSSL_PARAM_construct_end(),
-  };
-  const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr));
-  EVP_PKEY* key = nullptr;
-  if (!context || EVP_PKEY_fromdata_init(context.get()) != 1 ||
-      EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, parameters) != 1) {
-    return wrong("modulus is no RSA key");
-  }
-  return Owned<EVP_PKEY>(key);
+// EMSA-PKCS1-v1_5 (RFC 8017, 9.2) of the signed bytes with SHA-256, little-endian as all numbers here.
+Bytes encoded_message(const SigStruct& s) {
+  constexpr uint8_t kDigestInfo[] = {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01,
+                                     0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20};
+  const crypto::Digest digest = crypto::sha256(signed_bytes(s));
+  Bytes out(kKeySize, 0xff);
+  out[0] = 0;
+  out[1] = 1;
+  uint8_t* end = out.data() + kKeySize - digest.size();
+  std::memcpy(end, digest.data(), digest.size());
+  std::memcpy(end - sizeof(kDigestInfo), kDigestInfo, sizeof(kDigestInfo));
+  end[-static_cast<ptrdiff_t>(sizeof(kDigestInfo)) - 1] = 0;
+  std::reverse(out.begin(), out.end());
+  return out;
 }
 
 Result<void> check_key(EVP_PKEY* key) {
@@ -178,7 +182,9 @@ Result<SigStruct> SigningKey::sign(const SigningParameters& p) const {
     return internal("cannot sign");
   }
   std::reverse_copy(signature.begin(), signature.end(), s.signature);
-  TRY(quotients(s, s.q1, s.q2));
+  const Cube numbers = TRY(cube(s));
+  std::memcpy(s.q1, numbers.q1, kKeySize);
+  std::memcpy(s.q2, numbers.q2, kKeySize);
   return s;
 }
 
@@ -208,20 +214,10 @@ Result<void> verify_sigstruct(const SigStruct& s) {
   if (!zero(s.reserved1) || !zero(s.reserved2) || !zero(s.reserved3) || !zero(s.reserved4)) {
     return wrong("reserved bytes are not zero");
   }
-  const Owned<EVP_PKEY> key = TRY(public_key(s));
-  const Bytes message = signed_bytes(s);
-  Bytes signature(kKeySize);
-  std::reverse_copy(s.signature, s.signature + kKeySize, signature.begin());
-  const Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
-  if (!context || EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, key.get()) != 1 ||
-      EVP_DigestVerify(context.get(), signature.data(), signature.size(), message.data(), message.size()) !=
-          1) {
+  const Cube numbers = TRY(cube(s));
+  if (std::memcmp(numbers.rest, encoded_message(s).data(), kKeySize) != 0)
     return wrong("the signature does not verify");
-  }
-  uint8_t q1[kKeySize];
-  uint8_t q2[kKeySize];
-  TRY(quotients(s, q1, q2));
-  if (std::memcmp(q1, s.q1, kKeySize) != 0 || std::memcmp(q2, s.q2, kKeySize) != 0)
+  if (std::memcmp(numbers.q1, s.q1, kKeySize) != 0 || std::memcmp(numbers.q2, s.q2, kKeySize) != 0)
     return wrong("Q1 or Q2 is wrong");
   return {};
 }
