@@ -12,8 +12,8 @@ namespace cloister::enclave {
 namespace {
 
 constexpr size_t kPage = 4096;
-constexpr size_t kSlab = 64 * 1024;  // a size class grows by this much
-constexpr size_t kCommitStep = size_t{1} << 20;
+constexpr size_t kSlab = 64 * 1024;              // a size class grows by this much
+constexpr size_t kCommitStep = size_t{2} << 20;  // a large page, where the host has them
 constexpr size_t kLargestClass = 8192;
 constexpr size_t kHeader = 16;  // before every block; keeps 16-byte alignment
 
