@@ -101,8 +101,9 @@ Bytes launch_record(const RunOptions& options) {
   return boundary::encode_launch(record);
 }
 
-Result<std::unique_ptr<Enclave>> load_enclave(const sgx::LoadedImage& image, const RunOptions& options) {
+Result<std::unique_ptr<Enclave>> load_enclave(sgx::LoadedImage& image, const RunOptions& options) {
   if (options.backend == Backend::Hardware) {
+    TRY(sgx::accept_measurement(image, sgx::measure(image.plan)));
     const SgxEntry entry = TRY(find_sgx_entry());
     std::unique_ptr<SgxDevice> device = TRY(open_sgx_device());
     return std::unique_ptr<Enclave>(TRY(HwEnclave::load(image, std::move(device), entry)));
@@ -217,7 +218,7 @@ void HostProcess::end(int exit_status, uint64_t exit_kind) {
 }
 
 Result<EnclaveEnd> run_enclave(const RunOptions& options) {
-  sgx::LoadedImage image = TRY(sgx::load_image(options.image));
+  sgx::LoadedImage image = TRY(sgx::open_image(options.image));
   // Its threads outlive this function: they sleep until the process ends.
   auto* process = new HostProcess;
   process->options = new RunOptions(options);

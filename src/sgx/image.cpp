@@ -198,7 +198,6 @@ Result<ImagePlan> plan_kernel(ByteView kernel_elf, std::shared_ptr<const void> o
   for (uint32_t i = 0; i < manifest.threads; ++i) add_thread(plan, i);
   std::sort(plan.pages.begin(), plan.pages.end(),
             [](const ImagePage& a, const ImagePage& b) { return a.offset < b.offset; });
-  plan.mrenclave = measure(plan);
   return plan;
 }
 
@@ -206,7 +205,9 @@ Result<ImagePlan> plan_kernel(ByteView kernel_elf, std::shared_ptr<const void> o
 
 Result<ImagePlan> plan_image(Bytes kernel_elf, const Manifest& manifest) {
   const auto owner = std::make_shared<const Bytes>(std::move(kernel_elf));
-  return plan_kernel(*owner, owner, manifest);
+  ImagePlan plan = TRY(plan_kernel(*owner, owner, manifest));
+  plan.mrenclave = measure(plan);
+  return plan;
 }
 
 Measurement measure(const ImagePlan& plan, const Measurer::Sink& sink) {
@@ -241,25 +242,35 @@ Result<ImagePlan> plan_folder(const ImageFiles& files) {
 
 }  // namespace
 
-Result<LoadedImage> load_image(const std::filesystem::path& folder) {
+Result<LoadedImage> open_image(const std::filesystem::path& folder) {
   const ImageFiles files{folder};
   LoadedImage image;
   image.plan = TRY(plan_folder(files));
   const Bytes bytes = TRY(read_file(files.sigstruct(), sizeof(SigStruct)));
   image.sigstruct = TRY(parse_sigstruct(bytes));
   TRY(verify_sigstruct(image.sigstruct));
-  if (std::memcmp(image.sigstruct.enclave_hash, image.plan.mrenclave.data(), 32) != 0) {
+  return image;
+}
+
+Result<void> accept_measurement(LoadedImage& image, const Measurement& measured) {
+  if (std::memcmp(image.sigstruct.enclave_hash, measured.data(), measured.size()) != 0) {
     return Error(Code::Integrity,
-                 "the image was changed after it was signed: MRENCLAVE is " + to_hex(image.plan.mrenclave) +
+                 "the image was changed after it was signed: MRENCLAVE is " + to_hex(measured) +
                      ", SIGSTRUCT names " + to_hex(image.sigstruct.enclave_hash),
                  "build it again with cloister build, or get the original");
   }
+  image.plan.mrenclave = measured;
+  return {};
+}
+
+Result<LoadedImage> load_image(const std::filesystem::path& folder) {
+  LoadedImage image = TRY(open_image(folder));
+  TRY(accept_measurement(image, measure(image.plan)));
   return image;
 }
 
 Result<Measurement> measure_folder(const std::filesystem::path& folder) {
-  const ImagePlan plan = TRY(plan_folder(ImageFiles{folder}));
-  return plan.mrenclave;
+  return measure(TRY(plan_folder(ImageFiles{folder})));
 }
 
 Result<Measurement> export_sgxs(const std::filesystem::path& folder, const std::filesystem::path& out) {

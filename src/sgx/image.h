@@ -25,7 +25,7 @@ struct ImagePlan {
   std::vector<ImagePage> pages;  // ascending offsets: the order of EADD
   uint64_t entry = 0;            // OENTRY
   Manifest manifest;
-  Measurement mrenclave{};
+  Measurement mrenclave{};  // zero until it is measured
   Attributes attributes{};
   uint32_t misc_select = kMiscExInfo;
 
@@ -52,8 +52,12 @@ struct LoadedImage {
   ImagePlan plan;
   SigStruct sigstruct{};
 };
-// Reads the folder, plans and measures it, checks that SIGSTRUCT is valid and signs exactly this measurement.
-// NotFound, Malformed; Integrity "MRENCLAVE …" when the files are not what was signed.
+// Reads the folder, plans it, and checks that SIGSTRUCT is valid. Whoever loads the image measures it
+// meanwhile and then asks accept_measurement, as EINIT does. NotFound, Malformed, Integrity.
+Result<LoadedImage> open_image(const std::filesystem::path& folder);
+// The plan's MRENCLAVE becomes `measured`. Integrity "MRENCLAVE …" when it is not what was signed.
+Result<void> accept_measurement(LoadedImage& image, const Measurement& measured);
+// Both, for who does not load it.
 Result<LoadedImage> load_image(const std::filesystem::path& folder);
 // Without looking at SIGSTRUCT: what `cloister hash` prints.
 Result<Measurement> measure_folder(const std::filesystem::path& folder);

@@ -507,7 +507,7 @@ TEST(HwEnclave, TheRealKernelIsMeasuredAsInSimulationAndHasNoShortcuts) {
   manifest.name = "both";
   manifest.entry = "/bin/true";
   manifest.threads = 4;
-  const sgx::LoadedImage image =
+  sgx::LoadedImage image =
       sign(sgx::plan_image(read_file(CLOISTER_KERNEL_ELF, 64 << 20).value(), manifest).value());
   char folder[] = "/tmp/hw-enclave-XXXXXX";
   ASSERT_NE(mkdtemp(folder), nullptr);

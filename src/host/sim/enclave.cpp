@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <future>
 #include <memory>
 #include <span>
 
@@ -72,12 +73,16 @@ void copy_content(std::span<const sgx::ImagePage> pages) {
 
 }  // namespace
 
-Result<std::unique_ptr<SimEnclave>> SimEnclave::load(const sgx::LoadedImage& image, sgx::SimPlatform platform,
+Result<std::unique_ptr<SimEnclave>> SimEnclave::load(sgx::LoadedImage& image, sgx::SimPlatform platform,
                                                      bool shortcuts) {
+  // In this thread, later, when there cannot be another one.
+  auto measured =
+      std::async(std::launch::async | std::launch::deferred, [&] { return sgx::measure(image.plan); });
   Epcm epcm = TRY(Epcm::create(sgx::kElrangeSize));
   std::unique_ptr<SimEnclave> enclave(new SimEnclave(std::move(platform), std::move(epcm)));
   TRY(enclave->map_range());
-  TRY(enclave->add_pages(image));
+  TRY(enclave->add_pages(image.plan));
+  TRY(sgx::accept_measurement(image, measured.get()));
   TRY(enclave->init(image, shortcuts));
   return enclave;
 }
@@ -103,8 +108,8 @@ Result<void> SimEnclave::map_range() {
 }
 
 // ECREATE, EADD and EEXTEND: what is copied is what is measured, page by page.
-Result<void> SimEnclave::add_pages(const sgx::LoadedImage& image) {
-  const auto& pages = image.plan.pages;
+Result<void> SimEnclave::add_pages(const sgx::ImagePlan& plan) {
+  const auto& pages = plan.pages;
   for (size_t i = 0; i < pages.size();) {
     size_t end = i + 1;
     while (end < pages.size() && pages[end].offset == pages[end - 1].offset + sgx::kPageSize) ++end;
@@ -116,10 +121,10 @@ Result<void> SimEnclave::add_pages(const sgx::LoadedImage& image) {
         return Error(Code::Malformed, "the image has a page twice, or outside of ELRANGE");
     }
   }
-  return adopt_threads(image.plan);
+  return adopt_threads(plan);
 }
 
-// EINIT. load_image has verified the signature and measured the page list from which add_pages copied.
+// EINIT, of an image whose measurement has been accepted.
 Result<void> SimEnclave::init(const sgx::LoadedImage& image, bool shortcuts) {
   secs_ = TRY(secs_of(image, machine_xfrm()));
   adopt_identity(image);

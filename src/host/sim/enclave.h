@@ -1,8 +1,8 @@
 // A loaded enclave in simulation: ELRANGE mapped in this process, with the pages that ECREATE and EADD would
-// put there. It measures nothing itself: load_image (sgx/image.h) has measured the page list and verified
-// SIGSTRUCT, secs_of compares the two, as EINIT would, for both back-ends. After init() only commit, protect,
-// release and settle change what is mapped and what the EPCM says, and no page of the image; the enclave's
-// EACCEPT and EMODPE change the EPCM.
+// put there. While they are copied, a second thread measures the list that they come from; open_image
+// (sgx/image.h) has verified SIGSTRUCT, and init() compares the two, as EINIT would. After init() only
+// commit, protect, release and settle change what is mapped and what the EPCM says, and no page of the image;
+// the enclave's EACCEPT and EMODPE change the EPCM.
 #pragma once
 
 #include <memory>
@@ -18,7 +18,7 @@ class SimEnclave final : public Enclave {
   // Maps, adds every page, measures, checks. `shortcuts`: the padded places of the kernel's code become
   // jumps, so that leaving and accepting pages need no trap; without them the code runs as it was measured.
   // Integrity: the measurement is not the signed one. Unsupported: ELRANGE is not free in this process.
-  static Result<std::unique_ptr<SimEnclave>> load(const sgx::LoadedImage& image, sgx::SimPlatform platform,
+  static Result<std::unique_ptr<SimEnclave>> load(sgx::LoadedImage& image, sgx::SimPlatform platform,
                                                   bool shortcuts = true);
   ~SimEnclave() override;
 
@@ -38,7 +38,7 @@ class SimEnclave final : public Enclave {
  private:
   SimEnclave(sgx::SimPlatform platform, Epcm epcm) : platform_(std::move(platform)), epcm_(std::move(epcm)) {}
   Result<void> map_range();
-  Result<void> add_pages(const sgx::LoadedImage& image);
+  Result<void> add_pages(const sgx::ImagePlan& plan);
   Result<void> init(const sgx::LoadedImage& image, bool shortcuts);
 
   sgx::SimPlatform platform_;
