@@ -230,11 +230,12 @@ SysResult<size_t> socket_send(uint32_t socket, uint32_t flags, ByteView data, By
                      wanted));
 }
 SysResult<size_t> socket_receive(uint32_t socket, uint32_t flags, MutableByteView out, Received& received,
-                                 size_t control_room) {
+                                 bool wants_flags, size_t control_room) {
   constexpr uint32_t kKnown = 1 | 8 | 0x20 | 0x2000;  // MSG_OOB, MSG_CTRUNC, MSG_TRUNC, MSG_ERRQUEUE
   const size_t wanted = std::min(out.size(), kMostBeforeControl);
   const size_t room = std::min(control_room, boundary::kMaxControl);
-  const HostReply reply = host_call(HostCall::SocketReceive, socket, flags, wanted, room);
+  const HostReply reply =
+      host_call(HostCall::SocketReceive, socket, flags, wanted, room, wants_flags ? 1 : 0);
   const size_t count = TRY(filled(reply, out, wanted));
   received.peer = address_reply(reply);
   received.flags = static_cast<uint32_t>(reply.values[1]) & kKnown;

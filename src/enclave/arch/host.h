@@ -74,8 +74,9 @@ struct Received {
   size_t whole = 0;    // of the datagram, of which `out` may hold a part
   Bytes control;       // at most what there was room for
 };
+// Without `wants_flags`, and without room for ancillary data, `received.flags` may lack MSG_CTRUNC.
 SysResult<size_t> socket_receive(uint32_t socket, uint32_t flags, MutableByteView out, Received& received,
-                                 size_t control_room = 0);
+                                 bool wants_flags, size_t control_room = 0);
 // `request`: FIONREAD, TIOCOUTQ or SIOCATMARK.
 SysResult<int32_t> socket_queue(uint32_t socket, uint32_t request);
 SysResult<void> socket_shutdown(uint32_t socket, int how);

@@ -238,7 +238,7 @@ void try_socket_data(World& w) {
   const size_t size = w.some_size(), room = w.random.below(2 * boundary::kMaxControl);
   w.host.asked(size);
   host::Received received;
-  const auto count = host::socket_receive(1, 0, w.output.view(size), received, room);
+  const auto count = host::socket_receive(1, 0, w.output.view(size), received, false, room);
   check_output(w, count, std::min(w.wanted(size), kMost));
   check_address(received.peer);
   ASSERT_EQ(received.flags & ~0x2029u, 0u);

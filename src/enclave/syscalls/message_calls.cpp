@@ -139,6 +139,7 @@ SysResult<uint64_t> receive_message(SyscallArgs& args, Socket& socket, uint64_t 
   const auto vectors = TRY(load_vectors(message.vectors, message.count));
   Incoming incoming;
   incoming.wants_control = message.control_size != 0;
+  incoming.wants_flags = true;
   const uint64_t count = TRY(receive_vectors(socket, vectors, flags, incoming));
   const bool stream = socket.type() == kSocketStream;
   const ByteView peer = stream ? ByteView() : ByteView(incoming.address);

@@ -52,8 +52,8 @@ SysResult<size_t> InetSocket::receive(MutableByteView out, uint32_t flags, uint6
   // Not of the stream: such a call takes what is there, never waits, and leaves the stream's error alone.
   const bool aside = (flags & (kMessageOutOfBand | kMessageErrorQueue)) != 0;
   const bool never_waits = must_not_wait(flags) || aside;
-  const uint32_t passed = flags & (kMessagePeek | kMessageOutOfBand | kMessageErrorQueue |
-                                   (type() == kSocketStream ? 0 : kMessageTruncated));
+  const uint32_t passed = (flags & (kMessagePeek | kMessageOutOfBand | kMessageErrorQueue)) |
+                          (type() == kSocketStream ? 0 : kMessageTruncated);
   const size_t room = incoming.wants_control ? boundary::kMaxControl : 0;
   if (deferred_ != 0 && !aside) return known_errno(std::exchange(deferred_, 0));
   const bool few = out.size() <= low_water_;  // SO_RCVLOWAT of them or more: all
@@ -66,7 +66,8 @@ SysResult<size_t> InetSocket::receive(MutableByteView out, uint32_t flags, uint6
   size_t done = 0;
   for (;;) {
     host::Received received;
-    const auto count = host::socket_receive(handle_, passed, out.subspan(done), received, room);
+    const auto count =
+        host::socket_receive(handle_, passed, out.subspan(done), received, incoming.wants_flags, room);
     if (count.ok()) {
       done += count.value();
       incoming.address = address_bytes(received.peer);

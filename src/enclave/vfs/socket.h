@@ -71,6 +71,7 @@ struct Incoming {
   bool has_credentials = false;
   Credentials credentials;
   bool wants_control = false;
+  bool wants_flags = false;
   std::vector<ControlPart> control;
 };
 
