@@ -174,6 +174,7 @@ void boot_first(ThreadBlock* block, uint64_t host_block, UserFrame* frame) {
   adopt_boot_thread(*block, index, boot->threads);
   adopt_host_block(host_block);
   crypto::init_cpu();
+  vector_allow_moves();
   heap_init(boot->heap_begin, boot->heap_end);
   for (Constructor* f = __init_array_start; f != __init_array_end; ++f) (*f)();
   g_state = new State;

@@ -400,7 +400,7 @@ syscall_gate:
 return_to_user:                   // rsp = frame, the top of the kernel stack
   cmpq $0, %gs:BLOCK_WORK
   jne work_to_do
-  cmpq $0, %gs:BLOCK_VECTOR_SAVED
+  cmpq $VECTOR_IN_REGISTERS, %gs:BLOCK_VECTOR_SAVED
   jne restore_vectors
 4:
   mov FRAME_R15(%rsp), %r15
@@ -432,11 +432,16 @@ return_to_user:                   // rsp = frame, the top of the kernel stack
   jmp *%gs:BLOCK_USER_RIP
 
 restore_vectors:
+  cmpq $VECTOR_MOVED, %gs:BLOCK_VECTOR_SAVED
+  je 7f
   mov %gs:BLOCK_VECTOR_AREA, %rcx
   mov %gs:BLOCK_VECTOR_MASK, %eax
   mov %gs:BLOCK_VECTOR_MASK+4, %edx
   xrstor64 (%rcx)
-  movq $0, %gs:BLOCK_VECTOR_SAVED
+  movq $VECTOR_IN_REGISTERS, %gs:BLOCK_VECTOR_SAVED
+  jmp 4b
+7:call kernel_move_vectors_in
+  movq $VECTOR_IN_REGISTERS, %gs:BLOCK_VECTOR_SAVED
   jmp 4b
 return_end:
 

@@ -35,8 +35,7 @@ HostReply host_call(HostCall call, uint64_t a0, uint64_t a1, uint64_t a2, uint64
   const uint64_t arguments[] = {a0, a1, a2, a3, a4, a5};
   for (int i = 0; i < 6; ++i) store(out->arguments[i], arguments[i]);
   // The host must neither see nor lose the program's vector state. Crypto in flight never calls the host.
-  vector_save_user();
-  vector_clear_registers();
+  vector_hide_user();
   leave_for_host(static_cast<uint64_t>(boundary::LeaveReason::HostCall));
   HostReply reply;
   reply.result = static_cast<int64_t>(load(reinterpret_cast<uint64_t&>(out->result)));

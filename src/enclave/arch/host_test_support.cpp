@@ -144,7 +144,7 @@ void HostileHost::serve(uint64_t reason) {
 
 void vector_save_user() {}
 uint64_t vector_mask() { return 0x7; }  // x87, SSE, AVX
-void vector_clear_registers() {}
+void vector_hide_user() {}
 
 void end_enclave(int code, std::string_view text) { throw Ended{code, std::string(text)}; }
 

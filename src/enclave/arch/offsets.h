@@ -34,6 +34,11 @@
 #define STATE_RUNNING 2
 #define STATE_HOST_CALL 3
 
+// ThreadBlock::vector_saved: who has the program's vector state (vector_state.h).
+#define VECTOR_IN_REGISTERS 0
+#define VECTOR_IN_AREA 1
+#define VECTOR_MOVED 2
+
 // ExceptionRecord: a copy of GPRSGX (SDM vol. 3D, 38.9.1.1) and EXINFO.
 #define REGISTERS_SIZE 184
 #define RECORD_ADDRESS 184

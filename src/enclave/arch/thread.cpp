@@ -119,7 +119,7 @@ SysResult<Thread*> start_thread(Process& process, const UserFrame& frame, uint64
     block.initial_fs = fs_base;
     vector_save_user();
     std::memcpy(reinterpret_cast<void*>(block.vector_area), vector_user_area(), vector_size());
-    block.vector_saved = 1;
+    block.vector_saved = VECTOR_IN_AREA;
     auto* top = reinterpret_cast<UserFrame*>(block.stack_top - FRAME_SIZE);
     *top = frame;
     thread.frame = top;

@@ -36,9 +36,10 @@ struct ThreadBlock {
   uint64_t stack_low;     // lowest usable address of it
   uint64_t state;         // STATE_…
   uint64_t work;          // not 0: look for signals before going back to the program
-  uint64_t vector_saved;  // not 0: vector_area holds the program's vector state, registers are the kernel's
-  uint64_t vector_area;   // XSAVE area, 64-byte aligned
-  uint64_t vector_mask;   // XCR0
+  uint64_t vector_saved;  // VECTOR_…; not 0: vector_area holds the program's vector state, registers are the
+                          // kernel's
+  uint64_t vector_area;  // XSAVE area, 64-byte aligned
+  uint64_t vector_mask;  // XCR0
   uint64_t host_call_sp;
   uint64_t host_return;  // rcx at EENTER: where to EEXIT to
   uint64_t host_sp;
@@ -49,11 +50,12 @@ struct ThreadBlock {
   uint64_t user_rip;
   uint64_t initial_fs;
   uint64_t vector_depth;
-  uint64_t held_locks;   // lock_order.cpp
-  uint64_t fault_key;    // of the last page fault that may have been nothing: its place and registers
-  uint64_t fault_count;  // how often it has come in a row
-  uint64_t lost_count;   // faults of the kernel that leave no way on
-  uint8_t unused[BLOCK_EXCEPTION - 192];
+  uint64_t held_locks;    // lock_order.cpp
+  uint64_t fault_key;     // of the last page fault that may have been nothing: its place and registers
+  uint64_t fault_count;   // how often it has come in a row
+  uint64_t lost_count;    // faults of the kernel that leave no way on
+  uint32_t vector_parts;  // VECTOR_MOVED: of which the area holds something
+  uint8_t unused[BLOCK_EXCEPTION - 196];
   ExceptionRecord exception;  // of the program; the kernel's own faults get theirs on the stack
 };
 

@@ -3,7 +3,18 @@
 #include <cstring>
 
 #include "base/result.h"
+#include "crypto/cpu.h"
+#include "sgx/structures.h"
 #include "sgx/xsave.h"
+
+extern "C" {
+// vector_moves.S
+void vector_move_out(void* area, uint32_t parts);
+void vector_move_in(const void* area, uint32_t parts);
+void vector_zero();
+
+void kernel_move_vectors_in();
+}
 
 namespace cloister::enclave {
 namespace {
@@ -13,7 +24,9 @@ constexpr size_t kHeaderSize = sgx::kXsaveHeaderSize;
 constexpr uint32_t kInitialMxcsr = 0x1f80;
 constexpr uint16_t kInitialFcw = 0x37f;
 
+constexpr uint64_t kMoved = sgx::kXfrmAvx512 & ~uint64_t{1};  // SSE, AVX and AVX-512
 uint64_t g_mask = 3;
+bool g_movable = false;
 uint32_t g_size = kLegacySize + kHeaderSize;
 // As large as any area: a processor may touch all of it, also what a zero XSTATE_BV makes it ignore.
 alignas(64) uint8_t g_initial[kVectorAreaSize];
@@ -21,6 +34,13 @@ alignas(64) uint8_t g_initial[kVectorAreaSize];
 uint64_t read_xcr0() {
   uint32_t low = 0, high = 0;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<uint64_t>(high) << 32) | low;
+}
+
+// Of the features that are on, those that are not in their initial state.
+uint64_t read_in_use() {
+  uint32_t low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(1));
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
@@ -32,6 +52,18 @@ void save_to(uint8_t* area) {
                    : "memory");
 }
 
+// A zero XSTATE_BV puts every component into its initial state.
+void clear(uint64_t components) {
+  __asm__ volatile("xrstor64 (%0)"
+                   :
+                   : "r"(g_initial), "a"(static_cast<uint32_t>(components)),
+                     "d"(static_cast<uint32_t>(components >> 32))
+                   : "memory");
+}
+
+// Everything that is in use is what vector_moves.S moves: not x87, nor PKRU, nor AMX.
+bool movable(uint64_t in_use) { return g_movable && (in_use & ~kMoved) == 0; }
+
 }  // namespace
 
 void vector_init() {
@@ -42,29 +74,40 @@ void vector_init() {
   CLOISTER_CHECK(g_size <= kVectorAreaSize);
 }
 
+void vector_allow_moves() {
+  g_movable = (g_mask & kMoved) == kMoved && crypto::cpu_level() == crypto::CpuLevel::Vaes512;
+}
+
 uint64_t vector_mask() { return g_mask; }
 uint32_t vector_size() { return g_size; }
 
 void vector_save_user() {
   ThreadBlock* block = this_block();
-  if (block->vector_saved != 0) return;
+  if (block->vector_saved == VECTOR_IN_AREA) return;
+  if (block->vector_saved == VECTOR_MOVED) kernel_move_vectors_in();
   save_to(reinterpret_cast<uint8_t*>(block->vector_area));
-  block->vector_saved = 1;
+  block->vector_saved = VECTOR_IN_AREA;
 }
 
-void vector_clear_registers() {
-  // A zero XSTATE_BV puts every component into its initial state.
-  __asm__ volatile("xrstor64 (%0)"
-                   :
-                   : "r"(g_initial), "a"(static_cast<uint32_t>(g_mask)),
-                     "d"(static_cast<uint32_t>(g_mask >> 32))
-                   : "memory");
+void vector_hide_user() {
+  ThreadBlock* block = this_block();
+  const uint64_t in_use = g_movable ? read_in_use() : 0;
+  if (!movable(in_use)) {
+    if (block->vector_saved == VECTOR_IN_REGISTERS) vector_save_user();
+    return clear(g_mask);
+  }
+  if (block->vector_saved == VECTOR_IN_REGISTERS) {
+    vector_move_out(reinterpret_cast<void*>(block->vector_area), static_cast<uint32_t>(in_use));
+    block->vector_parts = static_cast<uint32_t>(in_use);
+    block->vector_saved = VECTOR_MOVED;
+  }
+  vector_zero();
 }
 
 void vector_reset_user() {
   ThreadBlock* block = this_block();
   std::memcpy(reinterpret_cast<uint8_t*>(block->vector_area), g_initial, kLegacySize + kHeaderSize);
-  block->vector_saved = 1;
+  block->vector_saved = VECTOR_IN_AREA;
 }
 
 uint8_t* vector_user_area() { return reinterpret_cast<uint8_t*>(this_block()->vector_area); }
@@ -84,6 +127,14 @@ void vector_sanitise(uint8_t* area) {
 }  // namespace cloister::enclave
 
 extern "C" {
+
+// The rest of the registers may be the host's.
+void kernel_move_vectors_in() {
+  using namespace cloister::enclave;
+  if ((read_in_use() & ~kMoved) != 0) clear(g_mask & ~kMoved);
+  const ThreadBlock* block = this_block();
+  vector_move_in(reinterpret_cast<const void*>(block->vector_area), block->vector_parts);
+}
 
 void kernel_vector_begin() {
   ++cloister::enclave::this_block()->vector_depth;
