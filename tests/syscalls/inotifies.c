@@ -244,16 +244,16 @@ static void kernels_own(void) {
   in = inotify_init1(IN_NONBLOCK);
   CALL(inotify_add_watch(in, "/proc/self/stat", IN_OPEN | IN_CLOSE));
   CALL(inotify_add_watch(in, "/proc/self/maps", IN_OPEN));
-  CALL(inotify_add_watch(in, "/proc/stat", IN_OPEN));
+  CALL(inotify_add_watch(in, "/proc/sys/kernel/ostype", IN_OPEN));
   CALL(inotify_add_watch(in, "/proc/sys/kernel/osrelease", IN_ACCESS));
-  CALL(inotify_add_watch(in, "/dev/null", IN_OPEN));
+  CALL(inotify_add_watch(in, "/dev/full", IN_OPEN));  // which nobody else opens meanwhile
   int fd;
   DO(fd = open("/proc/self/stat", O_RDONLY));
   DO(close(fd));
   DO(close(open("/proc/self/maps", O_RDONLY)));
-  DO(close(open("/proc/stat", O_RDONLY)));
+  DO(close(open("/proc/sys/kernel/ostype", O_RDONLY)));
   DO(close(open("/proc/sys/vm/overcommit_memory", O_RDONLY)));
-  DO(close(open("/dev/null", O_RDONLY)));
+  DO(close(open("/dev/full", O_RDONLY)));
   const char* names[] = {"/proc",           "/proc/stat",      "/proc/self/",
                          "/proc/self/stat", "/proc/self/fd/0", "/proc/sys"};
   ino_t seen[6];

@@ -5,6 +5,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include "facts.h"
@@ -113,8 +114,8 @@ static void own(void) {
   for (char* word = strtok(text, " "); word != NULL; word = strtok(NULL, " ")) field[++fields] = atol(word);
   FACT(fields);
   FACT(field[14] + field[15] >= 5);
-  FACT(field[18]);
-  FACT(field[19]);
+  FACT(field[18] - getpriority(PRIO_PROCESS, 0));  // whoever started it may be nice
+  FACT(field[19] - getpriority(PRIO_PROCESS, 0));
   FACT(field[20]);
   FACT(field[22] > 0 && field[23] > field[24] && field[24] > 100);
   get("/proc/stat");
