@@ -149,6 +149,8 @@ Result<void> copy_out(Volume& volume, const fs::path& outputs) {
   std::fprintf(stderr, "%llu files, %llu bytes decrypted into %s\n",
                static_cast<unsigned long long>(totals.files), static_cast<unsigned long long>(totals.bytes),
                outputs.c_str());
+  const std::string left_out = totals.left_out();
+  if (!left_out.empty()) std::fprintf(stderr, "cloister: %s\n", left_out.c_str());
   return {};
 }
 

@@ -180,6 +180,8 @@ class Push {
       std::fprintf(stderr, "cloister: %llu devices, sockets or pipes were left out\n",
                    static_cast<unsigned long long>(totals.skipped));
     }
+    const std::string left_out = totals.left_out();
+    if (!left_out.empty()) std::fprintf(stderr, "cloister: %s\n", left_out.c_str());
     return {};
   }
 

@@ -24,9 +24,12 @@ Result<void> create(const VolumeArguments& a) {
 void tell(const volume::CopyTotals& totals) {
   std::fprintf(stderr, "%llu files, %llu bytes\n", static_cast<unsigned long long>(totals.files),
                static_cast<unsigned long long>(totals.bytes));
-  if (totals.skipped == 0) return;
-  std::fprintf(stderr, "%llu devices, pipes and sockets skipped\n",
-               static_cast<unsigned long long>(totals.skipped));
+  if (totals.skipped != 0) {
+    std::fprintf(stderr, "%llu devices, pipes and sockets skipped\n",
+                 static_cast<unsigned long long>(totals.skipped));
+  }
+  const std::string left_out = totals.left_out();
+  if (!left_out.empty()) std::fprintf(stderr, "cloister: %s\n", left_out.c_str());
 }
 
 Result<void> add(const VolumeArguments& a) {
@@ -111,16 +114,19 @@ void add_volume_commands(CLI::App& app, Action& action) {
                           "cloister volume add vol INPUTS --key-file vol.key --tag TAG", a, action, add);
   add_remark(
       sub,
-      "Names, content, holes, permissions, times and symbolic links are kept. Hard links become copies;\n"
-      "owners and extended attributes are not kept; devices, pipes and sockets are skipped.");
+      "Names, content, holes, permissions, times, symbolic links, hard links inside the folder and extended\n"
+      "attributes of users (user.*, up to 2048 bytes each) are kept. Owners, access control lists and other\n"
+      "attributes are not; devices, pipes and sockets are skipped.");
   sub->add_option("FOLDER", a->folder, "What to copy")->required();
   add_opening_options(sub, *a);
   sub = volume_subcommand(*group, "get", "Verify and copy everything out",
                           "cloister volume get vol OUTPUTS --key-file vol.key --tag TAG", a, action, get);
-  add_remark(
-      sub,
-      "Names, content, holes, permissions, times and symbolic links are kept. Hard links become copies;\n"
-      "owners, extended attributes and set-id bits are not restored.");
+  add_remark(sub,
+             "Names, content, holes, permissions, times, symbolic links, hard links and extended attributes "
+             "of users\n"
+             "(user.*) are kept; owners and set-id bits are not restored. Where FOLDER cannot hold hard "
+             "links or such\n"
+             "attributes, the links become copies, the attributes are left out, and a line says so.");
   sub->add_option("FOLDER", a->folder, "Where to")->required();
   add_opening_options(sub, *a);
   sub = volume_subcommand(*group, "ls", "List everything below a path",

@@ -5,12 +5,16 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
+#include <unordered_map>
 
 #include "base/descriptor.h"
+#include "base/text.h"
 #include "volume/errors.h"
 
 namespace cloister::volume {
@@ -38,6 +42,11 @@ Error host_error(std::string_view what, const std::string& path) {
   }
 }
 
+// Attributes of others (security, trusted, system) say who may do what on the machine they come from.
+bool for_users(std::string_view name) {
+  return name.starts_with("user.") && name.size() > 5 && name.find('\0') == name.npos;
+}
+
 template <class T>
 Result<T> at_path(VolumeResult<T> result, const std::string& path) {
   if (result.ok()) return lower(std::move(result));
@@ -55,6 +64,11 @@ class Copier {
     if (!always && totals.bytes - reported_ < kProgressStep) return;
     reported_ = totals.bytes;
     if (options_.progress) options_.progress(path, totals);
+  }
+  // No failure: a copy without it is worth having.
+  void leave_out(const std::string& path, const std::string& attribute, std::string_view why) {
+    if (totals.lost_attributes++ == 0)
+      totals.first_lost.append(path).append(": ").append(attribute).append(": ").append(why);
   }
 
   Volume& volume_;
@@ -77,6 +91,8 @@ class CopierIn : public Copier {
       struct stat status {};
       if (::fstatat(fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
         return host_error("cannot stat", below);
+      if (!S_ISDIR(status.st_mode) && status.st_nlink > 1 && TRY(link(status, name, directory, below)))
+        continue;
       if (S_ISREG(status.st_mode)) {
         TRY(file(fd, name, directory, below));
       } else if (S_ISDIR(status.st_mode)) {
@@ -118,6 +134,46 @@ class CopierIn : public Copier {
   }
   uint32_t owner(uint32_t id) const { return options_.keep_owner ? id : 0; }
 
+  // A file with several names, after its first one was copied. Gone from the list after its last one.
+  void remember(const struct stat& status, InodeId inode) {
+    if (status.st_nlink > 1) linked_[{status.st_dev, status.st_ino}] = {inode, status.st_nlink - 1};
+  }
+  // False: this is the first name, or one more than the volume can give the file.
+  Result<bool> link(const struct stat& status, const std::string& name, InodeId directory,
+                    const std::string& path) {
+    const auto known = linked_.find({status.st_dev, status.st_ino});
+    if (known == linked_.end()) return false;
+    VolumeResult<void> made = volume_.link(known->second.inode, directory, name, changed_now(status));
+    if (!made.ok() && made.error().reason == Reason::TooManyLinks) return false;
+    TRY(at_path(std::move(made), path));
+    ++totals.links;
+    if (--known->second.names_left == 0) linked_.erase(known);
+    return true;
+  }
+
+  Result<void> attributes(int fd, InodeId inode, const std::string& path, Timestamp now) {
+    char* const text = reinterpret_cast<char*>(buffer_.data());  // the system's limits are far below its size
+    const ssize_t listed = ::flistxattr(fd, text, buffer_.size());
+    if (listed < 0 && (errno == ENOTSUP || errno == ENOSYS)) return {};
+    if (listed < 0) return host_error("cannot list the extended attributes of", path);
+    const std::string names(text, static_cast<size_t>(listed));
+    for (size_t at = 0; at < names.size();) {
+      const std::string name = names.c_str() + at;
+      at += name.size() + 1;
+      if (!for_users(name)) continue;
+      const ssize_t size = ::fgetxattr(fd, name.c_str(), buffer_.data(), buffer_.size());
+      if (size < 0 && errno == ENODATA) continue;
+      if (size < 0) return host_error("cannot read the extended attribute " + name + " of", path);
+      const ByteView value = ByteView(buffer_).first(static_cast<size_t>(size));
+      if (value.size() > kMaxXattrValue) {
+        leave_out(path, name, "larger than " + std::to_string(kMaxXattrValue) + " bytes");
+      } else {
+        TRY(at_path(volume_.set_xattr(inode, name, value, false, false, now), path));
+      }
+    }
+    return {};
+  }
+
   Result<void> finish(InodeId inode, const struct stat& status, const std::string& path) {
     AttributeChange change;
     change.permissions = static_cast<uint16_t>(status.st_mode & 07777);
@@ -135,6 +191,7 @@ class CopierIn : public Copier {
                                       path));
     ++totals.folders;
     TRY(folder(below.get(), inode, path, depth + 1));
+    TRY(attributes(below.get(), inode, path, changed_now(status)));
     return finish(inode, status, path);
   }
 
@@ -148,6 +205,7 @@ class CopierIn : public Copier {
                                          owner(status.st_uid), owner(status.st_gid), changed_now(status)),
                     path));
     ++totals.symlinks;
+    remember(status, inode);
     AttributeChange change;
     change.modified = time_of(status);
     return at_path(volume_.set_attributes(inode, change, changed_now(status)), path);
@@ -179,17 +237,34 @@ class CopierIn : public Copier {
     if (offset < static_cast<uint64_t>(status.st_size)) {
       TRY(at_path(volume_.truncate(inode, static_cast<uint64_t>(status.st_size), now), path));
     }
+    TRY(attributes(in.get(), inode, path, now));
+    remember(status, inode);
     ++totals.files;
     report(path, true);
     return finish(inode, status, path);
   }
+
+  struct Linked {
+    InodeId inode;
+    uint64_t names_left;
+  };
+  std::map<std::pair<dev_t, ino_t>, Linked> linked_;
 };
+
+// A folder that is being made; files with several names keep it.
+struct MadeFolder {
+  std::shared_ptr<const MadeFolder> parent;  // null: the target itself
+  std::string name;
+};
+using MadeFolders = std::shared_ptr<const MadeFolder>;
 
 class CopierOut : public Copier {
  public:
-  using Copier::Copier;
+  CopierOut(Volume& volume, const CopyOptions& options, int target)
+      : Copier(volume, options), target_(target) {}
 
-  Result<void> folder(int fd, InodeId directory, const std::string& path, unsigned depth) {
+  Result<void> folder(int fd, InodeId directory, const std::string& path, const MadeFolders& made,
+                      unsigned depth) {
     if (depth > kMaxDepth) return Error(Code::Unsupported, path + ": folders are nested too deeply");
     uint64_t cookie = 0;
     do {
@@ -201,11 +276,10 @@ class CopierOut : public Copier {
           return Error(Code::Integrity, "the volume holds the name " + below + ", which would escape");
         const Attributes attributes = TRY(at_path(volume_.attributes(entry.inode), below));
         if (attributes.type == FileType::Directory) {
-          TRY(subfolder(fd, entry, attributes, below, depth));
-        } else if (attributes.type == FileType::Symlink) {
-          TRY(symlink(fd, entry, attributes, below));
-        } else {
-          TRY(file(fd, entry, attributes, below));
+          TRY(subfolder(fd, entry, attributes, below, made, depth));
+        } else if (!TRY(link(fd, entry, below))) {
+          TRY(attributes.type == FileType::Symlink ? symlink(fd, entry, attributes, below, made)
+                                                   : file(fd, entry, attributes, below, made));
         }
       }
     } while (cookie != 0);
@@ -222,8 +296,74 @@ class CopierOut : public Copier {
     return {static_cast<time_t>(time.seconds), static_cast<long>(time.nanoseconds)};
   }
 
+  // --- files with several names
+
+  // By its descriptor, or a symbolic link by its name.
+  void remember(int fd, const char* name, const DirectoryEntry& entry, const Attributes& attributes,
+                const MadeFolders& made) {
+    struct stat status {};
+    if (attributes.links < 2 || ::fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0)
+      return;
+    linked_[entry.inode] = {made, entry.name, status.st_dev, status.st_ino, attributes.links - 1};
+  }
+
+  // From the target down, through folders only.
+  static Descriptor open_again(int target, const MadeFolder* folder) {
+    std::vector<const std::string*> names;
+    for (; folder->parent != nullptr; folder = folder->parent.get()) names.push_back(&folder->name);
+    Descriptor at(::openat(target, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    for (; at.valid() && !names.empty(); names.pop_back())
+      at = Descriptor(
+          ::openat(at.get(), names.back()->c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    return at;
+  }
+
+  // False: it has to be copied, as the first of its names or because the target cannot link.
+  Result<bool> link(int fd, const DirectoryEntry& entry, const std::string& path) {
+    const auto known = linked_.find(entry.inode);
+    if (known == linked_.end()) return false;
+    Linked& first = known->second;
+    const Descriptor folder = open_again(target_, first.folder.get());
+    struct stat status {};
+    const bool there = folder.valid() &&
+                       ::fstatat(folder.get(), first.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+                       status.st_dev == first.device && status.st_ino == first.inode;
+    if (!there || ::linkat(folder.get(), first.name.c_str(), fd, entry.name.c_str(), 0) != 0) {
+      if (there && errno == EEXIST) return host_error("cannot create", path);
+      ++totals.copied_links;
+      return false;
+    }
+    ++totals.links;
+    if (--first.names_left == 0) linked_.erase(known);
+    return true;
+  }
+
+  // --- attributes
+
+  Result<void> attributes_of_users(int fd, InodeId inode, const std::string& path) {
+    const std::vector<std::string> names = TRY(at_path(volume_.list_xattrs(inode), path));
+    for (const std::string& name : names) {
+      if (!for_users(name)) continue;
+      const Bytes value = TRY(at_path(volume_.get_xattr(inode, name), path));
+      if (::fsetxattr(fd, name.c_str(), value.data(), value.size(), 0) == 0) continue;
+      switch (errno) {
+        case ENOTSUP:
+        case ENOSPC:  // also: no room for more of them in this file
+        case E2BIG:
+        case ERANGE:
+        case EPERM:
+          leave_out(path, name, std::strerror(errno));
+          break;
+        default:
+          return host_error("cannot set the extended attribute " + name + " of", path);
+      }
+    }
+    return {};
+  }
+
   // Set-id bits are not restored: nobody should become another user by decrypting a folder.
-  Result<void> finish(int fd, const Attributes& attributes, const std::string& path) {
+  Result<void> finish(int fd, InodeId inode, const Attributes& attributes, const std::string& path) {
+    TRY(attributes_of_users(fd, inode, path));
     if (options_.keep_owner && ::fchown(fd, attributes.uid, attributes.gid) != 0) {
       return host_error("cannot change the owner of", path);
     }
@@ -235,27 +375,29 @@ class CopierOut : public Copier {
   }
 
   Result<void> subfolder(int fd, const DirectoryEntry& entry, const Attributes& attributes,
-                         const std::string& path, unsigned depth) {
+                         const std::string& path, const MadeFolders& parent, unsigned depth) {
     if (::mkdirat(fd, entry.name.c_str(), 0700) != 0) return host_error("cannot create", path);
     const Descriptor below(::openat(fd, entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!below.valid()) return host_error("cannot open", path);
     ++totals.folders;
-    TRY(folder(below.get(), entry.inode, path, depth + 1));
-    return finish(below.get(), attributes, path);
+    const auto made = std::make_shared<const MadeFolder>(MadeFolder{parent, entry.name});
+    TRY(folder(below.get(), entry.inode, path, made, depth + 1));
+    return finish(below.get(), entry.inode, attributes, path);
   }
 
   Result<void> symlink(int fd, const DirectoryEntry& entry, const Attributes& attributes,
-                       const std::string& path) {
+                       const std::string& path, const MadeFolders& made) {
     const std::string target = TRY(at_path(volume_.read_symlink(entry.inode), path));
     if (::symlinkat(target.c_str(), fd, entry.name.c_str()) != 0) return host_error("cannot create", path);
     ++totals.symlinks;
+    remember(fd, entry.name.c_str(), entry, attributes, made);
     const timespec times[2] = {time_of(attributes.modified), time_of(attributes.modified)};
     (void)!::utimensat(fd, entry.name.c_str(), times, AT_SYMLINK_NOFOLLOW);
     return {};
   }
 
   Result<void> file(int fd, const DirectoryEntry& entry, const Attributes& attributes,
-                    const std::string& path) {
+                    const std::string& path, const MadeFolders& made) {
     const Descriptor out(
         ::openat(fd, entry.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!out.valid()) return host_error("cannot create", path);
@@ -280,12 +422,36 @@ class CopierOut : public Copier {
     if (::ftruncate(out.get(), static_cast<off_t>(attributes.size)) != 0)
       return host_error("cannot resize", path);
     ++totals.files;
+    remember(out.get(), "", entry, attributes, made);
     report(path, true);
-    return finish(out.get(), attributes, path);
+    return finish(out.get(), entry.inode, attributes, path);
   }
+
+  struct Linked {
+    MadeFolders folder;  // and name: of the first one
+    std::string name;
+    dev_t device;
+    ino_t inode;
+    uint64_t names_left;  // as the volume says
+  };
+  const int target_;
+  std::unordered_map<InodeId, Linked> linked_;
 };
 
 }  // namespace
+
+std::string CopyTotals::left_out() const {
+  std::string text;
+  if (copied_links != 0) {
+    text = std::to_string(copied_links) + " hard links became copies: the folder cannot hold them";
+  }
+  if (lost_attributes != 0) {
+    if (!text.empty()) text += "; ";
+    text += std::to_string(lost_attributes) + " extended attributes are not kept, the first is " +
+            printable(first_lost);
+  }
+  return text;
+}
 
 Result<CopyTotals> copy_folder_in(Volume& volume, const std::filesystem::path& folder,
                                   const CopyOptions& options) {
@@ -302,8 +468,8 @@ Result<CopyTotals> copy_folder_out(Volume& volume, const std::filesystem::path& 
     return host_error("cannot create", folder.native());
   const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return host_error("cannot open", folder.native());
-  CopierOut copier(volume, options);
-  TRY(copier.folder(fd.get(), options.directory, "", 0));
+  CopierOut copier(volume, options, fd.get());
+  TRY(copier.folder(fd.get(), options.directory, "", std::make_shared<const MadeFolder>(), 0));
   return copier.totals;
 }
 

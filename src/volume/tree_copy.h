@@ -1,9 +1,10 @@
 // Copies folders of the host into a volume and back. Host only.
 //
-// Folders, empty files, sparse files, symbolic links, permissions, modification times and any bytes in names
-// survive. Hard links become separate files; devices, sockets and pipes are skipped and counted. Memory use
-// is constant. Copying out never follows links, never leaves `folder` and creates files 0600 before their
-// permissions are set.
+// Folders, empty files, sparse files, symbolic links, hard links inside the folder, permissions, modification
+// times, extended attributes of users (user.*) and any bytes in names survive. Devices, sockets and pipes are
+// skipped and counted. Memory use is constant, but for what is kept of files with names still to come.
+// Copying out never follows links, never leaves `folder` and creates files 0600 before their permissions are
+// set.
 #pragma once
 
 #include <filesystem>
@@ -17,8 +18,14 @@ struct CopyTotals {
   uint64_t files = 0;
   uint64_t folders = 0;
   uint64_t symlinks = 0;
+  uint64_t links = 0;  // further names of files
   uint64_t bytes = 0;
   uint64_t skipped = 0;
+  uint64_t copied_links = 0;     // out: further names that became files of their own
+  uint64_t lost_attributes = 0;  // too large for the volume, or refused by the folder's file system
+  std::string first_lost;        // path, name and why
+  // One line about the last three, to be shown to the user; empty: everything was kept.
+  std::string left_out() const;
 };
 
 struct CopyOptions {

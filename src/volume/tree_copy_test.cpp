@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -141,6 +142,151 @@ TEST_F(TreeCopy, DoesNotFollowLinksOutOfTheFolder) {
   fs::create_directory(base / "out");
   fs::create_symlink(base / "secret", base / "out/d");
   EXPECT_FALSE(copy_folder_out(**volume, base / "out").ok());
+}
+
+struct stat status_of(const fs::path& path) {
+  struct stat status {};
+  EXPECT_EQ(::lstat(path.c_str(), &status), 0) << path;
+  return status;
+}
+
+TEST_F(TreeCopy, KeepsHardLinksBothWays) {
+  const fs::path in = base / "in", out = base / "out";
+  fs::create_directories(in / "b/deeper");
+  fs::create_directory(in / "c");
+  put(in / "b/deeper/first", std::string(100'000, 'f'));
+  fs::create_hard_link(in / "b/deeper/first", in / "c/second");
+  fs::create_hard_link(in / "b/deeper/first", in / "z");
+  fs::create_symlink("b", in / "link");
+  ASSERT_EQ(::link((in / "link").c_str(), (in / "c/link").c_str()), 0);
+  put(base / "outside", "half of this file is not in the folder");
+  fs::create_hard_link(base / "outside", in / "inside");
+  ASSERT_EQ(::chmod((in / "b/deeper").c_str(), 0500), 0);  // links are made from there after it is finished
+  MemoryStorage storage(false);
+  auto volume = Volume::create(storage, key, {});
+  ASSERT_TRUE(volume.ok());
+  auto totals = copy_folder_in(**volume, in);
+  ASSERT_TRUE(totals.ok()) << totals.error().message();
+  EXPECT_EQ(totals->files, 2u);
+  EXPECT_EQ(totals->symlinks, 1u);
+  EXPECT_EQ(totals->links, 3u);
+  EXPECT_EQ(totals->left_out(), "");
+  const auto z = (*volume)->lookup(kRootInode, "z");
+  ASSERT_TRUE(z.ok());
+  EXPECT_EQ((*volume)->attributes(*z)->links, 3u);
+  EXPECT_EQ((*volume)->attributes(*(*volume)->lookup(kRootInode, "inside"))->links, 1u);
+
+  totals = copy_folder_out(**volume, out);
+  ASSERT_TRUE(totals.ok()) << totals.error().message();
+  EXPECT_EQ(totals->files, 2u);
+  EXPECT_EQ(totals->links, 3u);
+  EXPECT_EQ(totals->left_out(), "");
+  const struct stat first = status_of(out / "b/deeper/first");
+  EXPECT_EQ(first.st_nlink, 3u);
+  EXPECT_EQ(status_of(out / "c/second").st_ino, first.st_ino);
+  EXPECT_EQ(status_of(out / "z").st_ino, first.st_ino);
+  EXPECT_EQ(status_of(out / "link").st_ino, status_of(out / "c/link").st_ino);
+  EXPECT_EQ(status_of(out / "inside").st_nlink, 1u);
+  EXPECT_EQ(get(out / "z"), get(in / "z"));
+  for (const char* name : {"b", "b/deeper", "c"})
+    EXPECT_EQ(status_of(out / name).st_mtim.tv_nsec, status_of(in / name).st_mtim.tv_nsec) << name;
+  EXPECT_EQ(copy_folder_out(**volume, out).error().code(), Code::InvalidArgument);
+  ::chmod((in / "b/deeper").c_str(), 0700);
+  ::chmod((out / "b/deeper").c_str(), 0700);
+}
+
+// The first name was moved away, and another file stands where it was.
+TEST_F(TreeCopy, LinksOnlyToWhatItWrote) {
+  MemoryStorage storage(false);
+  auto volume = Volume::create(storage, key, {});
+  ASSERT_TRUE(volume.ok());
+  const auto file = (*volume)->create_file(kRootInode, "one", 0644, 0, 0, {});
+  ASSERT_TRUE(file.ok());
+  ASSERT_TRUE((*volume)->write(*file, 0, as_bytes("content"), {}).ok());
+  ASSERT_TRUE((*volume)->link(*file, kRootInode, "two", {}).ok());
+  CopyOptions options;
+  unsigned reports = 0;
+  options.progress = [&](std::string_view path, const CopyTotals&) {
+    const fs::path made = base / "out" / path;
+    if (reports++ != 0) return;
+    fs::rename(made, base / "moved");
+    put(made, "from elsewhere");
+  };
+  const auto totals = copy_folder_out(**volume, base / "out", options);
+  ASSERT_TRUE(totals.ok()) << totals.error().message();
+  EXPECT_EQ(totals->links, 0u);
+  EXPECT_EQ(totals->copied_links, 1u);
+  EXPECT_NE(totals->left_out().find("1 hard links became copies"), std::string::npos);
+  EXPECT_EQ(get(base / "moved"), "content");
+  const std::string one = get(base / "out/one"), two = get(base / "out/two");
+  EXPECT_EQ(one == "content" ? two : one, "from elsewhere");
+  EXPECT_EQ(one == "content" ? one : two, "content");
+}
+
+std::string attribute(const fs::path& path, const char* name) {
+  char value[4096];
+  const ssize_t size = ::lgetxattr(path.c_str(), name, value, sizeof(value));
+  return size < 0 ? std::string("none: ") + std::strerror(errno)
+                  : std::string(value, static_cast<size_t>(size));
+}
+
+TEST_F(TreeCopy, KeepsExtendedAttributesOfUsersBothWays) {
+  const fs::path in = base / "in", out = base / "out";
+  const auto set = [](const fs::path& path, const char* name, const std::string& value) {
+    return ::lsetxattr(path.c_str(), name, value.data(), value.size(), 0) == 0;
+  };
+  fs::create_directory(in / "folder");
+  put(in / "file", "text");
+  if (!set(in / "file", "user.text", "value")) GTEST_SKIP() << base << " keeps no extended attributes";
+  ASSERT_TRUE(set(in / "file", "user.empty", ""));
+  ASSERT_TRUE(set(in / "folder", "user.of a folder", std::string("a\0b", 3)));
+  ASSERT_TRUE(set(in / "folder", "user.largest", std::string(kMaxXattrValue, 'v')));
+  const bool trusted = set(in / "file", "trusted.owner", "root");  // for root alone
+  const timespec times[2] = {{1000, 5}, {1234, 6789}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, (in / "folder").c_str(), times, 0), 0);
+  ASSERT_EQ(::chmod((in / "file").c_str(), 0400), 0);
+  MemoryStorage storage(false);
+  auto volume = Volume::create(storage, key, {});
+  ASSERT_TRUE(volume.ok());
+  auto totals = copy_folder_in(**volume, in);
+  ASSERT_TRUE(totals.ok()) << totals.error().message();
+  EXPECT_EQ(totals->left_out(), "");
+  const auto file = (*volume)->lookup(kRootInode, "file");
+  ASSERT_TRUE(file.ok());
+  EXPECT_EQ((*volume)->list_xattrs(*file)->size(), 2u);
+  // What no file system of a host may take from a volume.
+  ASSERT_TRUE((*volume)->set_xattr(*file, "trusted.volume", as_bytes("x"), false, false, {}).ok());
+  ASSERT_TRUE((*volume)->set_xattr(*file, std::string("user.a\0b", 8), as_bytes("x"), false, false, {}).ok());
+
+  totals = copy_folder_out(**volume, out);
+  ASSERT_TRUE(totals.ok()) << totals.error().message();
+  EXPECT_EQ(totals->left_out(), "");
+  EXPECT_EQ(attribute(out / "file", "user.text"), "value");
+  EXPECT_EQ(attribute(out / "file", "user.empty"), "");
+  EXPECT_EQ(attribute(out / "folder", "user.of a folder"), std::string("a\0b", 3));
+  EXPECT_EQ(attribute(out / "folder", "user.largest"), std::string(kMaxXattrValue, 'v'));
+  for (const char* name : {"trusted.owner", "trusted.volume", "user.a"})
+    EXPECT_TRUE(attribute(out / "file", name).starts_with("none")) << name;
+  EXPECT_EQ(attribute(in / "file", "trusted.owner"),
+            trusted ? "root" : attribute(in / "file", "trusted.none"));
+  EXPECT_EQ(status_of(out / "folder").st_mtim.tv_nsec, 6789);
+  EXPECT_EQ(status_of(out / "file").st_mode & 07777, 0400u);
+}
+
+TEST_F(TreeCopy, NamesTheFirstAttributeThatAVolumeCannotHold) {
+  const std::string large(kMaxXattrValue + 1, 'v');
+  put(base / "in/file", "text");
+  if (::setxattr((base / "in/file").c_str(), "user.large", large.data(), large.size(), 0) != 0)
+    GTEST_SKIP() << base << " keeps no extended attributes of that size";
+  ASSERT_EQ(::setxattr((base / "in/file").c_str(), "user.small", "v", 1, 0), 0);
+  MemoryStorage storage(false);
+  auto volume = Volume::create(storage, key, {});
+  ASSERT_TRUE(volume.ok());
+  const auto totals = copy_folder_in(**volume, base / "in");
+  ASSERT_TRUE(totals.ok()) << totals.error().message();
+  EXPECT_EQ(totals->left_out(),
+            "1 extended attributes are not kept, the first is file: user.large: larger than 2048 bytes");
+  EXPECT_TRUE((*volume)->get_xattr(*(*volume)->lookup(kRootInode, "file"), "user.small").ok());
 }
 
 TEST_F(TreeCopy, OneWriterAtATimeIsTold) {

@@ -24,6 +24,7 @@ using Tag = ByteArray<16>;   // commits to the key and the complete state
 using Root = ByteArray<32>;  // authenticated-only mode: SHA-256 root, goes into the measured manifest
 using InodeId = uint64_t;    // never reused within a volume; kRootInode is the root directory
 inline constexpr InodeId kRootInode = 1;
+inline constexpr size_t kMaxXattrValue = 2048;
 
 enum class Mode : uint8_t { Encrypted, AuthenticatedOnly };
 
@@ -168,7 +169,7 @@ class Volume {
   virtual VolumeResult<uint64_t> seek_data(InodeId inode, uint64_t offset) = 0;
   virtual VolumeResult<uint64_t> seek_hole(InodeId inode, uint64_t offset) = 0;
 
-  // --- extended attributes (any name 1..255 bytes, value <= 2048 bytes)
+  // --- extended attributes (any name 1..255 bytes, value <= kMaxXattrValue)
   virtual VolumeResult<Bytes> get_xattr(InodeId inode, std::string_view name) = 0;
   virtual VolumeResult<void> set_xattr(InodeId inode, std::string_view name, ByteView value, bool create_only,
                                        bool replace_only, Timestamp now) = 0;

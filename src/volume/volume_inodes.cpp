@@ -8,7 +8,6 @@ namespace {
 
 constexpr size_t kCachedInodes = 16384;
 constexpr size_t kOpenObjects = 64;
-constexpr size_t kMaxXattrValue = 2048;
 
 RecordKey inode_key(InodeId id) { return {id, Kind::Inode, 0}; }
 RecordKey inline_key(InodeId id) { return {id, Kind::Inline, 0}; }

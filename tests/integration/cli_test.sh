@@ -60,7 +60,7 @@ expect 2 'no tag: give --tag, --tag-file or --without-freshness' "$cloister" vol
 expect 1 'cannot open t.typo: No such file' "$cloister" volume verify vol "${key[@]}" --tag-file t.typo
 expect 1 'dir/missing: no such file' "$cloister" volume cat vol dir/missing "${key[@]}" --tag "$second"
 expect 2 'vol: cannot create volume.fspf' "$cloister" volume create vol "${key[@]}"
-expect 0 'Hard links become copies' "$cloister" volume add --help
+expect 0 'hard links inside the folder' "$cloister" volume add --help
 expect 0 'set-id bits are not restored' "$cloister" volume get --help
 mkdir special && mkfifo special/pipe && echo x >special/file
 rm -rf other.vol && "$cloister" volume create other.vol "${key[@]}" --tag-file other.tag

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# du, fsck, compact and rekey as a user meets them. Usage: volume_care_test.sh CLOISTER_BINARY
+# add, get, du, fsck, compact and rekey as a user meets them. Usage: volume_care_test.sh CLOISTER_BINARY
 set -euo pipefail
 # shellcheck source=tests/support/expect.sh
 source "$(dirname "$(realpath "$0")")/../support/expect.sh"
@@ -39,6 +39,40 @@ expect 0 'no faults' "$cloister" volume fsck vol "${key[@]}"
 "$cloister" volume get vol OUT "${key[@]}"
 diff -r --no-dereference IN OUT || fail 'the trees differ after compact'
 expect 3 'not fresh' "$cloister" volume fsck vol --key-file key --tag "$before"
+
+# Hard links and attributes go in, under another key and out again; what cannot hold them is told in one line.
+mkdir -p LINKS/a LINKS/b
+echo text >LINKS/a/one
+ln LINKS/a/one LINKS/b/two
+attributes() {
+  python3 -c 'import os, sys
+for path in sys.argv[1:]:
+  print([(n, os.getxattr(path, n)) for n in sorted(os.listxattr(path)) if n.startswith("user.")])' "$@"
+}
+set_attribute() { python3 -c 'import os, sys; os.setxattr(*map(os.fsencode, sys.argv[1:4]))' "$@" 2>/dev/null; }
+if ! set_attribute LINKS/b user.folder 'of b' || ! set_attribute LINKS/a/one user.file one; then
+  echo "note: the temporary folder keeps no extended attributes: those are not looked at"
+fi
+key2=(--key-file key --tag-file linktag)
+"$cloister" volume create links "${key2[@]}"
+"$cloister" volume add links LINKS "${key2[@]}" 2>said
+[ "$(cat said)" = '1 files, 5 bytes' ] || fail "add says $(cat said)"
+"$cloister" volume rekey links links2 "${key2[@]}" --new-key-file linkkey --new-tag-file linktag2
+"$cloister" volume get links2 LINKS.out --key-file linkkey --tag-file linktag2 2>said
+[ "$(cat said)" = '1 files, 5 bytes' ] || fail "get says $(cat said)"
+[ LINKS.out/a/one -ef LINKS.out/b/two ] || fail 'a hard link became a copy'
+[ "$(attributes LINKS/b LINKS/a/one)" = "$(attributes LINKS.out/b LINKS.out/a/one)" ] || fail 'attributes differ'
+mkdir bare
+if [ "$(attributes LINKS/b)" != '[]' ] && mount -t ramfs none bare 2>/dev/null; then  # ramfs has no attributes
+  trap 'umount bare; rm -rf "$work"' EXIT
+  "$cloister" volume get links bare "${key2[@]}" 2>said || fail "get: $(cat said)"
+  grep -q '^cloister: 2 extended attributes are not kept, the first is .*: user.*: Operation not supported$' said ||
+    fail "get to a file system without attributes says $(cat said)"
+  [ "$(wc -l <said)" = 2 ] || fail "that is more than a line: $(cat said)"
+  [ bare/a/one -ef bare/b/two ] || fail 'a hard link became a copy'
+  umount bare
+  trap 'rm -rf "$work"' EXIT
+fi
 
 # Under a new key everything is there and the old key opens nothing.
 "$cloister" volume rekey vol new "${key[@]}" --new-key-file newkey --new-tag-file newtag
@@ -106,4 +140,4 @@ expect 2 'which volume' "$cloister" volume fsck new --session session.yml --sess
 for command in create add get ls cat verify tag du fsck compact rekey mount unmount; do
   expect 0 'Example: ' "$cloister" volume "$command" --help
 done
-echo 'all checks of du, fsck, compact and rekey passed'
+echo 'all checks of add, get, du, fsck, compact and rekey passed'
