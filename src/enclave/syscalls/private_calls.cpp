@@ -148,6 +148,11 @@ SysResult<void> tags_changed(std::span<const boundary::TagChange> changes, bool 
   return {};
 }
 
+SysResult<void> tags_answered() {
+  if (agent_process() == nullptr || wait_for_answer(events().last_sequence)) return {};
+  return Errno::Io;
+}
+
 void report_exit(int32_t status) {
   boundary::AgentEvent event;
   event.kind = boundary::AgentEvent::Kind::Exited;

@@ -16,6 +16,8 @@ SysResult<int64_t> private_call(uint64_t number, SyscallArgs& args);
 // Tells the service that volumes have new tags and, with `wait`, returns once it has acknowledged them.
 // Io: the service refuses; the volumes must not go on. Without an agent there is nobody to tell: succeeds.
 SysResult<void> tags_changed(std::span<const boundary::TagChange> changes, bool wait);
+// Returns once it has acknowledged everything that it was told.
+SysResult<void> tags_answered();
 
 // The program has ended: the agent hears of it and ends the enclave.
 void report_exit(int32_t status);

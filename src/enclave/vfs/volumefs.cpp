@@ -109,18 +109,25 @@ class Shared : public Counted {
   }
   void report_as(const boundary::MountConfig& mount) {
     name_ = mount.name;
-    last_told_ = mount.create ? volume::Tag{} : mount.tag;
+    last_told_ = known_ = mount.create ? volume::Tag{} : mount.tag;
     sync_policy_ = mount.sync_policy;
     silent_ = mount.update_policy == boundary::UpdatePolicy::Ephemeral;
   }
 
+  // One at a time: tags must reach the service in order. Threads that wait meanwhile share the next one: it
+  // holds all that was written before it began.
   SysResult<void> commit(bool final) {
-    // One at a time: tags must reach the service in order.
-    while (committing_) turn_.wait(kNoDeadline, false);
+    const uint64_t wanted = begun_ + 1;
+    while (committing_) {
+      turn_.wait(kNoDeadline, false);
+      if (!final && done_ >= wanted) return {};
+    }
     committing_ = true;
+    const uint64_t mine = ++begun_;
     SysResult<void> result = commit_now(final);
+    if (result.ok()) done_ = mine;
     committing_ = false;
-    turn_.wake(1);
+    turn_.wake_all();
     return result;
   }
   // A volume just made has a tag that nobody knows yet. Nobody waits here: the agent is busy mounting.
@@ -145,18 +152,24 @@ class Shared : public Counted {
     const volume::Tag tag = committed.value();
     if (anchor_ != nullptr) {
       TRY(anchor(tag));
-    } else if (tag != last_told_ && !silent_) {
+    } else if (tag != known_ && !silent_) {
       const bool tell = final || sync_policy_ != boundary::SyncPolicy::OnClose;
       if (!tell) return {};
-      const boundary::TagChange change{name_, last_told_, tag};
       const bool wait = final || sync_policy_ == boundary::SyncPolicy::Strict;
-      last_told_ = tag;
-      TRY(tags_changed({&change, 1}, wait));
+      TRY(tell_service(tag, wait));
       if (!wait) return {};  // the older state stays until a later commit has been acknowledged
+      known_ = tag;
     }
     if (auto known = volume_->acknowledge(tag); !known.ok()) return failed(known.error());
     next_commit_ = monotonic_ns() + kCommitInterval;
     return {};
+  }
+  // What it was told before and has not answered, or has refused, it does not hold.
+  SysResult<void> tell_service(const volume::Tag& tag, bool wait) {
+    if (tag == last_told_) return wait ? tags_answered() : SysResult<void>();
+    const boundary::TagChange change{name_, last_told_, tag};
+    last_told_ = tag;
+    return tags_changed({&change, 1}, wait);
   }
   SysResult<void> anchor(const volume::Tag& tag) {
     if (tag == last_told_) return {};
@@ -176,9 +189,11 @@ class Shared : public Counted {
   uint64_t id_;
   std::string name_;
   volume::Tag last_told_{};
+  volume::Tag known_{};  // to the service: it has answered
   boundary::SyncPolicy sync_policy_ = boundary::SyncPolicy::Strict;
   bool silent_ = false;
   bool committing_ = false;
+  uint64_t begun_ = 0, done_ = 0;  // commits, and the last of them that succeeded
   WaitQueue turn_;
   uint64_t next_commit_ = 0;
 };
