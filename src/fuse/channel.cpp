@@ -1,8 +1,11 @@
-// What passes between the kernel and libfuse, for two things that libfuse 3.14 does not do.
+// What passes between the kernel and libfuse, for three things that libfuse 3.14 does not do.
 //
 // Waiting awake: a program that works on a mount sends its next request a few microseconds after the answer.
 // Going to sleep and being woken costs several times that, most of all in a virtual machine, so the next
 // request is awaited awake for a moment; when it does not come, less often for a while.
+//
+// Sharing commits: an fsync is answered when no other request is there, so that one commit serves all
+// programs that sync at the same time.
 //
 // FUSE_HANDLE_KILLPRIV_V2: without it the kernel asks for the attribute security.capability before every
 // single write(2), which doubles the cost of small writes. With it we clear the set-id bits when somebody
@@ -46,9 +49,23 @@ ssize_t receive_awake(int fd, void* buffer, size_t size, Patience& patience) {
   return -1;
 }
 
+// What is there already, while fsyncs wait: their commit comes when nothing else is to be done, so that it
+// holds what other programs are about to sync as well, or when they have waited for long enough. -1: none.
+ssize_t receive_before_commit(int fd, void* buffer, size_t size, Mounted& mounted) {
+  constexpr unsigned kMostRequests = 64;
+  if (mounted.fsyncs.waiting.empty()) return -1;
+  if (mounted.fsyncs.requests++ < kMostRequests) {
+    const ssize_t got = ::read(fd, buffer, size);
+    if (got >= 0) return got;
+  }
+  answer_fsyncs(mounted);
+  return -1;
+}
+
 ssize_t receive(int fd, void* buffer, size_t size, void* user_data) {
   Mounted& mounted = *static_cast<Mounted*>(user_data);
-  ssize_t got = receive_awake(fd, buffer, size, mounted.patience);
+  ssize_t got = receive_before_commit(fd, buffer, size, mounted);
+  if (got < 0) got = receive_awake(fd, buffer, size, mounted.patience);
   while (got < 0 && errno == EAGAIN) {
     pollfd request{fd, POLLIN, 0};
     if (::poll(&request, 1, -1) < 0) return -1;  // a signal may be the end

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace cloister::fuse {
@@ -283,8 +284,7 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
 }
 
 void op_fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info*) {
-  const Result<void> committed = files(request).commit();
-  fuse_reply_err(request, committed.ok() ? 0 : errno_of(committed.error()));
+  mounted(request).fsyncs.waiting.push_back(request);  // channel.cpp says when to answer
 }
 
 // --- reading directories
@@ -436,6 +436,13 @@ void op_statfs(fuse_req_t request, fuse_ino_t) {
 }
 
 }  // namespace
+
+void answer_fsyncs(Mounted& mounted) {
+  const Result<void> committed = mounted.files.commit();
+  const std::vector<fuse_req_t> waiting = std::exchange(mounted.fsyncs, {}).waiting;
+  for (const fuse_req_t request : waiting)
+    fuse_reply_err(request, committed.ok() ? 0 : errno_of(committed.error()));
+}
 
 const fuse_lowlevel_ops& operations() {
   static const fuse_lowlevel_ops table = [] {

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <vector>
 
 #include "fuse/filesystem.h"
 
@@ -19,6 +20,12 @@ struct Patience {
   unsigned skip = 0;
 };
 
+// Requests for fsync that wait for one commit.
+struct Fsyncs {
+  std::vector<fuse_req_t> waiting;
+  unsigned requests = 0;  // of any kind, since the first of them came
+};
+
 // Used by the one thread that serves.
 struct Mounted {
   FileSystem& files;
@@ -26,10 +33,13 @@ struct Mounted {
   uint64_t init_request = 0;  // channel.cpp
   bool negotiating = true;
   Patience patience;
+  Fsyncs fsyncs;
   std::unique_ptr<uint8_t[]> read_buffer = std::make_unique<uint8_t[]>(kMaxTransfer);
 };
 
 const fuse_lowlevel_ops& operations();
+// Commits once, for all that wait.
+void answer_fsyncs(Mounted& mounted);
 
 // channel.cpp: waits awake for requests that follow soon, and lets the kernel know that we clear set-id bits
 // ourselves. False: libfuse refuses.

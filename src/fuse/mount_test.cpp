@@ -1,0 +1,117 @@
+// A real mount, served by this process: what the kernel's queue makes of many programs at once.
+#include "fuse/mount.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "base/descriptor.h"
+#include "volume/faulty_storage.h"
+#include "volume/memory_storage.h"
+
+namespace cloister::fuse {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+using volume::Volume;
+
+class Mount : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "cloister-mount-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    options.mountpoint = options.volume_folder = pattern;
+    options.commit_every = 0;
+    options.publish = [this](const volume::Tag& tag) -> Result<void> {
+      ++published;
+      newest = tag;
+      std::this_thread::sleep_for(pause);
+      return {};
+    };
+    options.ready = [this] { ready = true; };
+    options.log = [](std::string_view text) { ADD_FAILURE() << text; };
+    if (::access("/dev/fuse", R_OK | W_OK) != 0 || ::geteuid() != 0)
+      GTEST_SKIP() << "mounting needs root and /dev/fuse";
+    auto created = Volume::create(storage, {}, {});
+    ASSERT_TRUE(created.ok());
+    made = std::move(created).value();
+    server = std::thread([this] {
+      const Result<void> served = serve(*made, options);
+      if (!served.ok()) failure = served.error().message();
+      ended = true;
+    });
+    while (!ready && !ended) std::this_thread::sleep_for(1ms);
+    if (!ready) GTEST_SKIP() << "no mount here: " << failure;
+  }
+  void TearDown() override {
+    if (ready) EXPECT_EQ(::umount2(options.mountpoint.c_str(), MNT_DETACH), 0);
+    if (server.joinable()) server.join();
+    if (ready) {
+      EXPECT_EQ(failure, "");
+      EXPECT_EQ(newest, made->tag());
+    }
+    fs::remove(options.mountpoint);
+  }
+  Descriptor open(const std::string& name) {
+    return Descriptor(::open((options.mountpoint / name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  }
+
+  volume::MemoryStorage memory{false};
+  volume::Faults operations;
+  volume::FaultyStorage storage{memory, operations};
+  std::unique_ptr<Volume> made;
+  MountOptions options;
+  std::chrono::milliseconds pause{0};
+  std::atomic<unsigned> published = 0;
+  volume::Tag newest{};
+  std::atomic<bool> ready = false, ended = false;
+  std::string failure;
+  std::thread server;
+};
+
+// While one commit is published, the others' writes arrive; the next commit holds all of them.
+TEST_F(Mount, ConcurrentFsyncsShareCommits) {
+  constexpr unsigned kThreads = 8, kRounds = 20;
+  pause = 5ms;
+  std::vector<std::thread> threads;
+  for (unsigned number = 0; number < kThreads; ++number) {
+    threads.emplace_back([this, number] {
+      const Descriptor file = open("of-thread-" + std::to_string(number));
+      ASSERT_TRUE(file.valid());
+      for (unsigned round = 0; round < kRounds; ++round) {
+        const Bytes content(5000, static_cast<uint8_t>(round));
+        ASSERT_EQ(::pwrite(file.get(), content.data(), content.size(), 0), 5000);
+        ASSERT_EQ(::fsync(file.get()), 0) << std::strerror(errno);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GE(published, kRounds);  // each thread waits for its own
+  EXPECT_LE(published, kThreads * kRounds / 2) << "of " << kThreads * kRounds << " fsyncs";
+}
+
+TEST_F(Mount, AnFsyncWithoutChangesWritesAndPublishesNothing) {
+  const Descriptor file = open("file");
+  ASSERT_EQ(::pwrite(file.get(), "text", 4, 0), 4);
+  ASSERT_EQ(::fsync(file.get()), 0);
+  const uint64_t stored = operations.count;
+  EXPECT_EQ(published, 1u);
+  const Descriptor again = open("file");
+  for (unsigned i = 0; i < 3; ++i) {
+    EXPECT_EQ(::fsync(file.get()), 0);
+    EXPECT_EQ(::fsync(again.get()), 0);
+  }
+  EXPECT_EQ(operations.count, stored);
+  EXPECT_EQ(published, 1u);
+}
+
+}  // namespace
+}  // namespace cloister::fuse
