@@ -5,37 +5,34 @@
 
 namespace cloister::volume {
 
+// Both reuse the node of the extent that they change: places are taken and given back by the thousand.
 void SpaceMap::add(uint64_t start, uint64_t count) {
   if (count == 0) return;
-  uint64_t known = 0;
-  uint64_t end = start + count;
-  auto next = extents_.upper_bound(start);
-  if (next != extents_.begin()) {
-    const auto before = std::prev(next);
-    if (before->second >= start) {
-      start = before->first;
-      end = std::max(end, before->second);
-      known += before->second - before->first;
-      next = extents_.erase(before);
-    }
+  const uint64_t end = start + count;
+  auto at = extents_.upper_bound(start);
+  if (at != extents_.begin() && std::prev(at)->second >= start) {
+    --at;
+  } else {
+    at = extents_.emplace_hint(at, start, start);
   }
-  while (next != extents_.end() && next->first <= end) {
-    end = std::max(end, next->second);
-    known += next->second - next->first;
-    next = extents_.erase(next);
+  if (at->second >= end) return;
+  size_ += end - at->second;
+  at->second = end;
+  for (auto next = std::next(at); next != extents_.end() && next->first <= end; next = extents_.erase(next)) {
+    size_ -= std::min(next->second, end) - next->first;
+    at->second = std::max(at->second, next->second);
   }
-  extents_.emplace(start, end);
-  size_ += end - start - known;
 }
 
 std::optional<uint64_t> SpaceMap::take() {
   if (extents_.empty()) return std::nullopt;
-  const auto first = extents_.begin();
-  const uint64_t place = first->first;
-  const uint64_t end = first->second;
-  auto hint = extents_.erase(first);
-  if (place + 1 < end) extents_.emplace_hint(hint, place + 1, end);
+  auto first = extents_.extract(extents_.begin());
+  const uint64_t place = first.key();
   --size_;
+  if (place + 1 < first.mapped()) {
+    first.key() = place + 1;
+    extents_.insert(extents_.begin(), std::move(first));
+  }
   return place;
 }
 

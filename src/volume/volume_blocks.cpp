@@ -241,12 +241,24 @@ void VolumeImpl::return_reserved() {
   reserved_ = reserved_end_ = 0;
 }
 
+void VolumeImpl::free_later(InodeId inode, uint64_t place) {
+  const uint64_t generation = state_.generation + 1;
+  if (!freed_.empty()) {
+    Freed& last = freed_.back();
+    if (last.generation == generation && last.inode == inode && last.place + last.count == place) {
+      ++last.count;
+      return;
+    }
+  }
+  freed_.push_back({generation, inode, place, 1});
+}
+
 void VolumeImpl::free_block(const Ref& ref) {
   if (state_.live_blocks != 0) --state_.live_blocks;
   if (is_fresh(ref)) {
     free_blocks_.add(ref.place, 1);
   } else {
-    freed_.push_back({state_.generation + 1, 0, ref.place});
+    free_later(0, ref.place);
   }
 }
 

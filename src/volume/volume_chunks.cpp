@@ -271,7 +271,7 @@ void VolumeImpl::free_chunk(Inode& inode, uint64_t index, const Ref& ref) {
   } else if (is_fresh_chunk(index, ref)) {
     inode.free_slots.add(ref.place, 1);
   } else {
-    freed_.push_back({state_.generation + 1, inode.id(), ref.place});
+    free_later(inode.id(), ref.place);
   }
 }
 

@@ -64,7 +64,7 @@ VolumeResult<void> VolumeImpl::write_epoch_page() {
     free_blocks_.add(block, 1);
     return written;
   }
-  if (state_.epoch_page != 0) freed_.push_back({state_.generation + 1, 0, state_.epoch_page});
+  if (state_.epoch_page != 0) free_later(0, state_.epoch_page);
   state_.epoch_page = block;
   state_.epoch_digest = crypto::sha256(page);
   epoch_tail_dirty_ = false;
@@ -206,9 +206,9 @@ Result<void> VolumeImpl::acknowledge(const Tag& tag) {
                                    [&](const Freed& item) { return item.generation > generation; });
   for (auto item = kept; item != freed_.end(); ++item) {
     if (item->inode == 0) {
-      free_blocks_.add(item->place, 1);
+      free_blocks_.add(item->place, item->count);
     } else if (Inode* inode = inodes_.find(item->inode)) {
-      inode->free_slots.add(item->place, 1);
+      inode->free_slots.add(item->place, item->count);
     }
   }
   freed_.erase(kept, freed_.end());

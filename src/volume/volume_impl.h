@@ -159,10 +159,11 @@ class VolumeImpl final : public Volume, private TreeIo {
     Tag tag;
     bool ours;  // made durable here; others may be in the host's caches only
   };
-  struct Freed {  // a place that states before `generation` reach
+  struct Freed {  // places side by side that states before `generation` reach
     uint64_t generation;
-    InodeId inode;  // 0: block of volume.fspf
+    InodeId inode;  // 0: blocks of volume.fspf
     uint64_t place;
+    uint64_t count;
   };
   struct FreedObject {
     uint64_t generation;
@@ -219,6 +220,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   void reserve_blocks(uint64_t count);
   void return_reserved();
   void free_block(const Ref& ref);
+  void free_later(InodeId inode, uint64_t place);
 
   // --- volume_inodes.cpp
   VolumeResult<Inode*> get(InodeId id);

@@ -47,7 +47,7 @@ VolumeResult<void> VolumeImpl::find_free_blocks() {
   }
   // Given up by the state being built, but an openable one still reaches them.
   for (const Freed& freed : freed_) {
-    if (freed.inode == 0) use(freed.place);
+    for (uint64_t i = 0; freed.inode == 0 && i < freed.count; ++i) use(freed.place + i);
   }
   free_blocks_.clear();
   for (uint64_t block = kFirstBlock; block < state_.blocks; ++block) {
@@ -76,7 +76,7 @@ VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
     }
   }
   for (const Freed& freed : freed_) {
-    if (freed.inode == inode.id()) use(freed.place);
+    for (uint64_t i = 0; freed.inode == inode.id() && i < freed.count; ++i) use(freed.place + i);
   }
   for (uint64_t slot = 0; slot < inode.record.slots; ++slot) {
     if (!used[static_cast<size_t>(slot)]) inode.free_slots.add(slot, 1);
