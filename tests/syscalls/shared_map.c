@@ -128,6 +128,39 @@ static void while_syncing(void) {
   FACT(memcmp(expected, read_back, 4 * kPage));
 }
 
+// A store to a clean mapping gets to the file also when others write there, or cut off its end, at that
+// moment.
+static volatile int stored, cutting;
+static void* writing(void* descriptor) {
+  for (int i = 0; !stored; ++i) {
+    if (cutting)
+      ftruncate(*(int*)descriptor, i % 2 == 0 ? kPage : kPage - 100);
+    else
+      pwrite(*(int*)descriptor, "x", 1, 0);
+  }
+  return NULL;
+}
+static void while_writing(void) {
+  int fd = open("h", O_RDWR | O_CREAT, 0600), lost = 0;
+  CALL(ftruncate(fd, kPage));
+  volatile unsigned* m = mmap(NULL, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  pthread_t thread;
+  stored = 0;
+  pthread_create(&thread, NULL, writing, &fd);
+  const int64_t end = now_ms() + 1000;
+  for (unsigned n = 1; now_ms() < end; ++n) {
+    unsigned there = 0;
+    for (volatile unsigned wait = n * 7919 % 20000; wait > 0; --wait) continue;
+    m[100] = n;
+    pread(fd, &there, sizeof there, 400);
+    lost += there != n;
+  }
+  stored = 1;
+  pthread_join(thread, NULL);
+  FACT(lost);
+  CALL(munmap((void*)m, kPage));
+}
+
 int main(void) {
   scratch();
   put_file("f", "0123456789");
@@ -137,6 +170,9 @@ int main(void) {
   growth(fd);
   several(fd);
   while_syncing();
+  while_writing();
+  cutting = 1;
+  while_writing();
   char* m = mmap(NULL, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   m[0] = 4;
   FACT(m[0]);

@@ -24,9 +24,9 @@ void protect_or_end(uint64_t begin, uint64_t end, uint32_t protection) {
 namespace {
 
 // Nothing of the file is behind `from`.
-void clear_behind(const Area& area, uint64_t from, uint64_t to) {
+void clear_behind(uint64_t from, uint64_t to) {
   if (from >= to) return;
-  change_bytes(from, to, page_protection(area), [&](uint8_t* bytes) { std::memset(bytes, 0, to - from); });
+  change_bytes(from, to, [&](uint8_t* bytes) { std::memset(bytes, 0, to - from); });
 }
 
 // A memory's threads, besides one, would see pages that have no content yet.
@@ -70,13 +70,12 @@ void fit_piece(uint64_t begin) {
     return;
   }
   if (!area.shared && (area.protection & kProtExecute) != 0) return;
-  if (area.shared) {
-    const uint64_t shown = stat->size - std::min(stat->size, area.file_offset);
-    clear_behind(area, begin + std::min(shown, area.end - begin), pages_end);
-  }
+  const uint64_t shown =
+      begin + std::min(stat->size - std::min(stat->size, area.file_offset), area.end - begin);
+  const bool shared = area.shared;
   // What the others have of a text stays.
-  if (pages_end < area.end && (area.shared || !also_of_relative(begin, area)))
-    drop_behind(pages_end, area.end);
+  if (pages_end < area.end && (shared || !also_of_relative(begin, area))) drop_behind(pages_end, area.end);
+  if (shared) clear_behind(shown, pages_end);
 }
 
 void fit(uint64_t begin) {

@@ -27,15 +27,22 @@ bool shown_twice(const Area& area, uint64_t begin) {
   });
 }
 
+void copy_to_mapping(Areas::iterator it, Inode& inode, uint64_t offset, ByteView data) {
+  const auto& [begin, area] = *it;
+  if (!area.committed || !maps(area, inode)) return;
+  const uint64_t from = std::max(offset, area.file_offset);
+  const uint64_t to = std::min(offset + data.size(), area.file_offset + (area.end - begin));
+  if (from >= to) return;
+  const uint64_t at = begin + (from - area.file_offset);
+  change_bytes(at, at + (to - from),
+               [&](uint8_t* bytes) { std::memcpy(bytes, data.data() + (from - offset), to - from); });
+}
+
 void copy_to_mappings(Inode& inode, uint64_t offset, ByteView data, const Area* except) {
-  for (auto& [begin, area] : g_space->areas) {
-    if (!area.committed || &area == except || !maps(area, inode)) continue;
-    const uint64_t from = std::max(offset, area.file_offset);
-    const uint64_t to = std::min(offset + data.size(), area.file_offset + (area.end - begin));
-    if (from >= to) continue;
-    const uint64_t at = begin + (from - area.file_offset);
-    change_bytes(at, at + (to - from), page_protection(area),
-                 [&](uint8_t* bytes) { std::memcpy(bytes, data.data() + (from - offset), to - from); });
+  for (auto it = g_space->areas.begin(); it != g_space->areas.end();) {
+    const uint64_t end = it->second.end;
+    if (&it->second != except) copy_to_mapping(it, inode, offset, data);
+    while (it != g_space->areas.end() && it->first < end) ++it;  // it may have been divided
   }
 }
 
@@ -130,19 +137,31 @@ SysResult<void> write_back_range(uint64_t begin, uint64_t end) {
   return result;
 }
 
-bool make_dirty(uint64_t address) {
-  const auto it = find_area(address);
-  const uint64_t step = address & ~(kDirtyStep - 1);
-  const uint64_t begin = std::max(it->first, step);
-  const uint64_t end = std::min(it->second.end, step + kDirtyStep);
+// All steps of the area that [from, to) reaches into.
+static bool open_steps(uint64_t from, uint64_t to) {
+  const auto it = find_area(from);
+  const uint64_t begin = std::max(it->first, from & ~(kDirtyStep - 1));
+  const uint64_t end = std::min(it->second.end, (to + kDirtyStep - 1) & ~(kDirtyStep - 1));
   split_areas(begin);
   split_areas(end);
   Area& part = find_area(begin)->second;
   if (!host::memory_protect(begin, end - begin, part.protection).ok()) return false;
   part.dirty = true;
   g_space->dirty_bytes += end - begin;
-  merge_areas(begin, end);
   return true;
+}
+
+bool make_dirty(uint64_t address) {
+  if (!open_steps(address, address + 1)) return false;
+  const uint64_t step = address & ~(kDirtyStep - 1);
+  merge_areas(step, step + kDirtyStep);
+  return true;
+}
+
+void open_for_stores(uint64_t from, uint64_t to) {
+  const Area& area = find_area(from)->second;
+  if (!goes_to_file(area) || area.dirty || (area.protection & kProtWrite) == 0) return;
+  if (!open_steps(from, to)) end_enclave(70, "the host cannot protect memory");
 }
 
 SysResult<void> fill_from_file(File& file, uint64_t offset, uint64_t address, uint64_t size, bool text) {
@@ -206,7 +225,9 @@ void memory_file_written(Inode& inode, uint64_t offset, ByteView data) {
     grown |= shows(area, inode) && file_end(begin, area) > begin;
   }
   if (grown) memory_file_resized(inode);
+  const uint64_t dirty_before = g_space->dirty_bytes;
   copy_to_mappings(inode, offset, data, nullptr);
+  if (g_space->dirty_bytes != dirty_before) merge_areas(g_space->begin, g_space->end);
 }
 
 void memory_forget_files() {

@@ -75,10 +75,17 @@ uint64_t file_end(uint64_t begin, const Area& area);
 // Enters an area that has no pages from `pages_end` on.
 void place_area(uint64_t begin, uint64_t pages_end, Area area);
 void protect_or_end(uint64_t begin, uint64_t end, uint32_t protection);
-// Runs `change` on bytes of an area with this protection, whose pages it opens for that.
+// shared.cpp. What a program may write in [from, to) of one area becomes dirty. Divides that area; no other
+// one goes.
+void open_for_stores(uint64_t from, uint64_t to);
+// Runs `change` on bytes of one area. Its pages are opened for that, and closed afterwards, unless the
+// program may write to them: a store at that time does not fault, so what goes to a file is dirty from then
+// on.
 template <typename Change>
-void change_bytes(uint64_t from, uint64_t to, uint32_t protection, Change change) {
+void change_bytes(uint64_t from, uint64_t to, Change change) {
   const uint64_t begin = from & ~(kPage - 1), end = (to + kPage - 1) & ~(kPage - 1);
+  open_for_stores(from, to);
+  const uint32_t protection = page_protection(find_area(from)->second);
   const bool closed = (protection & kProtWrite) == 0;
   if (closed) protect_or_end(begin, end, kProtRead | kProtWrite);
   change(bytes_at(from));
