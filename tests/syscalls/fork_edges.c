@@ -139,11 +139,65 @@ static void nothing_leaks(void) {
   FACT(p != MAP_FAILED);
 }
 
+// Shared memory comes to where a child has private pages, or does not; but never do the two mix.
+enum { kMapFile, kMapMemory, kMove, kGrow, kWays };
+static char* bring_shared(int way, char* p, int fd) {
+  const int prot = PROT_READ | PROT_WRITE;
+  if (way == kMapFile) return mmap(p, kSize, prot, MAP_SHARED | MAP_FIXED, fd, 0);
+  if (way == kMapMemory) return mmap(p, kSize, prot, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  char* from = way == kMove ? mmap(NULL, kSize, prot, MAP_SHARED, fd, 0) : p - kPage;
+  if (way == kMove) return mremap(from, kSize, kSize, MREMAP_MAYMOVE | MREMAP_FIXED, p);
+  munmap(p, kSize);
+  return mremap(from, kPage, kPage + kSize, 0) == from ? p : MAP_FAILED;
+}
+static void shared_over_private(int way, int protection) {
+  int fd = memfd_create("f", 0), go[2], ready[2], status = 0;
+  char c, there[16] = {0}, *p = fresh(MAP_PRIVATE);
+  ftruncate(fd, kPage + kSize);
+  p = mremap(p, kSize, kSize + kPage, MREMAP_MAYMOVE) + kPage;
+  if (way == kGrow) mmap(p - kPage, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+  strcpy(p + kPage, "private");
+  mprotect(p, kSize, protection);
+  pipe(go);
+  pipe(ready);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    if ((protection & PROT_WRITE) != 0) strcpy(p + kPage, "secret");
+    write(ready[1], "x", 1);
+    for (int i = 0; i < 3 && read(go[0], &c, 1) == 1; ++i) {
+      const char* mine = (protection & PROT_WRITE) != 0 ? "secret" : "private";
+      if (strcmp(p + kPage, mine) != 0) _exit(1);
+      write(ready[1], "x", 1);
+    }
+    _exit(0);
+  }
+  read(ready[0], &c, 1);
+  const int mapped = bring_shared(way, p, fd) == p;
+  int mixed = 0;
+  for (int i = 0; i < 3; ++i) {
+    if (mapped) strcpy(p + kPage, "shared");
+    write(go[1], "x", 1);
+    read(ready[0], &c, 1);
+    if (mapped) mixed |= strcmp(p + kPage, "shared") != 0;
+    if (mapped) p[0] = i;
+    pread(fd, there, 15, way == kGrow ? 2 * kPage : kPage);
+    mixed |= there[0] != 0 && strcmp(there, "shared") != 0;
+  }
+  waitpid(pid, &status, 0);
+  printf("way %d: %d %d\n", way, mixed, WEXITSTATUS(status));
+  munmap(p - kPage, kPage + kSize);
+  close(fd);
+}
+
 int main(void) {
   setvbuf(stdout, NULL, _IONBF, 0);
   constant_no_more();
   divided();
   closed();
+  for (int way = 0; way < kWays; ++way) {
+    shared_over_private(way, PROT_READ | PROT_WRITE);
+    shared_over_private(way, PROT_READ);
+  }
   nothing_leaks();
   return 0;
 }

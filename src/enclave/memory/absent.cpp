@@ -49,7 +49,7 @@ SysResult<void> keep_for_absent(Family& family, Stretch range) {
 
 }  // namespace
 
-bool absent_can_make_room(int32_t owner, uint64_t begin, uint64_t end) {
+bool absent_can_make_room(int32_t owner, bool shared, uint64_t begin, uint64_t end) {
   if (absent_area_in(begin, end) == 0) return true;
   const Family* family = family_with_absent(owner);
   for (const Memory* absent : g_absent) {
@@ -58,16 +58,16 @@ bool absent_can_make_room(int32_t owner, uint64_t begin, uint64_t end) {
     for (auto it = first_area(areas, begin); it != areas.end() && it->first < end; ++it) {
       const Area& area = it->second;
       if (area.end <= begin) continue;
-      // What several share has no other place.
-      if (!relative || area.shared) return false;
+      // What is shared has no other place, neither theirs nor the new one.
+      if (!relative || shared || area.shared) return false;
     }
   }
   return true;
 }
 
-SysResult<void> take_from_absent(int32_t owner, uint64_t begin, uint64_t end) {
+SysResult<void> take_from_absent(int32_t owner, bool shared, uint64_t begin, uint64_t end) {
   if (absent_area_in(begin, end) == 0) return {};
-  if (!absent_can_make_room(owner, begin, end)) return Errno::NoMemory;
+  if (!absent_can_make_room(owner, shared, begin, end)) return Errno::NoMemory;
   Family* family = family_with_absent(owner);
   // Stores must not grow into the range.
   const auto reserved = g_space->areas.emplace(begin, Area{.end = end, .name = {}, .source = {}}).first;

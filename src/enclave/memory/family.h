@@ -6,6 +6,7 @@
 //  - common: the same pages for all that map it, shared or written by nobody; they stay where they are,
 //  - single: mapped by one member only; it stays where it is even while that member is absent,
 //  - contended: what the absent have there is kept in their stores.
+// Shared memory comes only to addresses where no relative has anything, or the same (share_with_absent).
 #pragma once
 
 #include <vector>

@@ -113,9 +113,9 @@ uint64_t find_present_gap(uint64_t ceiling, uint64_t size) {
 }
 
 // Makes room where only absent relatives are in the way.
-bool claim(int32_t owner, uint64_t begin, uint64_t end) {
+bool claim(int32_t owner, bool shared, uint64_t begin, uint64_t end) {
   texts_evict(begin, end);
-  return present_free(begin, end) && take_from_absent(owner, begin, end).ok();
+  return present_free(begin, end) && take_from_absent(owner, shared, begin, end).ok();
 }
 
 uint64_t find_gap(uint64_t size, uint64_t ceiling) {
@@ -216,12 +216,12 @@ SysResult<uint64_t> memory_map(uint64_t address, uint64_t size, const AreaInfo& 
     if (!range_ok(address, size)) return Errno::NoMemory;
     texts_drop_parked(address, address + size);
     if (!all_of(info.owner, address, address + size) ||
-        !absent_can_make_room(info.owner, address, address + size)) {
+        !absent_can_make_room(info.owner, info.shared, address, address + size)) {
       return no_replace ? Errno::Exists : Errno::NoMemory;
     }
-    if (no_replace && !claim(info.owner, address, address + size)) return Errno::Exists;
+    if (no_replace && !claim(info.owner, info.shared, address, address + size)) return Errno::Exists;
     replaced = remove(address, address + size);
-    TRY(take_from_absent(info.owner, address, address + size));
+    TRY(take_from_absent(info.owner, info.shared, address, address + size));
   } else {
     if (info.shared && info.source && address == 0 && !info.low) {
       if (const uint64_t common = share_with_absent(size, info); common != 0) return common;
@@ -421,7 +421,7 @@ SysResult<uint64_t> memory_remap(uint64_t address, uint64_t old_size, uint64_t n
     auto last = find_area(address + old_size - kPage);
     const uint64_t grow = new_size - old_size;
     const bool room = last->second.end == address + old_size && range_ok(address, new_size) &&
-                      claim(last->second.owner, address + old_size, address + new_size);
+                      claim(last->second.owner, last->second.shared, address + old_size, address + new_size);
     if (room) {
       AreaInfo info;
       info.protection = last->second.protection;
@@ -457,7 +457,7 @@ uint64_t memory_break(int32_t owner, uint64_t address) {
   const uint64_t old_top = round_up(space.end, kPage);
   const uint64_t new_top = round_up(address, kPage);
   if (new_top > old_top) {
-    if (!claim(owner, old_top, new_top)) return space.end;
+    if (!claim(owner, false, old_top, new_top)) return space.end;
     AreaInfo info;
     info.protection = kProtRead | kProtWrite;
     info.name = "[heap]";

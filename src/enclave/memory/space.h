@@ -109,9 +109,10 @@ void warn_of_second_mapping(const Area& area, uint64_t begin);
 // An absent memory maps something in [begin, end): the begin of the last such area, otherwise 0.
 uint64_t absent_area_in(uint64_t begin, uint64_t end);
 // take_from_absent would not fail for what absent memories have there.
-bool absent_can_make_room(int32_t owner, uint64_t begin, uint64_t end);
-// [begin, end), where nothing is mapped now, gets a new mapping. Errors: NoMemory, an absent memory needs it.
-SysResult<void> take_from_absent(int32_t owner, uint64_t begin, uint64_t end);
+bool absent_can_make_room(int32_t owner, bool shared, uint64_t begin, uint64_t end);
+// [begin, end), where nothing is mapped now, gets a new mapping, shared or not. Errors: NoMemory, an absent
+// memory needs it.
+SysResult<void> take_from_absent(int32_t owner, bool shared, uint64_t begin, uint64_t end);
 // The present areas of the range stop being common. Errors: NoMemory.
 SysResult<void> make_own(uint64_t begin, uint64_t end);
 // An absent relative has the same pages there; `area` does not reach over one of its borders.
