@@ -73,6 +73,32 @@ static void divided(void) {
   close(fd);
 }
 
+// Moved or not, what a child has only a part of stays shared with it.
+static void moved_divided(void) {
+  char* p = fresh(MAP_SHARED);
+  int go[2], ready[2], status = 0;
+  char c;
+  pipe(go);
+  pipe(ready);
+  if (fork() == 0) {
+    munmap(p, kPage);
+    write(ready[1], "x", 1);
+    read(go[0], &c, 1);
+    _exit(strcmp(p + kPage, "parent") != 0);
+  }
+  read(ready[0], &c, 1);
+  char* to = mmap(NULL, 2 * kSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char* moved = mremap(p, kSize, 2 * kSize, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+  strcpy((moved == MAP_FAILED ? p : moved) + kPage, "parent");
+  write(go[1], "x", 1);
+  wait(&status);
+  FACT(WEXITSTATUS(status));
+  if (moved == MAP_FAILED)
+    munmap(p, kSize);
+  else
+    munmap(moved, 2 * kSize);
+}
+
 // Replaced by one while it is closed for another.
 static void closed(void) {
   char* p = fresh(MAP_PRIVATE);
@@ -193,6 +219,7 @@ int main(void) {
   setvbuf(stdout, NULL, _IONBF, 0);
   constant_no_more();
   divided();
+  moved_divided();
   closed();
   for (int way = 0; way < kWays; ++way) {
     shared_over_private(way, PROT_READ | PROT_WRITE);

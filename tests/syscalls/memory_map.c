@@ -36,8 +36,50 @@ static void code_on_the_stack(void) {
   CALL(mprotect(page, 4096, 0x1000));
 }
 
+enum { kPage = 4096 };
+static char* pages(int count, int protection) {
+  return mmap(NULL, count * kPage, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+// Several mappings do not grow or move as one, and what they have stays.
+static void moved_together(void) {
+  const int open_pages = PROT_READ | PROT_WRITE;
+  char *m = pages(8, PROT_NONE), *to = pages(8, PROT_NONE);
+  mprotect(m + kPage, kPage, open_pages);
+  strcpy(m + kPage, "data");
+  WORKS(mremap(m, 2 * kPage, 3 * kPage, MREMAP_MAYMOVE));
+  WORKS(mremap(m, 2 * kPage, 3 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, to));
+  TEXT(m + kPage);
+  const int fd = memfd_create("f", 0);
+  ftruncate(fd, 4 * kPage);
+  m = pages(8, open_pages);
+  mmap(m, kPage, open_pages, MAP_SHARED | MAP_FIXED, fd, 0);
+  strcpy(m + kPage, "anonymous");
+  WORKS(mremap(m, 2 * kPage, 9 * kPage, MREMAP_MAYMOVE));
+  TEXT(m + kPage);
+  mmap(m + kPage, kPage, open_pages, MAP_SHARED | MAP_FIXED, fd, 2 * kPage);
+  WORKS(mremap(m, 2 * kPage, 9 * kPage, MREMAP_MAYMOVE));
+  m = pages(8, open_pages);
+  madvise(m + kPage, kPage, MADV_DONTFORK);
+  WORKS(mremap(m, 8 * kPage, 9 * kPage, MREMAP_MAYMOVE));
+  FACT(mremap(m, 8 * kPage, 3 * kPage, 0) == m);
+  CALL(madvise(m + 3 * kPage, kPage, MADV_NORMAL));
+  // Pages that come and go do not divide one.
+  m = pages(8, open_pages);
+  memset(m, 7, 8 * kPage);
+  madvise(m + 2 * kPage, kPage, MADV_DONTNEED);
+  m = mremap(m, 8 * kPage, 9 * kPage, MREMAP_MAYMOVE);
+  FACT(m[kPage] + m[2 * kPage] + m[8 * kPage - 1] + m[8 * kPage]);
+  m = mmap(NULL, 4 * kPage, open_pages, MAP_SHARED, fd, 0);
+  m[0] = 1;
+  to = mremap(m, 4 * kPage, 4 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+  FACT(to[0] + to[3 * kPage]);
+  close(fd);
+}
+
 int main(void) {
   stack_line();
+  moved_together();
   code_on_the_stack();
   scratch();
   char* m = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

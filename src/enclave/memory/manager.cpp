@@ -348,6 +348,33 @@ bool memory_mapped(uint64_t address, uint64_t size) {
 
 namespace {
 
+// The two belong to one mapping, though pages of it may have come one by one.
+bool continues(const Areas::value_type& left, const Areas::value_type& right) {
+  const Area& a = left.second;
+  const Area& b = right.second;
+  const bool next_of_file = !a.source || b.file_offset == a.file_offset + (right.first - left.first);
+  return a.end == right.first && a.protection == b.protection && a.owner == b.owner && a.agent == b.agent &&
+         a.file == b.file && a.shared == b.shared && a.name == b.name && a.source.get() == b.source.get() &&
+         a.wiped_by_fork == b.wiped_by_fork && a.skipped_by_fork == b.skipped_by_fork && next_of_file;
+}
+
+bool one_mapping(uint64_t begin, uint64_t end) {
+  for (auto it = find_area(begin); it->second.end < end; ++it) {
+    if (!continues(*it, *std::next(it))) return false;
+  }
+  return true;
+}
+
+// Some of the range's pages have one place, because several memories have them.
+bool any_of_relative(uint64_t begin, uint64_t end) {
+  split_areas(begin);
+  split_at_absent_borders(begin, end);
+  for (auto it = find_area(begin); it != g_space->areas.end() && it->first < end; ++it) {
+    if (also_of_relative(it->first, it->second)) return true;
+  }
+  return false;
+}
+
 SysResult<uint64_t> move_area(uint64_t address, uint64_t old_size, uint64_t new_size, const Area& from,
                               uint64_t target, bool fixed) {
   AreaInfo info;
@@ -364,9 +391,7 @@ SysResult<uint64_t> move_area(uint64_t address, uint64_t old_size, uint64_t new_
   info.wiped_by_fork = from.wiped_by_fork;
   info.skipped_by_fork = from.skipped_by_fork;
   const uint32_t protection = from.protection;
-  // The pages of several processes have one place.
-  if (from.shared && !from.source && also_of_relative(address, find_area(address)->second))
-    return Errno::NoMemory;
+  if (from.shared && !from.source && any_of_relative(address, address + old_size)) return Errno::NoMemory;
   Area whole = from;
   whole.end = address + new_size;
   const uint64_t pages = file_end(address, whole) - address;
@@ -417,7 +442,9 @@ SysResult<uint64_t> memory_remap(uint64_t address, uint64_t old_size, uint64_t n
   } else if (new_size <= old_size) {
     if (new_size < old_size) TRY(memory_unmap(address + new_size, old_size - new_size));
     return address;
-  } else {
+  }
+  if (!one_mapping(address, address + std::min(old_size, new_size))) return Errno::Fault;
+  if (!fixed) {
     auto last = find_area(address + old_size - kPage);
     const uint64_t grow = new_size - old_size;
     const bool room = last->second.end == address + old_size && range_ok(address, new_size) &&
