@@ -85,8 +85,8 @@ SysResult<uint64_t> transfer(File& file, Direction direction, uint64_t offset,
   return done;
 }
 
-SysResult<Ref<File>> file_for(const Thread& thread, int32_t fd, Direction direction) {
-  Ref<File> file = TRY(thread.process->files.get(fd));
+SysResult<FileUse> file_for(const Thread& thread, int32_t fd, Direction direction) {
+  FileUse file = TRY(thread.process->files.get(fd));
   if (direction == Direction::Read ? !file->readable() : !file->writable()) return Errno::BadFile;
   if (file->inode() != nullptr && direction == Direction::Read &&
       (TRY(file->stat()).mode & kTypeMask) == kTypeFolder)
@@ -116,7 +116,7 @@ SysResult<void> written(File& file, uint64_t count, uint32_t flags = 0) {
 }
 
 SysResult<int64_t> simple(SyscallArgs& args, Direction direction, bool positioned) {
-  const Ref<File> file = TRY(file_for(args.thread, args.i32(0), direction));
+  const FileUse file = TRY(file_for(args.thread, args.i32(0), direction));
   const uint64_t offset = TRY(start_of(*file, direction, positioned, args.a[3]));
   const UserVector range{args.a[1], std::min(args.a[2], kMaxTransfer)};
   const uint64_t done = TRY(transfer(*file, direction, offset, {&range, 1}));
@@ -126,7 +126,7 @@ SysResult<int64_t> simple(SyscallArgs& args, Direction direction, bool positione
 }
 
 SysResult<int64_t> vectored(SyscallArgs& args, Direction direction, bool positioned, uint32_t flags = 0) {
-  const Ref<File> file = TRY(file_for(args.thread, args.i32(0), direction));
+  const FileUse file = TRY(file_for(args.thread, args.i32(0), direction));
   const auto vectors = TRY(load_vectors(args.a[1], args.a[2]));
   if ((flags & ~(kHighPriority | kDataSync | kSync | kAppend)) != 0) return Errno::NotSupported;
   const uint64_t offset = TRY(start_of(*file, direction, positioned, args.a[3], flags));
@@ -242,8 +242,8 @@ SysResult<int64_t> sys_lseek(SyscallArgs& args) {
 }
 
 SysResult<int64_t> sys_sendfile(SyscallArgs& args) {
-  const Ref<File> to = TRY(file_for(args.thread, args.i32(0), Direction::Write));
-  const Ref<File> from = TRY(file_for(args.thread, args.i32(1), Direction::Read));
+  const FileUse to = TRY(file_for(args.thread, args.i32(0), Direction::Write));
+  const FileUse from = TRY(file_for(args.thread, args.i32(1), Direction::Read));
   if (from->inode() == nullptr || (to->flags() & kOpenAppend) != 0) return Errno::Invalid;
   UserOffset offset;
   TRY(offset.load(args.a[2]));
@@ -254,8 +254,8 @@ SysResult<int64_t> sys_sendfile(SyscallArgs& args) {
 }
 
 SysResult<int64_t> sys_copy_file_range(SyscallArgs& args) {
-  const Ref<File> from = TRY(file_for(args.thread, args.i32(0), Direction::Read));
-  const Ref<File> to = TRY(file_for(args.thread, args.i32(2), Direction::Write));
+  const FileUse from = TRY(file_for(args.thread, args.i32(0), Direction::Read));
+  const FileUse to = TRY(file_for(args.thread, args.i32(2), Direction::Write));
   if (args.a[5] != 0 || from->inode() == nullptr || to->inode() == nullptr) return Errno::Invalid;
   if ((to->flags() & kOpenAppend) != 0) return Errno::BadFile;
   UserOffset from_offset, to_offset;

@@ -162,17 +162,17 @@ constexpr uint32_t kMostMessages = 1024;  // UIO_MAXIOV
 }  // namespace
 
 SysResult<int64_t> sys_sendmsg(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   const auto message = TRY(load_user<Message>(args.a[1]));
   return static_cast<int64_t>(TRY(send_message(args, *file->socket(), message, args.u32(2))));
 }
 SysResult<int64_t> sys_recvmsg(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   return static_cast<int64_t>(TRY(receive_message(args, *file->socket(), args.a[1], args.u32(2))));
 }
 
 SysResult<int64_t> sys_sendmmsg(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   const uint32_t count = std::min(args.u32(2), kMostMessages);
   for (uint32_t i = 0; i < count; ++i) {
     const uint64_t at = args.a[1] + i * sizeof(ManyEntry);
@@ -186,7 +186,7 @@ SysResult<int64_t> sys_sendmmsg(SyscallArgs& args) {
 }
 
 SysResult<int64_t> sys_recvmmsg(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   const uint32_t count = std::min(args.u32(2), kMostMessages);
   uint64_t deadline = kNoDeadline;
   if (args.a[4] != 0) {

@@ -49,6 +49,7 @@ SysResult<int64_t> poll_until(SyscallArgs& args, uint64_t deadline) {
     if (file.ok()) {
       watches[i].file = std::move(file).value();
       watches[i].events = wanted_events(list[i].events);
+      watches[i].fd = list[i].fd;
     } else {
       watches[i].ready = kPollInvalid;
       invalid = true;
@@ -101,7 +102,8 @@ struct Sets {
 
 // What each set asks for, and what makes a descriptor of it ready.
 constexpr uint16_t kAsked[3] = {kPollIn, kPollOut, kPollUrgent};
-constexpr uint16_t kMeant[3] = {kPollIn | kPollHangup | kPollError, kPollOut | kPollError, kPollUrgent};
+constexpr uint16_t kMeant[3] = {kPollIn | kPollHangup | kPollError | kPollInvalid,
+                                kPollOut | kPollError | kPollInvalid, kPollUrgent | kPollInvalid};
 
 SysResult<int64_t> select_until(SyscallArgs& args, uint64_t deadline) {
   const int32_t count = args.i32(0);
@@ -115,7 +117,7 @@ SysResult<int64_t> select_until(SyscallArgs& args, uint64_t deadline) {
                               (sets.test(2, fd) ? kPollUrgent : 0));
     if (events == 0) continue;
     Ref<File> file = TRY(args.thread.process->files.get(fd));
-    watches.push_back({std::move(file), events, 0});
+    watches.push_back({std::move(file), events, 0, fd});
     fds.push_back(fd);
   }
   TRY(wait_ready(watches, deadline));

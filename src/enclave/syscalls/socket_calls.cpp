@@ -42,7 +42,7 @@ SysResult<void> store_address(uint64_t out, uint64_t size_out, ByteView address)
 
 SysResult<int64_t> accept_with(SyscallArgs& args, uint32_t flags) {
   if ((flags & ~kTypeFlags) != 0) return Errno::Invalid;
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   Bytes peer;
   const Ref<File> accepted = TRY(file->socket()->accept(flags & kOpenNonBlock, peer));
   TRY(store_address(args.a[1], args.a[2], peer));
@@ -53,8 +53,8 @@ UserVector one_vector(const SyscallArgs& args) { return {args.a[1], std::min(arg
 
 }  // namespace
 
-SysResult<Ref<File>> socket_of(SyscallArgs& args, int index) {
-  Ref<File> file = TRY(args.thread.process->files.get(args.i32(index)));
+SysResult<FileUse> socket_of(SyscallArgs& args, int index) {
+  FileUse file = TRY(args.thread.process->files.get(args.i32(index)));
   if (file->socket() == nullptr) return Errno::NotSocket;
   return file;
 }
@@ -99,19 +99,19 @@ SysResult<int64_t> sys_socketpair(SyscallArgs& args) {
 }
 
 SysResult<int64_t> sys_connect(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   const Bytes address = TRY(load_address(*file->socket(), args.a[1], args.u32(2)));
   TRY(file->socket()->connect(*args.thread.process, address));
   return 0;
 }
 SysResult<int64_t> sys_bind(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   const Bytes address = TRY(load_address(*file->socket(), args.a[1], args.u32(2)));
   TRY(file->socket()->bind(*args.thread.process, address));
   return 0;
 }
 SysResult<int64_t> sys_listen(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   TRY(file->socket()->listen(args.i32(1)));
   return 0;
 }
@@ -119,7 +119,7 @@ SysResult<int64_t> sys_accept(SyscallArgs& args) { return accept_with(args, 0); 
 SysResult<int64_t> sys_accept4(SyscallArgs& args) { return accept_with(args, args.u32(3)); }
 
 SysResult<int64_t> sys_sendto(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   Outgoing outgoing;
   outgoing.flags = args.u32(3);
   if (args.a[4] != 0) outgoing.address = TRY(load_address(*file->socket(), args.a[4], args.u32(5)));
@@ -127,7 +127,7 @@ SysResult<int64_t> sys_sendto(SyscallArgs& args) {
   return static_cast<int64_t>(TRY(send_vectors(*file->socket(), {&vector, 1}, outgoing)));
 }
 SysResult<int64_t> sys_recvfrom(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   Incoming incoming;
   const UserVector vector = one_vector(args);
   const uint64_t count = TRY(receive_vectors(*file->socket(), {&vector, 1}, args.u32(3), incoming));
@@ -138,27 +138,27 @@ SysResult<int64_t> sys_recvfrom(SyscallArgs& args) {
 }
 
 SysResult<int64_t> sys_shutdown(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   if (args.u32(1) > 2) return Errno::Invalid;
   TRY(file->socket()->shut_down(args.u32(1) != 1, args.u32(1) != 0));
   return 0;
 }
 
 SysResult<int64_t> sys_getsockname(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   const Bytes name = TRY(file->socket()->name(false));
   TRY(store_address(args.a[1], args.a[2], name));
   return 0;
 }
 SysResult<int64_t> sys_getpeername(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   const Bytes name = TRY(file->socket()->name(true));
   TRY(store_address(args.a[1], args.a[2], name));
   return 0;
 }
 
 SysResult<int64_t> sys_setsockopt(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   if (args.u32(4) > kMaxOption) return Errno::Invalid;
   Bytes value(args.u32(4));
   TRY(copy_from_user(value.data(), args.a[3], value.size()));
@@ -166,7 +166,7 @@ SysResult<int64_t> sys_setsockopt(SyscallArgs& args) {
   return 0;
 }
 SysResult<int64_t> sys_getsockopt(SyscallArgs& args) {
-  const Ref<File> file = TRY(socket_of(args, 0));
+  const FileUse file = TRY(socket_of(args, 0));
   const auto room = TRY(load_user<uint32_t>(args.a[4]));
   if (static_cast<int32_t>(room) < 0) return Errno::Invalid;
   Bytes value(std::min(room, kMaxOption));

@@ -9,7 +9,7 @@
 namespace cloister::enclave {
 
 // The file of the descriptor in argument `index`; it is a socket.
-SysResult<Ref<File>> socket_of(SyscallArgs& args, int index);
+SysResult<FileUse> socket_of(SyscallArgs& args, int index);
 // Two descriptors into the int[2] at `out`.
 SysResult<int64_t> install_pair(SyscallArgs& args, std::pair<Ref<File>, Ref<File>> pair, uint64_t out,
                                 bool close_on_exec);

@@ -244,7 +244,7 @@ class File : public Counted {
   bool writable() const { return (flags_ & kOpenAccess) != 0 && (flags_ & kOpenPath) == 0; }
   bool non_blocking() const { return (flags_ & kOpenNonBlock) != 0; }
 
-  // Descriptors, and messages on their way, that name this description; at 0 the file is closed.
+  // Descriptors, messages on their way and calls (FileUse) that name this description; at 0 it is closed.
   void named() { ++descriptors_; }
   SysResult<void> unnamed();
   bool has_descriptors() const { return descriptors_ != 0; }
@@ -342,6 +342,31 @@ class InodeFile : public File {
   uint64_t position_ = 0;
   bool writer_ = false;
   std::vector<FolderEntry> entries_;  // a listing is taken once, at position 0
+};
+
+// A call on a description that may wait: as in Linux, the description stays open until the call is done,
+// whatever becomes of its descriptors meanwhile.
+class FileUse {
+ public:
+  FileUse() = default;
+  FileUse(Ref<File> file) : file_(std::move(file)) {  // NOLINT: like a pointer
+    if (file_) file_->named();
+  }
+  FileUse(FileUse&&) noexcept = default;
+  FileUse& operator=(FileUse other) noexcept {
+    std::swap(file_, other.file_);
+    return *this;
+  }
+  ~FileUse() {
+    if (file_) static_cast<void>(file_->unnamed());
+  }
+  const Ref<File>& ref() const { return file_; }
+  File* operator->() const { return file_.get(); }
+  File& operator*() const { return *file_; }
+  explicit operator bool() const { return static_cast<bool>(file_); }
+
+ private:
+  Ref<File> file_;
 };
 
 class FdTable {

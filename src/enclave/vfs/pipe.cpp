@@ -99,9 +99,8 @@ struct Channel : Counted {
     size_t done = 0;
     while (done < data.size()) {
       if (reading.closed()) {
-        if (done > 0) return done;
-        raise_signal(kSigPipe);
-        return Errno::Pipe;
+        raise_signal(kSigPipe);  // whatever was written before, unlike a socket
+        return done > 0 ? SysResult<size_t>(done) : Errno::Pipe;
       }
       const size_t room = capacity - used;
       const size_t wanted = data.size() <= kAtomic ? data.size() : 1;

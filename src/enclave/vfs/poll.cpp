@@ -8,6 +8,7 @@
 #include "enclave/arch/host.h"
 #include "enclave/arch/thread.h"
 #include "enclave/arch/wait.h"
+#include "enclave/process.h"
 
 namespace cloister::enclave {
 namespace {
@@ -50,6 +51,20 @@ SysResult<void> ask_host(HostItems& host, uint64_t left, bool sleep) {
   }
   if (!count.ok() && count.error() == Errno::Interrupted) return {};
   return count.ok() ? SysResult<void>() : count.error();
+}
+
+// As Linux: whoever sleeps keeps the files open, but is told of the descriptors. True: some are others now.
+bool look_up_again(std::vector<Watch>& watches) {
+  bool changed = false;
+  for (Watch& watch : watches) {
+    if (!watch.file) continue;
+    auto file = current().process->files.get(watch.fd);
+    if (file.ok() && file.value().get() == watch.file.ref().get()) continue;
+    watch.ready = file.ok() ? 0 : kPollInvalid;
+    watch.file = file.ok() ? FileUse(std::move(file).value()) : FileUse();
+    changed = true;
+  }
+  return changed;
 }
 
 // Asks the files for what the enclave knows.
@@ -98,6 +113,13 @@ struct Queues {
   Queues& operator=(const Queues&) = delete;
 };
 
+SysResult<void> sleep_on(const std::vector<Watch>& watches, HostItems& host, uint64_t until, uint64_t left) {
+  const Queues queues(watches);
+  if (!host.items.empty()) return ask_host(host, left, true);
+  wait_any(queues.list.data(), static_cast<uint32_t>(queues.list.size()), until);
+  return {};
+}
+
 uint64_t next_change(const std::vector<Watch>& watches, uint64_t deadline) {
   for (const Watch& watch : watches) {
     if (watch.file) deadline = std::min(deadline, watch.file->next_change());
@@ -119,12 +141,8 @@ SysResult<uint32_t> wait_ready(std::vector<Watch>& watches, uint64_t deadline_ns
     const bool sleep = count_ready(watches) == 0 && !interrupted && now < until;
     const uint64_t left = until == kNoDeadline ? kNoDeadline : until - std::min(until, now);
     if (sleep) {
-      const Queues queues(watches);
-      if (host.items.empty()) {
-        wait_any(queues.list.data(), static_cast<uint32_t>(queues.list.size()), until);
-      } else {
-        TRY(ask_host(host, left, true));
-      }
+      TRY(sleep_on(watches, host, until, left));
+      if (look_up_again(watches)) continue;
     } else if (!host.items.empty()) {
       TRY(ask_host(host, 0, false));
     }

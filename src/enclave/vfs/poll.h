@@ -9,9 +9,10 @@
 namespace cloister::enclave {
 
 struct Watch {
-  Ref<File> file;       // null: never ready
+  FileUse file;         // null: never ready
   uint16_t events = 0;  // kPoll… bits wanted; kPollError and kPollHangup are always
   uint16_t ready = 0;   // filled in
+  int32_t fd = -1;      // of the calling process: looked up again after every sleep (kPollInvalid)
 };
 
 // Returns how many are ready; 0 at the deadline (monotonic clock). Interrupted: a signal is pending.
