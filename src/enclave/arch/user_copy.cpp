@@ -25,6 +25,16 @@ SysResult<void> copy_to_user(uint64_t to, const void* from, size_t size) {
   return {};
 }
 
+size_t copy_part_from_user(void* to, uint64_t from, size_t size) {
+  if (!user_range_ok(from, size)) return 0;
+  return size - copy_bytes_catching(to, reinterpret_cast<const void*>(from), size);
+}
+
+size_t copy_part_to_user(uint64_t to, const void* from, size_t size) {
+  if (!user_range_ok(to, size)) return 0;
+  return size - copy_bytes_catching(reinterpret_cast<void*>(to), from, size);
+}
+
 SysResult<void> zero_user(uint64_t to, size_t size) {
   if (size == 0) return {};
   if (!user_range_ok(to, size)) return Errno::Fault;

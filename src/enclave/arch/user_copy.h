@@ -21,6 +21,9 @@ extern "C" size_t zero_bytes_catching(void* to, size_t size);
 
 SysResult<void> copy_from_user(void* to, uint64_t from, size_t size);
 SysResult<void> copy_to_user(uint64_t to, const void* from, size_t size);
+// The same, as far as it goes: how much was copied.
+size_t copy_part_from_user(void* to, uint64_t from, size_t size);
+size_t copy_part_to_user(uint64_t to, const void* from, size_t size);
 SysResult<void> zero_user(uint64_t to, size_t size);
 // A NUL-terminated string of at most `limit` bytes without the NUL. Errors: Fault, NameTooLong.
 SysResult<std::string> string_from_user(uint64_t from, size_t limit = 4095);

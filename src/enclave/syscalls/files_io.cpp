@@ -26,16 +26,25 @@ void used(File& file, Direction direction, uint64_t count) {
   if (count > 0) file.notify_used(direction == Direction::Read ? kNotifyAccess : kNotifyModify);
 }
 
+// What counts of a piece of which the program's memory had only so much. As Linux: files move single bytes,
+// pipes the buffers, of a page each, that are whole.
+size_t part_of(File& file, size_t moved, size_t piece) {
+  constexpr size_t kBuffer = 4096;
+  const bool bytes = file.inode() != nullptr && !file.inode()->is_order();
+  return moved == piece || bytes ? moved : moved - moved % kBuffer;
+}
+
 // One piece; `offset` kCurrentPosition: the file's own.
 SysResult<size_t> write_piece(File& file, uint64_t offset, UserRun& run, MutableByteView piece) {
-  const size_t taken = run.take(piece);
+  const size_t taken = part_of(file, run.take(piece), piece.size());
   if (taken == 0 && !piece.empty()) return Errno::Fault;
   return offset == kCurrentPosition ? file.write(piece.first(taken))
                                     : file.pwrite_kernel(offset, piece.first(taken));
 }
 SysResult<size_t> read_piece(File& file, uint64_t offset, UserRun& run, MutableByteView piece) {
   const size_t count = TRY(offset == kCurrentPosition ? file.read(piece) : file.pread_kernel(offset, piece));
-  const size_t given = run.give(piece.first(count));
+  const size_t given = part_of(file, run.give(piece.first(count)), count);
+  if (given < count && offset == kCurrentPosition) file.unread(piece.subspan(given, count - given));
   if (given == 0 && count > 0) return Errno::Fault;
   return given;
 }

@@ -50,8 +50,12 @@ SysResult<uint64_t> receive_vectors(Socket& socket, std::span<const UserVector> 
     const MutableByteView piece = buffer.piece(wanted - done);
     const auto count = socket.receive(piece, flags, deadline, incoming);
     if (!count.ok()) return so_far(socket, done, count.error());
-    if (!discards && to.give(piece.first(count.value())) < count.value())
+    if (!discards && to.give(piece.first(count.value())) < count.value()) {
+      // A message that cannot be stored is lost, as in Linux; a stream goes on where it was.
+      if (socket.type() == kSocketStream && (flags & kOnce) == 0)
+        socket.unreceive(piece.first(count.value()), incoming);
       return done > 0 ? SysResult<uint64_t>(done) : Errno::Fault;
+    }
     done += count.value();
     if (count.value() < piece.size() || socket.type() != kSocketStream || (flags & kOnce) != 0 ||
         !incoming.files.empty())

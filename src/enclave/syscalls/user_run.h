@@ -41,15 +41,15 @@ class UserRun {
       return part.size == 0 || user_range_ok(part.base, part.size);
     });
   }
-  // How much was copied: all parts before the first that faults.
+  // How much was copied: all before the first byte that faults.
   size_t take(MutableByteView out) {
     return move(out.size(), [&](uint64_t address, size_t done, size_t size) {
-      return copy_from_user(out.data() + done, address, size).ok();
+      return copy_part_from_user(out.data() + done, address, size);
     });
   }
   size_t give(ByteView data) {
     return move(data.size(), [&](uint64_t address, size_t done, size_t size) {
-      return copy_to_user(address, data.data() + done, size).ok();
+      return copy_part_to_user(address, data.data() + done, size);
     });
   }
 
@@ -60,9 +60,10 @@ class UserRun {
     while (done < size) {
       const UserVector& part = parts_.front();
       const size_t count = std::min<uint64_t>(size - done, part.size - at_);
-      if (!copy(part.base + at_, done, count)) break;
-      done += count;
-      at_ += count;
+      const size_t copied = count == 0 ? 0 : copy(part.base + at_, done, count);
+      done += copied;
+      at_ += copied;
+      if (copied < count) break;
       if (at_ == part.size) {
         parts_ = parts_.subspan(1);
         at_ = 0;

@@ -192,6 +192,9 @@ class File : public Counted {
   virtual SysResult<size_t> pread_kernel(uint64_t, MutableByteView) { return Errno::IllegalSeek; }
   virtual SysResult<size_t> pwrite_kernel(uint64_t, ByteView) { return Errno::IllegalSeek; }
   virtual SysResult<uint64_t> seek(int64_t, int) { return Errno::IllegalSeek; }
+  // The last bytes of the read just done, which the program's memory could not take: the next read gives them
+  // again.
+  virtual void unread(ByteView) {}
   // readv and writev move all buffers in one read or write.
   virtual bool takes_vectors_whole() { return true; }
   virtual SysResult<Stat> stat() = 0;
@@ -299,6 +302,7 @@ class InodeFile : public File {
   SysResult<void> closed() override;
   Inode* inode() override { return inode_.get(); }
   std::string path() override { return path_; }
+  void unread(ByteView rest) override { position_ -= rest.size(); }
   NameState name_state() const { return state_; }
   bool can_poll() override { return inode_->can_poll(); }
   // The same inode by the same name, as another description.

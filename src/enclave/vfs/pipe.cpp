@@ -84,6 +84,13 @@ struct Channel : Counted {
     return count;
   }
 
+  // Right after a read: they still lie in front of the first.
+  void unread(size_t count) {
+    if (count > ring.size() - used) return;
+    first = (first + ring.size() - count) % ring.size();
+    used += count;
+  }
+
   // fcntl(2), F_SETPIPE_SZ.
   SysResult<size_t> resize(size_t wanted) {
     if (wanted > kMostCapacity) return Errno::Perm;
@@ -139,6 +146,7 @@ class End final : public File {
     if (!in) return Errno::BadFile;
     return in->read(out, non_blocking());
   }
+  void unread(ByteView rest) override { in_->unread(rest.size()); }
   SysResult<size_t> write(ByteView data) override {
     const Ref<Channel> out = out_;
     if (!out) return Errno::BadFile;

@@ -91,6 +91,8 @@ class Socket : public File {
   virtual SysResult<size_t> send(ByteView data, Outgoing& outgoing) = 0;
   virtual SysResult<size_t> receive(MutableByteView out, uint32_t flags, uint64_t deadline,
                                     Incoming& incoming) = 0;
+  // Streams: what was received just now and the program's memory could not take, with its files.
+  virtual void unreceive(ByteView, Incoming&) {}
   // An error that a transfer met when it had moved some bytes already: the next call tells it.
   virtual void defer(Errno) {}
   virtual SysResult<Bytes> name(bool peer) = 0;

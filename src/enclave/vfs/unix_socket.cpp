@@ -398,6 +398,16 @@ SysResult<size_t> UnixSocket::receive(MutableByteView out, uint32_t flags, uint6
   }
 }
 
+void UnixSocket::unreceive(ByteView data, Incoming& incoming) {
+  Message message;
+  message.data.assign(data.begin(), data.end());
+  message.address = incoming.address;
+  message.credentials = incoming.credentials;
+  message.files = std::move(incoming.files);
+  queue_.push_front(std::move(message));
+  queued_ += data.size();
+}
+
 SysResult<Bytes> UnixSocket::name(bool peer) {
   if (!peer) return name_;
   if (peer_ == nullptr) return Errno::NotConnected;
