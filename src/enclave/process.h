@@ -44,6 +44,7 @@ struct Process {
   int32_t priority = 0;               // nice value; the host schedules
   Ref<Counted> timers;                // timer_calls.cpp
   std::vector<ResourceLimit> limits;  // by resource; empty: as at the start (resource_calls.cpp)
+  Ref<Counted> cpu_watch;             // while RLIMIT_CPU is finite
   bool dumpable = true;
   bool wants_barriers = false;           // membarrier(2): has registered for them
   uint64_t cpu_ended_ns = 0;             // CPU time of threads that have ended

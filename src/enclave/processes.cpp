@@ -46,6 +46,7 @@ std::unique_ptr<Process> make_child(Process& parent) {
   child->session = parent.session;
   child->priority = parent.priority;
   child->limits = parent.limits;
+  watch_cpu_limit(*child);
   child->dumpable = parent.dumpable;
   child->wants_barriers = parent.wants_barriers;
   child->executable = parent.executable;
@@ -203,7 +204,7 @@ void leave_groups(const Process& process, const std::vector<Process*>& children)
 }  // namespace
 
 void finish_child(Process& process) {
-  process.timers = nullptr;
+  process.timers = process.cpu_watch = nullptr;
   process_close_files(process);
   if (!process.borrowing) memory_leave(*process.memory);
   // Closing and releasing may have waited: who is the parent now is known only here.

@@ -35,6 +35,18 @@ uint64_t stack_limit(Process& process);                              // of the n
 // RLIMIT_AS allows that much more, where what lies in [from, to) goes.
 bool address_space_left(Process& process, uint64_t size, uint64_t from = 0, uint64_t to = 0);
 bool may_queue_signal(Process& process, const PendingSignals& pending);
+// RLIMIT_DATA allows that much more, where what lies in [from, to) goes.
+bool data_left(Process& process, uint64_t size, uint64_t from = 0, uint64_t to = 0);
+bool may_start_task(Process& process);   // RLIMIT_NPROC
+void watch_cpu_limit(Process& process);  // the limit is another one, or the process has just got it
+// How many of the caller's `size` bytes RLIMIT_FSIZE lets a file have at `offset`, or where it is read and
+// written next. Errors: FileTooBig.
+inline constexpr uint64_t kCurrentPosition = UINT64_MAX;
+SysResult<size_t> file_size_left(File& file, uint64_t offset, size_t size);
+// The file may become that large. Errors: FileTooBig, and SIGXFSZ has been raised.
+SysResult<void> check_file_size(const Stat& stat, uint64_t size);
+// Of a call that file_size_left has ended: SIGXFSZ.
+void tell_file_limit(Errno error);
 uint64_t cpu_with_children(Process& process);  // that it has waited for
 SysResult<void> store_child_usage(uint64_t address, uint64_t cpu_ns);
 

@@ -19,7 +19,7 @@ inline constexpr int kSigHup = 1, kSigInt = 2, kSigQuit = 3, kSigIll = 4, kSigTr
                      kSigBus = 7, kSigFpe = 8, kSigKill = 9, kSigUser1 = 10, kSigSegv = 11, kSigUser2 = 12,
                      kSigPipe = 13, kSigAlarm = 14, kSigTerm = 15, kSigChild = 17, kSigContinue = 18,
                      kSigStop = 19, kSigTerminalStop = 20, kSigTtyIn = 21, kSigTtyOut = 22, kSigUrgent = 23,
-                     kSigWindow = 28, kSigIo = 29, kSigSys = 31;
+                     kSigCpuLimit = 24, kSigFileLimit = 25, kSigWindow = 28, kSigIo = 29, kSigSys = 31;
 inline constexpr int kSignalCount = 64;
 
 // siginfo_t, the fields programs look at; the rest of its 128 bytes is zero.

@@ -40,6 +40,16 @@ uint64_t memory_size_of(int32_t owner, uint64_t from, uint64_t to) {
   return size;
 }
 
+uint64_t memory_data_of(int32_t owner, uint64_t from, uint64_t to, bool writable) {
+  uint64_t size = 0;
+  for (const auto& [begin, area] : g_space->areas) {
+    const uint64_t first = std::max(begin, from), end = std::min(area.end, to);
+    if (area.owner != owner || first >= end || area.shared || area.name == kStackName) continue;
+    if (((area.protection & kProtWrite) != 0) == writable) size += end - first;
+  }
+  return size;
+}
+
 bool memory_private_anonymous(uint64_t address, uint64_t size) {
   for (auto it = find_area(address); it != g_space->areas.end() && it->first < address + size; ++it) {
     if (it->second.file || it->second.shared) return false;

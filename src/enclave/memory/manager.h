@@ -111,6 +111,8 @@ uint32_t memory_word_owner(uint64_t address);
 uint64_t memory_heap_used();                                         // bytes
 uint64_t memory_heap_limit();                                        // bytes
 uint64_t memory_size_of(int32_t owner, uint64_t from, uint64_t to);  // bytes of its areas there
+// Of them, what Linux counts as data: private, not a first stack, and writable, or not writable yet.
+uint64_t memory_data_of(int32_t owner, uint64_t from, uint64_t to, bool writable = true);
 
 // describe.cpp: for /proc. Texts of maps and smaps.
 struct Memory;

@@ -7,6 +7,7 @@
 #include "enclave/arch/thread.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/process.h"
+#include "enclave/processes.h"
 #include "enclave/syscalls/file_calls.h"
 #include "enclave/syscalls/socket_transfer.h"
 #include "enclave/syscalls/syscalls.h"
@@ -17,7 +18,6 @@ namespace cloister::enclave {
 namespace {
 
 constexpr int32_t kMaxVectors = 1024;
-constexpr uint64_t kCurrentPosition = UINT64_MAX;
 
 enum class Direction : bool { Read, Write };
 
@@ -34,12 +34,17 @@ size_t part_of(File& file, size_t moved, size_t piece) {
   return moved == piece || bytes ? moved : moved - moved % kBuffer;
 }
 
-// One piece; `offset` kCurrentPosition: the file's own.
+// As much as RLIMIT_FSIZE allows; `offset` kCurrentPosition: at the file's own.
+SysResult<size_t> write_limited(File& file, uint64_t offset, ByteView data) {
+  const ByteView allowed = data.first(TRY(file_size_left(file, offset, data.size())));
+  return offset == kCurrentPosition ? file.write(allowed) : file.pwrite_kernel(offset, allowed);
+}
+
+// One piece.
 SysResult<size_t> write_piece(File& file, uint64_t offset, UserRun& run, MutableByteView piece) {
   const size_t taken = part_of(file, run.take(piece), piece.size());
   if (taken == 0 && !piece.empty()) return Errno::Fault;
-  return offset == kCurrentPosition ? file.write(piece.first(taken))
-                                    : file.pwrite_kernel(offset, piece.first(taken));
+  return write_limited(file, offset, piece.first(taken));
 }
 SysResult<size_t> read_piece(File& file, uint64_t offset, UserRun& run, MutableByteView piece) {
   const size_t count = TRY(offset == kCurrentPosition ? file.read(piece) : file.pread_kernel(offset, piece));
@@ -58,7 +63,11 @@ SysResult<uint64_t> transfer(File& file, Direction direction, uint64_t offset, U
     const uint64_t at = offset == kCurrentPosition ? offset : offset + done;
     const auto count =
         direction == Direction::Write ? write_piece(file, at, run, piece) : read_piece(file, at, run, piece);
-    if (!count.ok()) return done > 0 ? SysResult<uint64_t>(done) : count.error();
+    if (!count.ok()) {
+      if (done > 0) break;
+      tell_file_limit(count.error());
+      return count.error();
+    }
     done += count.value();
     if (count.value() < piece.size()) break;
     // A pipe, socket or console gives what it has; only files are read on to the end of the buffer.
@@ -169,10 +178,11 @@ SysResult<uint64_t> copy_between(File& from, uint64_t* from_offset, File& to, ui
     size_t written = 0;
     while (written < got.value()) {
       const ByteView rest = ByteView(piece).subspan(written, got.value() - written);
-      const auto put = to_offset == nullptr ? to.write(rest) : to.pwrite_kernel(*to_offset, rest);
+      const auto put = write_limited(to, to_offset == nullptr ? kCurrentPosition : *to_offset, rest);
       if (!put.ok()) {
         // What was read and not written is read again by the next call.
         if (from_offset == nullptr) static_cast<void>(from.seek(-static_cast<int64_t>(rest.size()), 1));
+        tell_file_limit(put.error());  // as Linux, which has tried once more: even if something was moved
         return done > 0 ? SysResult<uint64_t>(done) : put.error();
       }
       written += put.value();

@@ -6,6 +6,7 @@
 #include "enclave/arch/user_copy.h"
 #include "enclave/memory/manager.h"
 #include "enclave/process.h"
+#include "enclave/processes.h"
 #include "enclave/syscalls/file_calls.h"
 #include "enclave/syscalls/syscalls.h"
 #include "enclave/vfs/inotify.h"
@@ -397,6 +398,7 @@ SysResult<int64_t> sys_utime(SyscallArgs& args) {
 SysResult<int64_t> sys_truncate(SyscallArgs& args) {
   if (args.i64(1) < 0) return Errno::Invalid;
   const Found found = TRY(changeable(args, kAtCwd, args.a[0], 0));
+  TRY(check_file_size(TRY(found.inode->stat()), args.a[1]));
   TRY(found.inode->truncate(args.a[1]));
   memory_file_resized(*found.inode);
   notify(found, kNotifyModify);
@@ -405,6 +407,7 @@ SysResult<int64_t> sys_truncate(SyscallArgs& args) {
 SysResult<int64_t> sys_ftruncate(SyscallArgs& args) {
   if (args.i64(1) < 0) return Errno::Invalid;
   const Ref<File> file = TRY(writable_file(args));
+  TRY(check_file_size(TRY(file->stat()), args.a[1]));
   TRY(file->inode()->truncate(args.a[1]));
   memory_file_resized(*file->inode());
   file->notify_used(kNotifyModify);
@@ -424,7 +427,9 @@ SysResult<int64_t> sys_fallocate(SyscallArgs& args) {
   if (file->inode() == nullptr) return Errno::NoDevice;
   const uint64_t end = args.a[2] + args.a[3];
   if (static_cast<int64_t>(end) < 0) return Errno::FileTooBig;
-  const uint64_t size = TRY(file->stat()).size;
+  const Stat stat = TRY(file->stat());
+  const uint64_t size = stat.size;
+  if ((mode & kKeepSize) == 0) TRY(check_file_size(stat, end));
   if (zero) TRY(zero_fill(*file, args.a[2], std::min(end, size)));
   if ((mode & kKeepSize) == 0 && size < end) {
     TRY(file->inode()->truncate(end));

@@ -94,6 +94,9 @@ SysResult<int64_t> sys_mmap(SyscallArgs& args) {
   const uint64_t replaced = (flags & kFixed) != 0 && (flags & kFixedNoReplace) == 0 ? size : 0;
   if (!address_space_left(*args.thread.process, size, args.a[0], args.a[0] + replaced))
     return Errno::NoMemory;
+  if (type == kPrivate && (args.a[2] & kProtWrite) != 0 &&
+      !data_left(*args.thread.process, size, args.a[0], args.a[0] + replaced))
+    return Errno::NoMemory;
   AreaInfo info;
   info.protection = args.u32(2);
   info.agent = args.thread.process->is_agent;
@@ -133,7 +136,11 @@ SysResult<int64_t> sys_mprotect(SyscallArgs& args) {
     begin = start;
   }
   const uint64_t size = args.a[0] + round_up(args.a[1]) - begin;
-  if (!memory_belongs(args.thread.process->memory->id, begin, size)) return Errno::NoMemory;
+  const int32_t owner = args.thread.process->memory->id;
+  if (!memory_belongs(owner, begin, size)) return Errno::NoMemory;
+  if ((args.a[2] & kProtWrite) != 0 &&
+      !data_left(*args.thread.process, memory_data_of(owner, begin, begin + size, false)))
+    return Errno::NoMemory;
   TRY(memory_protect(begin, size, static_cast<uint32_t>(args.a[2] & kProtMask)));
   return 0;
 }
@@ -143,14 +150,19 @@ SysResult<int64_t> sys_brk(SyscallArgs& args) {
   if (args.thread.process->is_agent) return 0;
   Process& process = *args.thread.process;
   const uint64_t now = memory_break(process.memory->id, 0);
-  if (args.a[0] > now && !address_space_left(process, args.a[0] - now)) return static_cast<int64_t>(now);
+  if (args.a[0] > now &&
+      (!address_space_left(process, args.a[0] - now) || !data_left(process, args.a[0] - now)))
+    return static_cast<int64_t>(now);
   return static_cast<int64_t>(memory_break(process.memory->id, args.a[0]));
 }
 
 SysResult<int64_t> sys_mremap(SyscallArgs& args) {
   if (args.a[1] > boot_info().user_end || !own(args, args.a[1])) return Errno::Fault;
-  if (args.a[2] > args.a[1] && !address_space_left(*args.thread.process, args.a[2] - args.a[1]))
-    return Errno::NoMemory;
+  Process& process = *args.thread.process;
+  const uint64_t grows = args.a[2] > args.a[1] ? args.a[2] - args.a[1] : 0;
+  if (grows != 0 && !address_space_left(process, grows)) return Errno::NoMemory;
+  const bool data = memory_data_of(process.memory->id, args.a[0], args.a[0] + args.a[1]) != 0;
+  if (grows != 0 && data && !data_left(process, grows)) return Errno::NoMemory;
   return static_cast<int64_t>(TRY(memory_remap(args.a[0], args.a[1], args.a[2], args.a[3], args.a[4])));
 }
 

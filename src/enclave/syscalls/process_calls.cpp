@@ -123,6 +123,7 @@ SysResult<int64_t> clone_any(SyscallArgs& args, const CloneArgs& wanted) {
   // here, so not taken for something else.
   const uint64_t known = is_thread ? kThreadKnown : borrows ? kBorrowKnown : kForkKnown;
   if ((wanted.flags & ~known) != 0) return Errno::Invalid;
+  if (!may_start_task(*args.thread.process)) return Errno::Again;
   UserFrame frame = args.frame;
   frame.rax = 0;
   frame.rcx = frame.rip;

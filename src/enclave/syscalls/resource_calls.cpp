@@ -1,11 +1,13 @@
 // Resource limits, and what processes have used. Limits are kept as on Linux; enforced are those of open
-// files, address space, queued signals and of the stack of the next program. CPU time is the host's word.
+// files, address space, data, file size, processes, queued signals, CPU time and of the stack of the next
+// program. CPU time is the host's word.
 #include <algorithm>
 #include <bit>
 
 #include "enclave/arch/boot.h"
 #include "enclave/arch/clock.h"
 #include "enclave/arch/thread.h"
+#include "enclave/arch/timers.h"
 #include "enclave/arch/user_copy.h"
 #include "enclave/memory/manager.h"
 #include "enclave/process.h"
@@ -16,6 +18,9 @@ namespace cloister::enclave {
 namespace {
 
 enum Resource : uint32_t {
+  kCpuTime = 0,
+  kFileSize = 1,
+  kDataSize = 2,
   kStackSize = 3,
   kCoreSize = 4,
   kProcesses = 6,
@@ -57,7 +62,53 @@ SysResult<void> set_limit(SyscallArgs& args, Process& process, uint32_t resource
   if (wanted.hard > limit.hard && (!privileged || wanted.hard > most)) return Errno::Perm;
   limit = wanted;
   if (resource == kFiles) process.files.set_limit(static_cast<int32_t>(wanted.soft));
+  if (resource == kCpuTime) watch_cpu_limit(process);
   return {};
+}
+
+// RLIMIT_CPU. CPU time is looked at when it can have reached the limit: no process gets more of it than all
+// processors give.
+class CpuWatch final : public Counted, public Timer {
+ public:
+  explicit CpuWatch(Process& process) : process_(process) {}
+  void expired(uint64_t) override {
+    ResourceLimit& limit = resource_limit(process_, kCpuTime);
+    const uint64_t used = process_cpu_ns(process_) / kSecond;
+    if (used >= limit.hard) return tell(kSigKill);
+    if (used >= limit.soft) {
+      tell(kSigCpuLimit);
+      ++limit.soft;  // as Linux: a second later once more
+    }
+    look_later();
+  }
+  void look_later() {
+    constexpr uint64_t kLeast = kSecond / 50;
+    const uint64_t soft = resource_limit(process_, kCpuTime).soft;
+    const uint64_t end = soft > UINT64_MAX / kSecond ? UINT64_MAX : soft * kSecond;
+    const uint64_t used = process_cpu_ns(process_);
+    const uint64_t left = end > used ? end - used : 0;
+    start(deadline_after(std::max(left / processor_count(), kLeast)), 0);
+  }
+
+ private:
+  void tell(int signal) {
+    SignalInfo info;
+    info.signal = signal;
+    info.code = 0x80;  // SI_KERNEL
+    send_signal(process_, info);
+  }
+  Process& process_;
+};
+
+// Threads of the user's processes from this one down, and of those that ended and nobody has waited for.
+uint64_t tasks_of(const Process& process, uint32_t user) {
+  uint64_t count = 0;
+  if (process.user.real == user) {
+    if (process.finished && !process.unwanted) ++count;
+    for_each_thread(process, [&](Thread&) { return ++count != 0; });
+  }
+  for (const Process* child : process.children) count += tasks_of(*child, user);
+  return count;
 }
 
 struct Usage {
@@ -97,6 +148,50 @@ bool address_space_left(Process& process, uint64_t size, uint64_t from, uint64_t
 bool may_queue_signal(Process& process, const PendingSignals& pending) {
   const auto count = static_cast<uint64_t>(std::popcount(pending.set)) + pending.queued.size();
   return count < resource_limit(process, kQueuedSignals).soft;
+}
+
+bool data_left(Process& process, uint64_t size, uint64_t from, uint64_t to) {
+  const ResourceLimit limit = resource_limit(process, kDataSize);
+  if (limit.soft == kNoLimit || size == 0) return true;
+  const int32_t id = process.memory->id;
+  const uint64_t used = memory_data_of(id, 0, UINT64_MAX) - memory_data_of(id, from, to);
+  const uint64_t most = limit.soft == 0 ? limit.hard : limit.soft;  // as Linux, for old programs
+  return used <= most && size <= most - used;
+}
+
+bool may_start_task(Process& process) {
+  const Identity& user = process.user;
+  if (user.real == 0 || user.effective == 0 || user_process() == nullptr) return true;
+  return tasks_of(*user_process(), user.real) < resource_limit(process, kProcesses).soft;
+}
+
+void watch_cpu_limit(Process& process) {
+  process.cpu_watch = nullptr;
+  if (process.limits.empty() || resource_limit(process, kCpuTime).soft == kNoLimit) return;
+  const Ref<CpuWatch> watch = make_ref<CpuWatch>(process);
+  process.cpu_watch = watch;
+  watch->look_later();
+}
+
+SysResult<size_t> file_size_left(File& file, uint64_t offset, size_t size) {
+  const uint64_t limit = resource_limit(*current().process, kFileSize).soft;
+  if (limit == kNoLimit || size == 0 || file.inode() == nullptr) return size;
+  if ((TRY(file.stat()).mode & kTypeMask) != kTypeFile) return size;
+  if (offset == kCurrentPosition) offset = TRY(file.seek(0, 1));
+  if (offset >= limit) return Errno::FileTooBig;
+  return std::min<uint64_t>(size, limit - offset);
+}
+
+SysResult<void> check_file_size(const Stat& stat, uint64_t size) {
+  const uint64_t limit = resource_limit(*current().process, kFileSize).soft;
+  if ((stat.mode & kTypeMask) != kTypeFile || size <= stat.size || size <= limit) return {};
+  raise_signal(kSigFileLimit);
+  return Errno::FileTooBig;
+}
+
+void tell_file_limit(Errno error) {
+  const bool limited = resource_limit(*current().process, kFileSize).soft != kNoLimit;
+  if (error == Errno::FileTooBig && limited) raise_signal(kSigFileLimit);
 }
 
 uint64_t cpu_with_children(Process& process) {
