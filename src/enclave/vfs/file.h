@@ -176,6 +176,7 @@ class FileWatcher {
 
 class Epoll;
 class Inotify;
+class PipeEnd;
 class Socket;
 class SignalFile;
 class TimerFile;
@@ -214,6 +215,7 @@ class File : public Counted {
   virtual bool can_poll() { return true; }
   virtual Socket* socket() { return nullptr; }
   virtual Epoll* epoll() { return nullptr; }
+  virtual PipeEnd* pipe() { return nullptr; }
   virtual TimerFile* timer() { return nullptr; }
   virtual SignalFile* signals() { return nullptr; }
   virtual Inotify* inotify() { return nullptr; }

@@ -17,7 +17,7 @@ constexpr size_t kAtomic = 4096;                                   // PIPE_BUF: 
 
 // One direction: a ring of bytes with ends that open and close. A pipe has two; one with a name (fifo(7)) any
 // number.
-struct Channel : Counted {
+struct Channel final : PipeContent {
   struct Side {
     std::vector<File*> ends;
     uint64_t times_opened = 0;
@@ -29,6 +29,7 @@ struct Channel : Counted {
   Bytes ring;  // as large as its content made it, up to the capacity
   size_t capacity = kFirstCapacity;
   size_t first = 0, used = 0;
+  size_t lent = 0;  // PipeEnd: out of the ring for now, or promised
   WaitQueue readable, writable;
   WaitQueue opened;
   WaitQueue poll;  // either changed
@@ -53,8 +54,9 @@ struct Channel : Counted {
     first = used = 0;
     capacity = kFirstCapacity;
   }
-  bool has_room() const { return capacity - used >= kAtomic; }
-  void move_to(Bytes fresh) {
+  size_t room() const { return capacity - std::min(capacity, used + lent); }
+  bool has_room() const { return room() >= kAtomic; }
+  void relocate(Bytes fresh) {
     const size_t part = std::min(used, ring.size() - first);
     std::copy_n(ring.begin() + static_cast<ptrdiff_t>(first), part, fresh.begin());
     std::copy_n(ring.begin(), used - part, fresh.begin() + static_cast<ptrdiff_t>(part));
@@ -62,41 +64,122 @@ struct Channel : Counted {
     first = 0;
   }
 
-  SysResult<size_t> read(MutableByteView out, bool non_blocking) {
-    if (out.empty()) return size_t{0};
+  // How much is there; 0: no writer is left to come.
+  SysResult<size_t> wait_for_content(bool non_blocking) {
     while (used == 0) {
       if (writing.closed()) return size_t{0};
       if (non_blocking) return Errno::Again;
       if (readable.wait() == WaitEnd::Interrupted) return kInterruptedRestartable;
     }
-    const bool was_full = !has_room();
-    const size_t count = std::min(out.size(), used);
-    for (size_t done = 0; done < count;) {
-      const size_t part = std::min(count - done, ring.size() - first);
-      std::memcpy(out.data() + done, ring.data() + first, part);
-      first = (first + part) % ring.size();
-      done += part;
+    return used;
+  }
+  SysResult<size_t> wait_for_room(bool non_blocking) {
+    for (;;) {
+      if (reading.closed()) {
+        raise_signal(kSigPipe);
+        return Errno::Pipe;
+      }
+      if (room() > 0) return room();
+      if (non_blocking) return Errno::Again;
+      if (writable.wait() == WaitEnd::Interrupted) return kInterruptedRestartable;
     }
+  }
+  void copy_first(MutableByteView out) const {  // no more than is there
+    const size_t part = std::min(out.size(), ring.size() - first);
+    std::memcpy(out.data(), ring.data() + first, part);
+    std::memcpy(out.data() + part, ring.data(), out.size() - part);
+  }
+  // As Linux: whoever writes is told when a full pipe is not full any more, whoever reads at every write.
+  void drop_first(size_t count, bool was_full) {
+    first = (first + count) % ring.size();
     used -= count;
     changed();
-    // As Linux: whoever writes is told when a full pipe is not full any more, whoever reads at every write.
     if (was_full && has_room()) writing.edge(kPollOut);
+  }
+  void put_first(ByteView rest) {
+    if (used + rest.size() > ring.size())
+      relocate(Bytes(std::bit_ceil(std::max(used + rest.size(), kAtomic))));
+    first = (first + ring.size() - rest.size()) % ring.size();
+    const size_t part = std::min(rest.size(), ring.size() - first);
+    std::memcpy(ring.data() + first, rest.data(), part);
+    std::memcpy(ring.data(), rest.data() + part, rest.size() - part);
+    used += rest.size();
+  }
+  void append(ByteView data) {  // which has room
+    if (used + data.size() > ring.size())
+      relocate(Bytes(std::bit_ceil(std::max(used + data.size(), kAtomic))));
+    const size_t at = (first + used) % ring.size(), part = std::min(data.size(), ring.size() - at);
+    std::memcpy(ring.data() + at, data.data(), part);
+    std::memcpy(ring.data(), data.data() + part, data.size() - part);
+    used += data.size();
+    changed();
+    reading.edge(kPollIn);
+  }
+
+  SysResult<size_t> read(MutableByteView out, bool non_blocking) {
+    if (out.empty()) return size_t{0};
+    const size_t count = std::min(TRY(wait_for_content(non_blocking)), out.size());
+    if (count == 0) return count;
+    const bool was_full = !has_room();
+    copy_first(out.first(count));
+    drop_first(count, was_full);
     return count;
   }
 
-  // Right after a read: they still lie in front of the first.
-  void unread(size_t count) {
-    if (count > ring.size() - used) return;
-    first = (first + ring.size() - count) % ring.size();
-    used += count;
+  // Of what was just read.
+  void unread(ByteView rest) {
+    if (rest.empty() || (reading.closed() && writing.closed())) return;
+    put_first(rest);
+    changed();
+  }
+
+  SysResult<size_t> lend(MutableByteView out, bool non_blocking) override {
+    const size_t count = std::min(TRY(wait_for_content(non_blocking)), out.size());
+    if (count == 0) return count;
+    copy_first(out.first(count));
+    lent += count;
+    drop_first(count, false);  // there is no more room than before
+    return count;
+  }
+  void give_back(ByteView rest, size_t count) override {
+    const bool was_full = !has_room(), abandoned = reading.closed() && writing.closed();
+    lent -= count;
+    if (!rest.empty() && !abandoned) put_first(rest);
+    changed();
+    if (was_full && has_room()) writing.edge(kPollOut);
+  }
+  SysResult<size_t> promise(size_t most, bool non_blocking) override {
+    const size_t count = std::min(most, TRY(wait_for_room(non_blocking)));
+    lent += count;
+    return count;
+  }
+  void fulfil(ByteView data, size_t promised) override {
+    lent -= promised;
+    if (reading.closed() || data.empty()) return changed();  // nobody is left to read it
+    append(data);
+  }
+  SysResult<size_t> move_to(PipeContent& other, size_t most, bool non_blocking, bool stays) override {
+    auto& target = static_cast<Channel&>(other);  // the only kind
+    for (;;) {
+      if (TRY(wait_for_content(non_blocking)) == 0) return size_t{0};
+      const size_t left = TRY(target.wait_for_room(non_blocking));
+      const size_t count = std::min({left, used, most});
+      if (count == 0) continue;  // it went while this waited for room
+      Bytes bytes(count);
+      const bool was_full = !has_room();
+      copy_first(bytes);
+      if (!stays) drop_first(count, was_full);
+      target.append(bytes);
+      return count;
+    }
   }
 
   // fcntl(2), F_SETPIPE_SZ.
   SysResult<size_t> resize(size_t wanted) {
     if (wanted > kMostCapacity) return Errno::Perm;
     wanted = std::bit_ceil(std::max(wanted, kAtomic));
-    if (wanted < used) return Errno::Busy;
-    if (wanted < ring.size()) move_to(Bytes(wanted));
+    if (wanted < used + lent) return Errno::Busy;
+    if (wanted < ring.size()) relocate(Bytes(wanted));
     capacity = wanted;
     changed();
     return capacity;
@@ -109,33 +192,26 @@ struct Channel : Counted {
         raise_signal(kSigPipe);  // whatever was written before, unlike a socket
         return done > 0 ? SysResult<size_t>(done) : Errno::Pipe;
       }
-      const size_t room = capacity - used;
       const size_t wanted = data.size() <= kAtomic ? data.size() : 1;
-      if (room < wanted) {
+      if (room() < wanted) {
         if (non_blocking) return done > 0 ? SysResult<size_t>(done) : Errno::Again;
         if (writable.wait() == WaitEnd::Interrupted)
           return done > 0 ? SysResult<size_t>(done) : kInterruptedRestartable;
         continue;
       }
-      size_t part = std::min(room, data.size() - done);
-      if (used + part > ring.size()) move_to(Bytes(std::bit_ceil(std::max(used + part, kAtomic))));
-      const size_t at = (first + used) % ring.size();
-      part = std::min(part, ring.size() - at);
-      std::memcpy(ring.data() + at, data.data() + done, part);
-      used += part;
+      const size_t part = std::min(room(), data.size() - done);
+      append(data.subspan(done, part));
       done += part;
-      changed();
-      reading.edge(kPollIn);
     }
     return done;
   }
 };
 
-class End final : public File {
+class End final : public PipeEnd {
  public:
   // One of the channels is null, unless it is of a name that was opened for both.
   End(Ref<Channel> in, Ref<Channel> out, uint32_t flags, Ref<Inode> name = nullptr)
-      : File(flags), in_(std::move(in)), out_(std::move(out)), name_(std::move(name)) {
+      : PipeEnd(flags), in_(std::move(in)), out_(std::move(out)), name_(std::move(name)) {
     if (in_) in_->enter(in_->reading, *this);
     if (out_) out_->enter(out_->writing, *this);
   }
@@ -146,12 +222,14 @@ class End final : public File {
     if (!in) return Errno::BadFile;
     return in->read(out, non_blocking());
   }
-  void unread(ByteView rest) override { in_->unread(rest.size()); }
+  void unread(ByteView rest) override { in_->unread(rest); }
   SysResult<size_t> write(ByteView data) override {
     const Ref<Channel> out = out_;
     if (!out) return Errno::BadFile;
     return out->write(data, non_blocking());
   }
+  Ref<PipeContent> reads_from() override { return in_; }
+  Ref<PipeContent> writes_to() override { return out_; }
   SysResult<Stat> stat() override {
     if (name_) return name_->stat();
     Stat stat;
