@@ -87,6 +87,8 @@ void memory_file_written(Inode& inode, uint64_t offset, ByteView data);
 void memory_file_resized(Inode& inode);
 // A fault there is SIGBUS: the page is mapped, but the file ends before it.
 bool memory_behind_file(uint64_t address, bool write);
+// Somebody, who may be absent, has mapped the file to share what it stores there, or could at any time.
+bool memory_maps_to_write(Inode& inode);
 // The end of everything: mappings let go of their files, which close.
 void memory_forget_files();
 

@@ -7,6 +7,7 @@
 #include "enclave/arch/host.h"
 #include "enclave/arch/log.h"
 #include "enclave/arch/wait.h"
+#include "enclave/memory/family.h"
 #include "enclave/memory/space.h"
 
 namespace cloister::enclave {
@@ -228,6 +229,18 @@ void memory_file_written(Inode& inode, uint64_t offset, ByteView data) {
   const uint64_t dirty_before = g_space->dirty_bytes;
   copy_to_mappings(inode, offset, data, nullptr);
   if (g_space->dirty_bytes != dirty_before) merge_areas(g_space->begin, g_space->end);
+}
+
+bool memory_maps_to_write(Inode& inode) {
+  const auto writes = [&](const Areas& areas) {
+    return std::any_of(areas.begin(), areas.end(), [&](const auto& entry) {
+      const Area& area = entry.second;
+      return goes_to_file(area) && area.source->writable() && shows(area, inode);
+    });
+  };
+  return writes(g_space->areas) || std::any_of(g_absent.begin(), g_absent.end(), [&](const Memory* memory) {
+           return writes(memory->relative->areas);
+         });
 }
 
 void memory_forget_files() {

@@ -191,16 +191,17 @@ SysResult<int64_t> sys_timerfd_gettime(SyscallArgs& args) {
 }
 
 SysResult<int64_t> sys_memfd_create(SyscallArgs& args) {
-  constexpr uint32_t kCloseOnExec = 1;
+  constexpr uint32_t kCloseOnExec = 1, kAllowSealing = 2;
   constexpr size_t kMaxName = 249;
   const auto name = string_from_user(args.a[0], kMaxName);
   if (!name.ok()) return name.error() == Errno::NameTooLong ? Errno::Invalid : name.error();
-  if ((args.u32(1) & ~kCloseOnExec) != 0) return Errno::Invalid;  // no seals, no huge pages
+  if ((args.u32(1) & ~(kCloseOnExec | kAllowSealing)) != 0) return Errno::Invalid;  // no huge pages
   static const Ref<Inode> folder = make_tmpfs(2, 0700);
   const Ref<Inode> inode = TRY(folder->create("file", kTypeFile | 0777));
   TRY(folder->unlink("file"));
+  if ((args.u32(1) & kAllowSealing) != 0) *inode->seals() = 0;
   const Ref<File> file = make_ref<InodeFile>(inode, "/memfd:" + name.value() + " (deleted)", kOpenReadWrite);
-  return TRY(args.thread.process->files.add(file, args.u32(1) != 0));
+  return TRY(args.thread.process->files.add(file, (args.u32(1) & kCloseOnExec) != 0));
 }
 
 }  // namespace cloister::enclave

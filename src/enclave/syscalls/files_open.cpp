@@ -7,6 +7,7 @@
 #include "enclave/arch/log.h"
 #include "enclave/arch/thread.h"
 #include "enclave/arch/user_copy.h"
+#include "enclave/memory/manager.h"
 #include "enclave/process.h"
 #include "enclave/processes.h"
 #include "enclave/syscalls/file_calls.h"
@@ -240,6 +241,38 @@ SysResult<int64_t> get_owner_by_type(const File& file, uint64_t address) {
   return 0;
 }
 
+SysResult<void> add_seals(File& file, uint32_t more) {
+  constexpr uint32_t kAll = kSealSeal | kSealShrink | kSealGrow | kSealWrite | kSealFutureWrite;
+  if (!file.writable()) return Errno::Perm;
+  uint32_t* seals = file.inode() == nullptr ? nullptr : file.inode()->seals();
+  if (seals == nullptr || (more & ~kAll) != 0) return Errno::Invalid;
+  if ((*seals & kSealSeal) != 0) return Errno::Perm;
+  if ((more & ~*seals & kSealWrite) != 0 && memory_maps_to_write(*file.inode())) return Errno::Busy;
+  *seals |= more;
+  return {};
+}
+
+// Of fcntl(2), what is about what the file holds.
+SysResult<int64_t> control_content(File& file, int32_t command, uint32_t argument) {
+  enum : int32_t { kSetPipeSize = 1031, kGetPipeSize = 1032, kAddSeals = 1033, kGetSeals = 1034 };
+  switch (command) {
+    case kSetPipeSize:
+      TRY(file.pipe_size(0));
+      if (argument > INT32_MAX) return Errno::Invalid;
+      return static_cast<int64_t>(TRY(file.pipe_size(std::max<uint32_t>(argument, 1))));
+    case kGetPipeSize:
+      return static_cast<int64_t>(TRY(file.pipe_size(0)));
+    case kAddSeals:
+      TRY(add_seals(file, argument));
+      return 0;
+    case kGetSeals:
+      if (file.inode() == nullptr || file.inode()->seals() == nullptr) return Errno::Invalid;
+      return *file.inode()->seals();
+    default:
+      return Errno::Invalid;
+  }
+}
+
 }  // namespace
 
 SysResult<int64_t> sys_fcntl(SyscallArgs& args) {
@@ -259,9 +292,7 @@ SysResult<int64_t> sys_fcntl(SyscallArgs& args) {
     kOfdGetLock = 36,
     kOfdSetLock = 37,
     kOfdSetLockWait = 38,
-    kDupCloseOnExec = 1030,
-    kSetPipeSize = 1031,
-    kGetPipeSize = 1032
+    kDupCloseOnExec = 1030
   };
   constexpr uint32_t kLargeFile = 0100000;
   FdTable& files = args.thread.process->files;
@@ -300,14 +331,8 @@ SysResult<int64_t> sys_fcntl(SyscallArgs& args) {
       return set_owner_by_type(*file, args.a[2]);
     case kGetOwnerEx:
       return get_owner_by_type(*file, args.a[2]);
-    case kSetPipeSize:
-      TRY(file->pipe_size(0));
-      if (args.u32(2) > INT32_MAX) return Errno::Invalid;
-      return static_cast<int64_t>(TRY(file->pipe_size(std::max<uint32_t>(args.u32(2), 1))));
-    case kGetPipeSize:
-      return static_cast<int64_t>(TRY(file->pipe_size(0)));
     default:
-      return Errno::Invalid;
+      return control_content(*file, args.i32(1), args.u32(2));
   }
 }
 

@@ -29,6 +29,7 @@ constexpr uint64_t kLegacyFlags = kMapType | kFixed | kAnonymous | k32Bit | kGro
                                   0x800 /* DENYWRITE */ | 0x1000 /* EXECUTABLE */ | 0x2000 /* LOCKED */ |
                                   kNoReserve | 0x8000 /* POPULATE */ | 0x10000 /* NONBLOCK */ | kStack |
                                   kHugePages | 0x3f << 26;
+constexpr uint32_t kReadOnly = 0;  // O_RDONLY
 constexpr uint64_t kProtMask = kProtRead | kProtWrite | kProtExecute;
 
 constexpr uint64_t round_up(uint64_t size) { return (size + kPage - 1) & ~(kPage - 1); }
@@ -45,11 +46,16 @@ void forget_patches(uint64_t address, uint64_t size) {
 SysResult<int64_t> map_file(SyscallArgs& args, uint64_t size, AreaInfo info, bool fixed, bool no_replace) {
   const uint64_t offset = args.a[5];
   if (offset % kPage != 0 || offset > (uint64_t{1} << 62)) return Errno::Invalid;
-  const Ref<File> file = TRY(args.thread.process->files.get(args.i32(4)));
+  Ref<File> file = TRY(args.thread.process->files.get(args.i32(4)));
   if (!file->readable()) return Errno::Access;
   if (info.shared && (info.protection & kProtWrite) != 0 && !file->writable()) return Errno::Access;
   if (file->inode() == nullptr || !file->inode()->can_map()) return Errno::NoDevice;
   if ((TRY(file->stat()).mode & kTypeMask) == kTypeFolder) return Errno::NoDevice;
+  auto& named = static_cast<InodeFile&>(*file);
+  if (info.shared && named.write_sealed()) {
+    if ((info.protection & kProtWrite) != 0) return Errno::Perm;
+    file = named.again(kReadOnly);  // mprotect asks whether it could be written
+  }
   const std::string name = file->path();
   const uint32_t protection = info.protection;
   info.file = true;

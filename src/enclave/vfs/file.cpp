@@ -207,9 +207,26 @@ SysResult<size_t> InodeFile::pread_kernel(uint64_t offset, MutableByteView out) 
   return inode_->read(offset, out);
 }
 
+bool InodeFile::write_sealed() const {
+  const uint32_t* seals = inode_->seals();
+  return seals != nullptr && (*seals & (kSealWrite | kSealFutureWrite)) != 0;
+}
+
+// How many of the bytes may be written there.
+SysResult<size_t> InodeFile::unsealed(uint64_t offset, size_t size) {
+  if (write_sealed()) return Errno::Perm;
+  const uint32_t* seals = inode_->seals();
+  if (seals == nullptr || (*seals & kSealGrow) == 0) return size;
+  const uint64_t end = TRY(inode_->stat()).size;
+  if (offset <= end && size <= end - offset) return size;
+  const uint64_t whole = end & ~(kPage - 1);  // as Linux, which writes page by page
+  return offset < whole ? SysResult<size_t>(whole - offset) : Errno::Perm;
+}
+
 SysResult<size_t> InodeFile::pwrite_kernel(uint64_t offset, ByteView data) {
   if (data.empty()) return size_t{0};
   if (offset > kMaxOffset - data.size()) return Errno::FileTooBig;
+  data = data.first(TRY(unsealed(offset, data.size())));
   const size_t count = TRY(inode_->write(offset, data));
   memory_file_written(*inode_, offset, data.first(count));
   return count;

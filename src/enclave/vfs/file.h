@@ -105,6 +105,10 @@ struct AttributeChange {  // null: stays
   const TimeSpec* modified = nullptr;
 };
 
+// F_SEAL_…
+inline constexpr uint32_t kSealSeal = 1, kSealShrink = 2, kSealGrow = 4, kSealWrite = 8,
+                          kSealFutureWrite = 16;
+
 class File;
 inline constexpr uint32_t kNoReplace = 1, kExchange = 2;  // RENAME_…
 
@@ -142,6 +146,9 @@ class Inode : public Counted {
   virtual SysResult<std::vector<std::string>> list_attributes() { return std::vector<std::string>(); }
   virtual SysResult<void> remove_attribute(std::string_view) { return Errno::NotSupported; }
   virtual SpaceInfo space() { return {}; }
+  // What fcntl(2) has sealed: kSeal… bits; nullptr: it takes none. Those about size hold in truncate(), those
+  // about writing for who writes by a descriptor: a mapping that is older than the seal goes on.
+  virtual uint32_t* seals() { return nullptr; }
   // Special files bring their own File; nullptr: the ordinary one.
   virtual SysResult<Ref<File>> open_special(uint32_t /*flags*/) { return Ref<File>(); }
   virtual bool can_poll() const { return false; }
@@ -318,6 +325,8 @@ class InodeFile : public File {
   const std::string& name() const { return name_; }
   Inode* parent() const { return parent_.get(); }
   void notify_used(uint32_t mask) override;
+  // Nobody may write it, or map it to write, from now on.
+  bool write_sealed() const;
   static std::vector<InodeFile*> all_open();
   // A name has become another one, in `parent`, or is gone: of every open file that has it or is below it.
   static void name_moved(const std::string& from, const std::string& to, const Ref<Inode>& parent,
@@ -337,6 +346,7 @@ class InodeFile : public File {
   void leave_list();
   static std::vector<InodeFile*> all_at(const std::string& path);
   void set_path(std::string path);
+  SysResult<size_t> unsealed(uint64_t offset, size_t size);
 
   InodeFile* next_ = nullptr;
   InodeFile* previous_ = nullptr;

@@ -94,6 +94,7 @@ class Node final : public Inode {
   SysResult<void> truncate(uint64_t size) override {
     if (is(kTypeFolder)) return Errno::IsDirectory;
     if (size > kMaxFile) return Errno::FileTooBig;
+    if (size != size_ && (seals_ & (size < size_ ? kSealShrink : kSealGrow)) != 0) return Errno::Perm;
     if (size < size_) {
       drop_pieces((size + kPiece - 1) / kPiece);
       const auto last = pieces_.find(size / kPiece);
@@ -233,6 +234,7 @@ class Node final : public Inode {
     if (!is(kTypeFifo)) return Ref<File>();
     return open_fifo(fifo_, Ref<Inode>(this), flags);
   }
+  uint32_t* seals() override { return is(kTypeFile) ? &seals_ : nullptr; }
   uint64_t file_system() const override { return space_->id; }
 
  private:
@@ -283,6 +285,7 @@ class Node final : public Inode {
 
   Ref<Space> space_;
   uint32_t mode_, uid_ = 0, gid_ = 0;
+  uint32_t seals_ = kSealSeal;
   uint64_t number_, links_ = 1, size_ = 0;
   TimeSpec accessed_{}, modified_{}, changed_{};
   std::string target_;
