@@ -10,6 +10,7 @@
 #include "enclave/loader/patcher.h"
 #include "enclave/memory/manager.h"
 #include "enclave/syscalls/signal_delivery.h"
+#include "enclave/vfs/pidfd.h"
 #include "enclave/vfs/vfs.h"
 
 namespace cloister::enclave {
@@ -60,6 +61,7 @@ std::unique_ptr<Process> make_child(Process& parent) {
 void drop_unwanted(Process& parent) {
   std::erase_if(parent.children, [](Process* child) {
     if (!child->unwanted || !child->finished || child->borrowing) return false;
+    pid_files_gone(*child);
     delete child;
     return true;
   });
@@ -224,3 +226,4 @@ void finish_child(Process& process) {
 }
 
 }  // namespace cloister::enclave
+  pid_files_ended(process);

@@ -17,6 +17,7 @@
 #include "enclave/memory/manager.h"
 #include "enclave/process.h"
 #include "enclave/processes.h"
+#include "enclave/syscalls/pidfd_calls.h"
 #include "enclave/syscalls/syscalls.h"
 
 namespace cloister::enclave {
@@ -99,16 +100,16 @@ SysResult<int64_t> sys_set_tid_address(SyscallArgs& args) {
 
 namespace {
 
-constexpr uint64_t kVfork = 0x4000, kVm = 0x100, kFs = 0x200, kFiles = 0x400, kSighand = 0x800,
-                   kThread = 0x10000, kSetTls = 0x80000, kParentSetTid = 0x100000, kChildClearTid = 0x200000,
-                   kChildSetTid = 0x1000000;
+constexpr uint64_t kPidfd = 0x1000, kVfork = 0x4000, kVm = 0x100, kFs = 0x200, kFiles = 0x400,
+                   kSighand = 0x800, kThread = 0x10000, kSetTls = 0x80000, kParentSetTid = 0x100000,
+                   kChildClearTid = 0x200000, kChildSetTid = 0x1000000;
 constexpr uint64_t kThreadFlags = kVm | kFs | kFiles | kSighand | kThread;
 constexpr uint64_t kSemaphores = 0x40000, kDetached = 0x400000, kClearHandlers = 0x100000000;
 constexpr uint64_t kSignalBits = 0xff;  // CSIGNAL
 constexpr uint64_t kTidFlags = kSetTls | kParentSetTid | kChildClearTid | kChildSetTid;
 constexpr uint64_t kThreadKnown = kThreadFlags | kTidFlags | kSemaphores | kDetached;
-constexpr uint64_t kForkKnown = kTidFlags | kDetached | kClearHandlers;
-constexpr uint64_t kBorrowKnown = kVm | kVfork | kTidFlags | kDetached | kClearHandlers;
+constexpr uint64_t kForkKnown = kPidfd | kTidFlags | kDetached | kClearHandlers;
+constexpr uint64_t kBorrowKnown = kPidfd | kVm | kVfork | kTidFlags | kDetached | kClearHandlers;
 
 struct CloneArgs {  // struct clone_args
   uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size,
@@ -119,11 +120,13 @@ constexpr uint64_t kFirstCloneArgs = offsetof(CloneArgs, set_tid);  // what the 
 SysResult<int64_t> clone_any(SyscallArgs& args, const CloneArgs& wanted) {
   const bool is_thread = (wanted.flags & kThreadFlags) == kThreadFlags;
   const bool borrows = (wanted.flags & (kVm | kVfork)) == (kVm | kVfork) && (wanted.flags & kThread) == 0;
-  // A child that shares memory and runs, descriptors or the working folder, a pidfd, namespaces: not known
-  // here, so not taken for something else.
+  // A child that shares memory and runs, descriptors or the working folder, namespaces: not known here, so
+  // not taken for something else.
   const uint64_t known = is_thread ? kThreadKnown : borrows ? kBorrowKnown : kForkKnown;
   if ((wanted.flags & ~known) != 0) return Errno::Invalid;
   if (!may_start_task(*args.thread.process)) return Errno::Again;
+  ChildHandle handle;
+  if ((wanted.flags & kPidfd) != 0) TRY(handle.make(*args.thread.process, wanted.pidfd));
   UserFrame frame = args.frame;
   frame.rax = 0;
   frame.rcx = frame.rip;
@@ -139,14 +142,19 @@ SysResult<int64_t> clone_any(SyscallArgs& args, const CloneArgs& wanted) {
       thread.policy &= ~SCHED_RESET_ON_FORK;
       if (!is_thread) thread.process->priority = std::max(thread.process->priority, 0);
     }
+    if (!is_thread) handle.attach(*thread.process);
     if (!is_thread) thread.process->exit_signal = static_cast<int32_t>(wanted.exit_signal);
     if ((wanted.flags & kClearHandlers) != 0) thread.process->signals.reset_for_exec();
     if ((wanted.flags & kParentSetTid) != 0) (void)store_user(wanted.parent_tid, thread.tid);
     if ((wanted.flags & kChildSetTid) != 0) thread.set_child_tid = wanted.child_tid;
     if ((wanted.flags & kChildClearTid) != 0) thread.clear_child_tid = wanted.child_tid;
   };
-  if (borrows) return borrow_memory(args.thread, frame, fs, prepare);
-  if (!is_thread) return fork_process(args.thread, frame, fs, prepare);
+  if (!is_thread) {
+    auto child = borrows ? borrow_memory(args.thread, frame, fs, prepare)
+                         : fork_process(args.thread, frame, fs, prepare);
+    if (!child.ok()) handle.drop(*args.thread.process);
+    return child;
+  }
   if (only_thread(*args.thread.process)) TRY(memory_settle(args.thread.process->memory->id));
   Thread* thread = TRY(start_thread(*args.thread.process, frame, fs));
   prepare(*thread);
@@ -156,7 +164,10 @@ SysResult<int64_t> clone_any(SyscallArgs& args, const CloneArgs& wanted) {
 }  // namespace
 
 SysResult<int64_t> sys_clone(SyscallArgs& args) {
-  return clone_any(args, {.flags = args.u32(0) & ~uint32_t{kSignalBits},
+  const uint32_t flags = args.u32(0);
+  if ((flags & kPidfd) != 0 && (flags & (kParentSetTid | kDetached)) != 0) return Errno::Invalid;
+  return clone_any(args, {.flags = flags & ~uint32_t{kSignalBits},
+                          .pidfd = args.a[2],
                           .child_tid = args.a[3],
                           .parent_tid = args.a[2],
                           .exit_signal = args.a[0] & kSignalBits,
@@ -193,6 +204,8 @@ SysResult<void> check_clone_args(const CloneArgs& wanted) {
   if ((wanted.flags & (kSighand | kClearHandlers)) == (kSighand | kClearHandlers)) return Errno::Invalid;
   if ((wanted.flags & kThread) != 0 && wanted.exit_signal != 0) return Errno::Invalid;
   if ((wanted.stack == 0) != (wanted.stack_size == 0)) return Errno::Invalid;
+  constexpr uint64_t kBoth = kPidfd | kParentSetTid;
+  if ((wanted.flags & kBoth) == kBoth && wanted.pidfd == wanted.parent_tid) return Errno::Invalid;
   return wanted.set_tid != 0 ? SysResult<void>(Errno::Perm) : SysResult<void>();  // numbers are the kernel's
 }
 

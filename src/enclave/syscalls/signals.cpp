@@ -11,6 +11,7 @@
 #include "enclave/processes.h"
 #include "enclave/syscalls/signal_delivery.h"
 #include "enclave/syscalls/syscalls.h"
+#include "enclave/vfs/pidfd.h"
 
 namespace cloister::enclave {
 namespace {
@@ -407,6 +408,26 @@ SysResult<int64_t> sys_tgkill(SyscallArgs& args) {
   const Thread* target = reachable_thread(args, args.i32(1));
   if (target == nullptr || target->process->pid != args.i32(0)) return Errno::NoProcess;
   return signal_thread(args, args.i32(1), args.i32(2));
+}
+
+SysResult<int64_t> sys_pidfd_send_signal(SyscallArgs& args) {
+  const int signal = args.i32(1);
+  if (args.u32(3) != 0) return Errno::Invalid;
+  Process& self = *args.thread.process;
+  const Ref<File> file = TRY(self.files.get(args.i32(0)));
+  const PidFile* named = pid_file(*file);
+  if (named == nullptr) return Errno::BadFile;
+  SignalInfo info = from_self(args.thread, signal, 0);
+  if (args.a[2] != 0) {
+    if (TRY(load_user<int32_t>(args.a[2])) != signal) return Errno::Invalid;
+    info = TRY(queued_info(args.a[2], signal, named->process() == &self));
+  }
+  if (signal < 0 || signal > kSignalCount) return Errno::Invalid;
+  Process* target = named->process();
+  if (target == nullptr) return Errno::NoProcess;
+  if (args.a[2] != 0 && !room_for(*target, target->signals.pending, signal)) return Errno::Again;
+  if (signal != 0) send_signal(*target, info);
+  return 0;
 }
 
 }  // namespace cloister::enclave

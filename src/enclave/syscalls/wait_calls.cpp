@@ -7,6 +7,7 @@
 #include "enclave/process.h"
 #include "enclave/processes.h"
 #include "enclave/syscalls/syscalls.h"
+#include "enclave/vfs/pidfd.h"
 
 namespace cloister::enclave {
 namespace {
@@ -61,7 +62,18 @@ void take(Process& parent, Process* child) {
   }
   parent.children_cpu_ns = cpu_sum(parent.children_cpu_ns, cpu_with_children(*child));
   std::erase(parent.children, child);
+  pid_files_gone(*child);
   delete child;
+}
+
+// Of waitid(P_PIDFD).
+SysResult<int32_t> pid_of(Process& self, int32_t descriptor, bool& may_wait) {
+  const Ref<File> file = TRY(self.files.get(descriptor));
+  const PidFile* named = pid_file(*file);
+  if (named == nullptr) return Errno::BadFile;
+  if (named->process() == nullptr) return Errno::NoChild;
+  may_wait = !named->non_blocking();
+  return named->process()->pid;
 }
 
 uint32_t status_of(const Process& child) {
@@ -91,17 +103,25 @@ SysResult<int64_t> sys_wait4(SyscallArgs& args) {
 }
 
 SysResult<int64_t> sys_waitid(SyscallArgs& args) {
-  enum Kind : int32_t { kAll = 0, kPid = 1, kGroup = 2 };
+  enum Kind : int32_t { kAll = 0, kPid = 1, kGroup = 2, kDescriptor = 3 };
   Process& self = *args.thread.process;
   const uint32_t options = args.u32(3);
   if ((options & ~(kNoHang | kStopped | kExited | kContinued | kLeave | kAnyKind)) != 0 ||
       (options & (kStopped | kExited | kContinued)) == 0)
     return Errno::Invalid;
-  const int32_t kind = args.i32(0), id = args.i32(1);
-  if (kind < kAll || kind > kGroup || (kind == kPid && id <= 0) || (kind == kGroup && id < 0))
+  const int32_t kind = args.i32(0);
+  int32_t id = args.i32(1);
+  if (kind < kAll || kind > kDescriptor || (kind == kPid && id <= 0) || (kind >= kGroup && id < 0))
     return Errno::Invalid;
+  bool may_wait = true;
+  if (kind == kDescriptor) id = TRY(pid_of(self, id, may_wait));
   const int32_t group = kind == kGroup ? (id == 0 ? self.group_id : id) : 0;
-  Process* child = TRY(wait_for(self, kind == kAll ? kAny : kind == kPid ? id : 0, group, options));
+  Process* child = TRY(wait_for(self,
+                                kind == kAll     ? kAny
+                                : kind == kGroup ? 0
+                                                 : id,
+                                group, may_wait ? options : options | kNoHang));
+  if (child == nullptr && !may_wait && (options & kNoHang) == 0) return Errno::Again;
   uint8_t out[128] = {};
   if (child != nullptr) {
     store_signal_info(out, child->finished ? end_info(*child) : change_info(*child));

@@ -10,6 +10,7 @@
 #include "enclave/memory/manager.h"
 #include "enclave/process.h"
 #include "enclave/processes.h"
+#include "enclave/vfs/pidfd.h"
 #include "enclave/vfs/procfs.h"
 #include "enclave/vfs/pseudo.h"
 #include "enclave/vfs/vfs.h"
@@ -331,6 +332,7 @@ std::string target_of(File& file, int32_t fd) {
     return stat.ok() && stat->links == 0 && !path.ends_with(kDeleted) ? path.append(kDeleted) : path;
   const uint32_t type = stat.ok() ? stat->mode & kTypeMask : 0;
   const char* kind = type == kTypeFifo ? "pipe" : type == kTypeSocket ? "socket" : nullptr;
+  if (pid_file(file) != nullptr) return "anon_inode:[pidfd]";
   if (kind == nullptr) return "anon_inode:[" + std::to_string(fd) + "]";
   return std::string(kind) + ":[" + number(stat->inode) + "]";
 }
@@ -346,6 +348,13 @@ SysResult<Ref<Inode>> find_fd(uint64_t id, const Subject& subject, std::string_v
                                                 target_of(*file.value(), *fd), file.value()));
 }
 
+std::string pid_text(const File& file) {
+  const PidFile* named = pid_file(file);
+  if (named == nullptr) return {};
+  const std::string pid = named->process() == nullptr ? "-1" : std::to_string(named->process()->pid);
+  return "Pid:\t" + pid + "\nNSpid:\t" + pid + "\n";
+}
+
 SysResult<std::string> fdinfo_text(const Subject& subject, int32_t fd) {
   Process* process = TRY(process_of(subject));
   const auto file = process->files.find(fd);
@@ -358,7 +367,7 @@ SysResult<std::string> fdinfo_text(const Subject& subject, int32_t fd) {
   do octal.insert(octal.begin(), static_cast<char>('0' + (flags & 7)));
   while ((flags >>= 3) != 0);
   return "pos:\t" + number(position.ok() ? position.value() : 0) + "\nflags:\t0" + octal + "\nino:\t" +
-         number(stat.ok() ? stat->inode : 0) + "\n";
+         number(stat.ok() ? stat->inode : 0) + "\n" + pid_text(*file.value());
 }
 SysResult<Ref<Inode>> find_fdinfo(uint64_t id, const Subject& subject, std::string_view name) {
   const auto fd = number_in(name);
