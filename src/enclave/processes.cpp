@@ -138,10 +138,36 @@ SysResult<int64_t> borrow_memory(Thread& thread, const UserFrame& frame, uint64_
   made->memory = parent.memory;
   made->borrowing = true;
   const int32_t pid = TRY(start_child(thread, std::move(made), frame, fs_base, prepare));
-  // The child may not be interrupted by us, so not by our signals either (vfork(2)).
-  while (still_borrowing(parent, pid)) parent.child_changed.wait(kNoDeadline, false);
+  // The child may not be interrupted by us, so not by our signals either (vfork(2)). What ends us comes
+  // through: the memory is the child's then.
+  while (still_borrowing(parent, pid) && !parent.exiting && !ending_signal_pending(thread))
+    parent.child_changed.wait(kNoDeadline, false);
   drop_unwanted(parent);
   return pid;
+}
+
+namespace {
+
+// Somebody who lives in this memory.
+Process* other_in(const Process& process, const Memory& memory) {
+  Process* found = nullptr;
+  if (Process* root = user_process()) {
+    for_each_process(*root, [&](Process& other) {
+      if (&other != &process && other.memory.get() == &memory) found = &other;
+    });
+  }
+  return found;
+}
+
+}  // namespace
+
+bool others_in_memory(const Process& process) { return other_in(process, *process.memory) != nullptr; }
+
+void give_up_memory(Process& process, Memory& memory) {
+  if (process.borrowing) return;
+  Process* heir = other_in(process, memory);
+  if (heir == nullptr) return memory_leave(memory);
+  heir->borrowing = false;  // one of those that have borrowed it
 }
 
 void stop_borrowing(Process& process) {
@@ -208,7 +234,7 @@ void leave_groups(const Process& process, const std::vector<Process*>& children)
 void finish_child(Process& process) {
   process.timers = process.cpu_watch = nullptr;
   process_close_files(process);
-  if (!process.borrowing) memory_leave(*process.memory);
+  give_up_memory(process, *process.memory);
   // Closing and releasing may have waited: who is the parent now is known only here.
   Process& parent = *process.parent;
   give_away_children(process);
@@ -219,6 +245,7 @@ void finish_child(Process& process) {
   process.unwanted = process.unwanted || (process.exit_signal == kSigChild &&
                                           (action.handler == kIgnore || (action.flags & kNoChildWait) != 0));
   stop_borrowing(process);
+  pid_files_ended(process);
   SignalInfo info = end_info(process);
   info.signal = process.exit_signal;
   if (!process.adopted && info.signal >= 1 && info.signal <= kSignalCount) send_signal(parent, info);
@@ -226,4 +253,3 @@ void finish_child(Process& process) {
 }
 
 }  // namespace cloister::enclave
-  pid_files_ended(process);

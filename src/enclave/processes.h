@@ -60,6 +60,10 @@ SysResult<int64_t> fork_process(Thread& thread, const UserFrame& frame, uint64_t
 // program or has ended. Errors: Again (no thread left).
 SysResult<int64_t> borrow_memory(Thread& thread, const UserFrame& frame, uint64_t fs_base,
                                  const std::function<void(Thread&)>& prepare);
+// A process leaves its memory, by its end or by execve. If it was its own, and somebody has borrowed it, it
+// is theirs from now on; otherwise what it had mapped is released.
+void give_up_memory(Process& process, Memory& memory);
+bool others_in_memory(const Process& process);
 // The child has a program of its own (execve): its parent goes on.
 void stop_borrowing(Process& process);
 // execve: the timers of timer_create go, those of alarm and setitimer stay (timer_calls.cpp).

@@ -192,6 +192,7 @@ void end_process(uint32_t wait_status) {
   if (!process.exiting) {
     process.exiting = true;
     process.exit_status = wait_status;
+    process.child_changed.wake_all();  // who waits in vfork
   }
   for_each_thread(process, [&](Thread& thread) {
     thread.exiting = true;

@@ -193,7 +193,10 @@ SysResult<UserEntry> load_in_turns(Process& process, const Command& command,
   change_to(fresh);
   auto entry = load_command(process, command, environment, why);
   if (!entry.ok()) change_to(old);
-  if (!entry.ok() || !process.borrowing) memory_leave(entry.ok() ? *old : *fresh);
+  if (entry.ok())
+    give_up_memory(process, *old);
+  else
+    memory_leave(*fresh);
   if (entry.ok() || entry.error() != Errno::Exists) return entry;
   log(LogLevel::Warning,
       "{}: its fixed addresses are in use by another program of this enclave: link it with -pie",
@@ -215,7 +218,7 @@ SysResult<UserEntry> load_beside(Process& process, const Command& command,
     return entry.error() == Errno::Exists ? load_in_turns(process, command, environment) : std::move(entry);
   }
   memory_exchange(process.memory, fresh);
-  if (!process.borrowing) memory_leave(*old);
+  give_up_memory(process, *old);
   return entry;
 }
 
@@ -231,7 +234,7 @@ SysResult<UserEntry> replace_program(Process& process, const std::string& path,
     TRY(check_program(image_of(process, source, command, environment), why));
   }
   TRY(end_other_threads());
-  if (process.borrowing || memory_has_relatives(*process.memory))
+  if (process.borrowing || others_in_memory(process) || memory_has_relatives(*process.memory))
     return load_beside(process, command, environment);
   // From here on there is no program to return to.
   if (!process.memory->relative) texts_park(process.memory->id);

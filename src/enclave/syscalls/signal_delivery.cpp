@@ -200,6 +200,17 @@ bool take_signal(Thread& thread, uint64_t set, SignalInfo& info) {
   return false;
 }
 
+bool ending_signal_pending(const Thread& thread) {
+  uint64_t ready = (thread.pending.set | thread.process->signals.pending.set) & ~thread.signal_mask;
+  for (; ready != 0; ready &= ready - 1) {
+    const int signal = __builtin_ctzll(ready) + 1;
+    const bool by_default =
+        thread.process->signals.actions[static_cast<size_t>(signal - 1)].handler == kDefault;
+    if (signal == kSigKill || (by_default && default_action(signal) == Default::Terminate)) return true;
+  }
+  return false;
+}
+
 void restart_system_call(UserFrame& frame) {
   frame.rax = frame.original_rax;
   frame.rip -= 2;

@@ -28,6 +28,9 @@ void before_signal(Process& process, int signal);
 // SIGCONT.
 void continue_orphans(int32_t group, int32_t session);
 
+// One that ends the process, and leaves no core to be written: it comes through where others wait.
+bool ending_signal_pending(const Thread& thread);
+
 // Signals that the host forwards become pending for the user's program.
 void take_host_events();
 

@@ -45,6 +45,12 @@ void tell_waiters(bool queued) {
   for (File* file : signal_files()) file->edge(0);
 }
 
+// What ends a process ends its wait in vfork.
+void wake_vfork(Process& process, int signal) {
+  const bool by_default = process.signals.actions[static_cast<size_t>(signal - 1)].handler == 0;
+  if (signal == kSigKill || by_default) process.child_changed.wake_all();
+}
+
 // One more of a real-time signal that is pending is lost when the queue is full; senders that would mind have
 // asked before (room_for).
 bool add_within_limit(Process& process, PendingSignals& pending, const SignalInfo& info) {
@@ -114,6 +120,7 @@ void send_signal(Process& process, const SignalInfo& info) {
     return t.parked;  // prefer one that runs: it needs no wake-up
   });
   if (target != nullptr) wake_thread(*target, true);
+  wake_vfork(process, info.signal);
   tell_waiters(queued);
 }
 
@@ -123,6 +130,7 @@ void send_signal(Thread& thread, const SignalInfo& info) {
   if (ignored(*thread.process, info.signal) && !blocked) return;
   const bool queued = add_within_limit(*thread.process, thread.pending, info);
   if (!blocked) wake_thread(thread, true);
+  wake_vfork(*thread.process, info.signal);
   tell_waiters(queued);
 }
 
@@ -402,14 +410,6 @@ SysResult<int64_t> sys_rt_tgsigqueueinfo(SyscallArgs& args) {
   return 0;
 }
 
-SysResult<int64_t> sys_tkill(SyscallArgs& args) { return signal_thread(args, args.i32(0), args.i32(1)); }
-SysResult<int64_t> sys_tgkill(SyscallArgs& args) {
-  if (args.i32(0) <= 0 || args.i32(1) <= 0) return Errno::Invalid;
-  const Thread* target = reachable_thread(args, args.i32(1));
-  if (target == nullptr || target->process->pid != args.i32(0)) return Errno::NoProcess;
-  return signal_thread(args, args.i32(1), args.i32(2));
-}
-
 SysResult<int64_t> sys_pidfd_send_signal(SyscallArgs& args) {
   const int signal = args.i32(1);
   if (args.u32(3) != 0) return Errno::Invalid;
@@ -428,6 +428,14 @@ SysResult<int64_t> sys_pidfd_send_signal(SyscallArgs& args) {
   if (args.a[2] != 0 && !room_for(*target, target->signals.pending, signal)) return Errno::Again;
   if (signal != 0) send_signal(*target, info);
   return 0;
+}
+
+SysResult<int64_t> sys_tkill(SyscallArgs& args) { return signal_thread(args, args.i32(0), args.i32(1)); }
+SysResult<int64_t> sys_tgkill(SyscallArgs& args) {
+  if (args.i32(0) <= 0 || args.i32(1) <= 0) return Errno::Invalid;
+  const Thread* target = reachable_thread(args, args.i32(1));
+  if (target == nullptr || target->process->pid != args.i32(0)) return Errno::NoProcess;
+  return signal_thread(args, args.i32(1), args.i32(2));
 }
 
 }  // namespace cloister::enclave
