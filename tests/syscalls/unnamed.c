@@ -77,6 +77,9 @@ static void folders(void) {
   const int w = open("w", O_RDONLY);
   chdir("w");
   CALL(rmdir("../w"));
+  memset(b, 0, sizeof b);
+  readlink("/proc/self/cwd", b, sizeof b - 1);
+  TEXT(strrchr(b, '/'));
   CALL(mkdir("../w", 0755));
   put_file("../w/file", "");
   CALL(open("/proc/self/cwd/file", O_RDONLY));
@@ -104,6 +107,11 @@ static void pipes(void) {
   int p[2];
   struct stat s;
   pipe(p);
+  char value[8];
+  CALL(setxattr(path_of(p[0]), "user.x", "y", 1, 0));
+  CALL(fgetxattr(p[1], "user.x", value, sizeof value));
+  CALL(removexattr(path_of(p[0]), "user.x"));
+  CALL(flistxattr(p[0], value, sizeof value));
   CALL(stat(below(p[0], "/x"), &s));
   CALL(stat(below(p[0], "/"), &s));
   CALL(stat(path_of(p[0]), &s));

@@ -18,7 +18,7 @@ constexpr uint64_t kMaxValue = 65536, kMaxName = 255;
 enum class By : uint8_t { Path, Link, Descriptor };
 
 SysResult<Found> of_file(File& file, bool change) {
-  if (file.inode() == nullptr) return Errno::NotSupported;
+  if (file.inode() == nullptr) return change ? Errno::Perm : Errno::NoData;  // a pipe, a socket: as may_have
   if (change && mount_read_only(*file.inode())) return Errno::ReadOnly;
   return found_by(file);
 }
@@ -83,9 +83,11 @@ SysResult<int64_t> set(SyscallArgs& args, By by) {
 }
 
 SysResult<int64_t> list(SyscallArgs& args, By by) {
-  const Found found = TRY(target(args, by, false));
+  const auto found = target(args, by, false);
+  if (!found.ok() && found.error() == Errno::NoData) return 0;
+  if (!found.ok()) return found.error();
   std::string text;
-  for (const std::string& name : TRY(found.inode->list_attributes())) text.append(name).push_back('\0');
+  for (const std::string& name : TRY(found->inode->list_attributes())) text.append(name).push_back('\0');
   return give(args.a[1], args.a[2], text.data(), text.size());
 }
 

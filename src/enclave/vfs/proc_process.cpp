@@ -427,6 +427,11 @@ SysResult<Ref<Inode>> find_inner_folder(uint64_t id, const Subject& subject, std
   return Errno::NoEntry;
 }
 
+std::string working_text(const Process& process) {
+  const bool gone = process.folder && process.folder->name_state() != NameState::Kept;
+  return working_path(process) + (gone ? " (deleted)" : "");
+}
+
 SysResult<Ref<Inode>> find_in_process(uint64_t id, const Subject& subject, std::string_view name) {
   for (const Text& row : kTexts) {
     if (name == row.name) return text_inode(id, subject, row);
@@ -440,7 +445,7 @@ SysResult<Ref<Inode>> find_in_process(uint64_t id, const Subject& subject, std::
   if (name == "exe" && seen.alive()) return link(seen.process.executable);
   if (name == "cwd" && seen.alive())
     return Ref<Inode>(
-        make_ref<pseudo::LinkInode>(id, inode, working_path(seen.process), seen.process.folder));
+        make_ref<pseudo::LinkInode>(id, inode, working_text(seen.process), seen.process.folder));
   if (name == "root" && seen.alive()) return link("/");
   return find_inner_folder(id, subject, name);
 }
