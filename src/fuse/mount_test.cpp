@@ -33,7 +33,8 @@ class Mount : public ::testing::Test {
     options.publish = [this](const volume::Tag& tag) -> Result<void> {
       ++published;
       newest = tag;
-      std::this_thread::sleep_for(pause);
+      stored = operations.count;
+      std::this_thread::sleep_for(pause.load());
       return {};
     };
     options.ready = [this] { ready = true; };
@@ -52,13 +53,18 @@ class Mount : public ::testing::Test {
     if (!ready) GTEST_SKIP() << "no mount here: " << failure;
   }
   void TearDown() override {
-    if (ready) EXPECT_EQ(::umount2(options.mountpoint.c_str(), MNT_DETACH), 0);
-    if (server.joinable()) server.join();
-    if (ready) {
-      EXPECT_EQ(failure, "");
-      EXPECT_EQ(newest, made->tag());
-    }
+    unmount();
     fs::remove(options.mountpoint);
+  }
+  void unmount() {
+    if (!server.joinable()) return;
+    if (ready) {
+      EXPECT_EQ(::umount2(options.mountpoint.c_str(), MNT_DETACH), 0);
+    }
+    server.join();
+    if (!ready) return;
+    EXPECT_EQ(failure, "");
+    EXPECT_EQ(newest, made->tag());
   }
   Descriptor open(const std::string& name) {
     return Descriptor(::open((options.mountpoint / name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -69,7 +75,8 @@ class Mount : public ::testing::Test {
   volume::FaultyStorage storage{memory, operations};
   std::unique_ptr<Volume> made;
   MountOptions options;
-  std::chrono::milliseconds pause{0};
+  std::atomic<std::chrono::milliseconds> pause = 0ms;
+  uint64_t stored = 0;  // operations of the storage when the newest tag was published
   std::atomic<unsigned> published = 0;
   volume::Tag newest{};
   std::atomic<bool> ready = false, ended = false;
@@ -99,16 +106,15 @@ TEST_F(Mount, ConcurrentFsyncsShareCommits) {
 }
 
 TEST_F(Mount, AnFsyncWithoutChangesWritesAndPublishesNothing) {
-  const Descriptor file = open("file");
-  ASSERT_EQ(::pwrite(file.get(), "text", 4, 0), 4);
-  ASSERT_EQ(::fsync(file.get()), 0);
-  const uint64_t stored = operations.count;
-  EXPECT_EQ(published, 1u);
-  const Descriptor again = open("file");
-  for (unsigned i = 0; i < 3; ++i) {
-    EXPECT_EQ(::fsync(file.get()), 0);
-    EXPECT_EQ(::fsync(again.get()), 0);
+  {
+    const Descriptor file = open("file"), again = open("file");
+    ASSERT_EQ(::pwrite(file.get(), "text", 4, 0), 4);
+    for (unsigned i = 0; i < 3; ++i) {
+      EXPECT_EQ(::fsync(file.get()), 0);
+      EXPECT_EQ(::fsync(again.get()), 0);
+    }
   }
+  unmount();
   EXPECT_EQ(operations.count, stored);
   EXPECT_EQ(published, 1u);
 }

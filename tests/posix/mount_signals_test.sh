@@ -6,6 +6,7 @@ set -euo pipefail
 source "$(dirname "$(realpath "$0")")/../support/expect.sh"
 cloister=$(realpath "${1:?usage: mount_signals_test.sh CLOISTER EARLY_SIGNAL_LIBRARY}")
 early_signal=$(realpath "${2:?usage: mount_signals_test.sh CLOISTER EARLY_SIGNAL_LIBRARY}")
+[ -e "$early_signal" ] || fail "there is no $early_signal: without it this would wait for a signal for ever"
 if [ ! -w /dev/fuse ] || [ "$(id -u)" -ne 0 ]; then
   echo 'skipped: mounting needs root and /dev/fuse'
   exit 77
@@ -20,7 +21,7 @@ cd "$work"
 
 type_on_top() { awk -v at="$work/mnt" '$5 == at { for (i = 7; i <= NF; ++i) if ($i == "-") type = $(i + 1) } END { print type }' /proc/self/mountinfo; }
 wait_for() {  # the type that must be mounted on top of mnt
-  for _ in $(seq 500); do
+  for _ in $(seq 6000); do  # a busy machine takes its time
     [ "$(type_on_top)" = "$1" ] && return
     sleep 0.01
   done
