@@ -226,6 +226,80 @@ static void together(int fd) {
   CALL(munmap(m, 8 * kPage));
 }
 
+// The same of a private mapping that nobody can write, which several have: of its pages, and of a part of
+// them.
+static void constant_together(int fd, int part) {
+  printf("constant together, %d\n", part);
+  CALL(ftruncate(fd, 0));
+  CALL(pwrite(fd, "a", 1, 0));
+  CALL(pwrite(fd, "b", 1, kPage));
+  CALL(pwrite(fd, "c", 1, 2 * kPage));
+  char* m = mmap(NULL, 3 * kPage, PROT_READ, MAP_PRIVATE, fd, 0);
+  touch(m + kPage);
+  touch(m + 2 * kPage);
+  int ends[2][2], ready[2];
+  char c;
+  pipe(ends[0]);
+  pipe(ends[1]);
+  pipe(ready);
+  for (int i = 0; i < 2; ++i) {
+    fflush(stdout);
+    if (fork() != 0) continue;
+    if (part != 0) munmap(m + i * part * kPage, kPage);
+    write(ready[1], "x", 1);
+    read(ends[i][0], &c, 1);
+    if (i == 1 && part == 0) touch(m + kPage);
+    touch(m + 2 * kPage);
+    if (i == 0) CALL(ftruncate(fd, 2 * kPage + 1));
+    if (i == 0) touch(m + 2 * kPage);
+    fflush(stdout);
+    _exit(0);
+  }
+  for (int i = 0; i < 2; ++i) read(ready[0], &c, 1);
+  CALL(ftruncate(fd, 1));
+  touch(m);
+  touch(m + kPage);
+  touch(m + 2 * kPage);
+  for (int i = 0; i < 2; ++i) {
+    fflush(stdout);
+    write(ends[i][1], "x", 1);
+    wait(NULL);
+    touch(m + kPage);
+    touch(m + 2 * kPage);
+  }
+  CALL(munmap(m, 3 * kPage));
+}
+
+// What a child writes and cuts, which has unmapped it, shows in the parent's mapping and stays in the file.
+static void changed_by_child(int fd) {
+  puts("changed by child");
+  CALL(ftruncate(fd, 0));
+  CALL(ftruncate(fd, 4 * kPage));
+  char *m = mmap(NULL, 4 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), b[2];
+  memset(m, 5, 4 * kPage);
+  fflush(stdout);
+  if (fork() == 0) {
+    munmap(m, 4 * kPage);
+    CALL(pwrite(fd, "c", 1, 10));
+    CALL(pwrite(fd, "d", 1, 2 * kPage + 50));
+    CALL(ftruncate(fd, kPage + 100));
+    CALL(ftruncate(fd, 2 * kPage + 100));
+    CALL(pwrite(fd, "e", 1, 2 * kPage + 10));
+    fflush(stdout);
+    _exit(0);
+  }
+  wait(NULL);
+  const int places[] = {0, 10, kPage + 99, kPage + 100, 2 * kPage + 10, 2 * kPage + 50, 2 * kPage + 100};
+  for (size_t i = 0; i < sizeof places / sizeof *places; ++i) {
+    touch(m + places[i]);
+    b[0] = 0;
+    CALL(pread(fd, b, 1, places[i]));
+    FACT(b[0]);
+  }
+  touch(m + 3 * kPage);
+  CALL(munmap(m, 4 * kPage));
+}
+
 static int fails_with(void* mapped, int wanted) { return mapped == MAP_FAILED && errno == wanted; }
 static void flags(int fd) {
   const int anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -269,6 +343,9 @@ int main(void) {
   moved_private(fd);
   executable();
   together(fd);
+  changed_by_child(fd);
+  constant_together(fd, 0);
+  constant_together(fd, 1);
   threads(MAP_PRIVATE);
   threads(MAP_SHARED);
   flags(fd);

@@ -156,7 +156,7 @@ uint64_t share_with_absent(uint64_t size, const AreaInfo& info) {
       at = g_space->areas.emplace(at, std::move(area)).first->second.end;
     }
     g_space->shared_bytes += size;
-    refresh_stale(begin, begin + size);
+    catch_up(begin, begin + size);
     return begin;
   }
   return 0;
@@ -209,16 +209,18 @@ void absent_file_written(Inode& inode, uint64_t offset, uint64_t size) {
   for (const Memory* absent : g_absent) {
     if (!absent->relative->awaits_files) continue;
     for (auto& [begin, area] : absent->relative->areas) {
-      if (area.stale || !awaits_file(area) || !misses(begin, area, offset, size)) continue;
-      area.stale = shows(area, inode);
+      if (area.missed.has(offset, size) || !awaits_file(area) || !misses(begin, area, offset, size)) continue;
+      if (shows(area, inode)) area.missed.written(offset, size);
     }
   }
 }
 
 void absent_file_resized(Inode& inode) {
+  const auto stat = inode.stat();
+  const uint64_t file_size = stat.ok() ? stat->size : 0;
   for (const Memory* absent : g_absent) {
     for (auto& [begin, area] : absent->relative->areas) {
-      if (!area.stale && area.source) area.stale = shows(area, inode);
+      if (area.source && shows(area, inode)) area.missed.resized(file_size);
     }
   }
 }
@@ -227,7 +229,7 @@ void forget_absent_files(Released& files) {
   for (const Memory* absent : g_absent) {
     for (auto& [begin, area] : absent->relative->areas) {
       if (!area.source) continue;
-      area.shared = area.stale = false;
+      area.shared = area.missed.any = false;
       files.push_back(std::move(area.source));
     }
   }

@@ -23,6 +23,14 @@ void protect_or_end(uint64_t begin, uint64_t end, uint32_t protection) {
 
 namespace {
 
+uint64_t page_begin(uint64_t address) { return address & ~(kPage - 1); }
+uint64_t page_end(uint64_t address) { return (address + kPage - 1) & ~(kPage - 1); }
+
+uint64_t end_of_pages(uint64_t begin, const Area& area, uint64_t file_size) {
+  const uint64_t shown = file_size - std::min(file_size, area.file_offset);
+  return begin + page_end(std::min(area.end - begin, shown));
+}
+
 // Nothing of the file is behind `from`.
 void clear_behind(uint64_t from, uint64_t to) {
   if (from >= to) return;
@@ -39,15 +47,20 @@ bool several_threads(int32_t owner) {
   return count > 1;
 }
 
+// Absent relatives get pages of their own, if they have the same ones: their mappings end at their turn.
 void drop_behind(uint64_t begin, uint64_t end) {
+  if (!find_area(begin)->second.shared && !make_own(begin, end).ok())
+    end_enclave(70, "no memory is left for a forked process: build the image with a larger --heap");
   split_areas(begin);
-  Area& area = find_area(begin)->second;
   if (!host::memory_release(begin, end - begin).ok()) end_enclave(70, "the host cannot release memory");
-  if (area.dirty) g_space->dirty_bytes -= end - begin;
-  area.committed = area.dirty = false;
-  area.lazy = true;
-  g_space->private_ends |= !area.shared;
-  if (area.shared) committed_for_relatives(begin, end, false);
+  for (auto it = find_area(begin); it != g_space->areas.end() && it->first < end; ++it) {
+    Area& area = it->second;
+    if (area.dirty) g_space->dirty_bytes -= area.end - it->first;
+    area.committed = area.dirty = false;
+    area.lazy = true;
+    g_space->private_ends |= !area.shared;
+  }
+  if (find_area(begin)->second.shared) committed_for_relatives(begin, end, false);
 }
 
 void take_grown(uint64_t begin, uint64_t end) {
@@ -73,8 +86,7 @@ void fit_piece(uint64_t begin) {
   const uint64_t shown =
       begin + std::min(stat->size - std::min(stat->size, area.file_offset), area.end - begin);
   const bool shared = area.shared;
-  // What the others have of a text stays.
-  if (pages_end < area.end && (shared || !also_of_relative(begin, area))) drop_behind(pages_end, area.end);
+  if (pages_end < area.end) drop_behind(pages_end, area.end);
   if (shared) clear_behind(shown, pages_end);
 }
 
@@ -91,22 +103,41 @@ void fit(uint64_t begin) {
   }
 }
 
-// The mapping had these pages while its owner was absent, and the file may have got other content.
-void refresh(Stretch stretch) {
-  split_areas(stretch.begin);
-  split_areas(stretch.end);
-  fit(stretch.begin);
-  for (uint64_t at = stretch.begin; at < stretch.end;) {
-    const auto it = find_area(at);
-    const uint64_t end = std::min(it->second.end, stretch.end);
-    if (goes_to_file(it->second) && it->second.committed) {
-      if (page_protection(it->second) != (kProtRead | kProtWrite))
-        protect_or_end(at, end, kProtRead | kProtWrite);
-      bring_from_file(at, end);
-    }
-    at = end;
-  }
-  merge_areas(stretch.begin, stretch.end);
+// Of a shared mapping the bytes that have changed, no more: others may have stored something to the pages.
+void read_again(uint64_t begin) {
+  const Ref<File> source = find_area(begin)->second.source;
+  // May be more of what was missed.
+  static_cast<void>(memory_write_back_file(*source->inode()));
+  const Area& area = find_area(begin)->second;
+  const uint64_t first = std::min(area.missed.from, area.missed.least);
+  const uint64_t last = area.missed.least != UINT64_MAX ? UINT64_MAX : area.missed.to;
+  const uint64_t from = std::max(first, area.file_offset);
+  const uint64_t to = std::min(last, area.file_offset + (area.end - begin));
+  if (!area.committed || from >= to) return;
+  const uint64_t at = begin + (from - area.file_offset), end = at + (to - from);
+  if (page_protection(area) != (kProtRead | kProtWrite))
+    protect_or_end(page_begin(at), page_end(end), kProtRead | kProtWrite);
+  bring_from_file(at, end);
+}
+
+// Pages behind what was a file's end for a while are gone from private mappings, though it may have grown.
+void drop_cut(uint64_t begin, uint64_t file_size) {
+  const Area& area = find_area(begin)->second;
+  if (!area.committed || area.shared || (area.protection & kProtExecute) != 0) return;
+  const uint64_t pages_end = end_of_pages(begin, area, file_size);
+  if (pages_end < area.end) drop_behind(pages_end, area.end);
+}
+
+void catch_up_area(uint64_t begin) {
+  const auto it = find_area(begin);
+  if (it == g_space->areas.end() || it->first != begin || !it->second.missed.any) return;
+  const uint64_t end = it->second.end;
+  if (goes_to_file(it->second)) read_again(begin);
+  const Missed missed = std::exchange(find_area(begin)->second.missed, {});
+  if (!find_area(begin)->second.source) return;
+  drop_cut(begin, missed.least);
+  fit(begin);
+  merge_areas(begin, end);
 }
 
 }  // namespace
@@ -115,8 +146,7 @@ uint64_t file_end(uint64_t begin, const Area& area) {
   const auto stat = area.source ? area.source->stat() : SysResult<Stat>(Errno::BadFile);
   if (!stat.ok()) return area.end;                             // the read of its bytes will say why
   if ((stat->mode & kTypeMask) != kTypeFile) return area.end;  // /dev/zero
-  const uint64_t shown = stat->size - std::min(stat->size, area.file_offset);
-  return begin + std::min(area.end - begin, (shown + kPage - 1) & ~(kPage - 1));
+  return end_of_pages(begin, area, stat->size);
 }
 
 void place_area(uint64_t begin, uint64_t pages_end, Area area) {
@@ -132,24 +162,23 @@ void place_area(uint64_t begin, uint64_t pages_end, Area area) {
   if (area.end > begin) g_space->areas.emplace(begin, std::move(area));
 }
 
-void refresh_stale(uint64_t begin, uint64_t end) {
-  std::vector<Stretch> stale;
+void catch_up(uint64_t begin, uint64_t end) {
+  std::vector<uint64_t> late;
   for (auto it = g_space->areas.lower_bound(begin); it != g_space->areas.end() && it->first < end; ++it) {
-    if (std::exchange(it->second.stale, false) && it->second.source)
-      stale.push_back({it->first, it->second.end});
+    if (it->second.missed.any) late.push_back(it->first);
   }
-  for (const Stretch& stretch : stale) refresh(stretch);
+  for (const uint64_t at : late) catch_up_area(at);
 }
 
-void bring_from_file(uint64_t begin, uint64_t end) {
-  const auto it = find_area(begin);
+void bring_from_file(uint64_t from, uint64_t to) {
+  const auto it = find_area(from);
   const Ref<File> source = it->second.source;
-  const uint64_t offset = it->second.file_offset + (begin - it->first);
+  const uint64_t offset = it->second.file_offset + (from - it->first);
   // No signal that the host could raise.
-  if (!fill_from_file(*source, offset, begin, end - begin, false).ok())
+  if (!fill_from_file(*source, offset, from, to - from, false).ok())
     end_enclave(70, "a mapped file that the program uses cannot be read");
-  const uint32_t protection = page_protection(find_area(begin)->second);
-  if (protection != (kProtRead | kProtWrite)) protect_or_end(begin, end, protection);
+  const uint32_t protection = page_protection(find_area(from)->second);
+  if (protection != (kProtRead | kProtWrite)) protect_or_end(page_begin(from), page_end(to), protection);
 }
 
 SysResult<void> memory_settle(int32_t owner) {

@@ -92,7 +92,8 @@ bool same(const Areas::value_type& left, const Areas::value_type& right) {
          a.lazy == b.lazy && a.file == b.file && a.agent == b.agent && a.owner == b.owner &&
          a.name == b.name && a.shared == b.shared && a.dirty == b.dirty && a.common == b.common &&
          a.pristine == b.pristine && a.wiped_by_fork == b.wiped_by_fork &&
-         a.skipped_by_fork == b.skipped_by_fork && a.source.get() == b.source.get() &&
+         a.skipped_by_fork == b.skipped_by_fork && !a.missed.any && !b.missed.any &&
+         a.source.get() == b.source.get() &&
          (a.name.empty() || !a.file || b.file_offset == a.file_offset + (right.first - left.first));
 }
 

@@ -29,8 +29,9 @@ bool shown_twice(const Area& area, uint64_t begin) {
 }
 
 void copy_to_mapping(Areas::iterator it, Inode& inode, uint64_t offset, ByteView data) {
-  const auto& [begin, area] = *it;
+  auto& [begin, area] = *it;
   if (!area.committed || !maps(area, inode)) return;
+  if (area.missed.any) return area.missed.written(offset, data.size());
   const uint64_t from = std::max(offset, area.file_offset);
   const uint64_t to = std::min(offset + data.size(), area.file_offset + (area.end - begin));
   if (from >= to) return;
@@ -51,6 +52,7 @@ SysResult<void> write_all(Inode& inode, uint64_t offset, ByteView data) {
   while (!data.empty()) {
     const size_t count = TRY(inode.write(offset, data));
     if (count == 0) return Errno::NoSpace;
+    absent_file_written(inode, offset, count);
     offset += count;
     data = data.subspan(count);
   }
@@ -93,7 +95,6 @@ SysResult<void> copy_to_file(uint64_t begin, Area& area) {
     const MutableByteView piece =
         MutableByteView(buffer).first(std::min<uint64_t>({buffer.size(), area.end - at, file_size - offset}));
     std::memcpy(piece.data(), bytes_at(at), piece.size());
-    absent_file_written(inode, offset, piece.size());
     TRY(twice ? write_changes(inode, offset, piece, area) : write_all(inode, offset, piece));
   }
   return {};

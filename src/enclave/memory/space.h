@@ -2,6 +2,7 @@
 // shared.cpp keeps shared mappings and their files together, file_end.cpp lets them end where files do.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -9,6 +10,24 @@
 #include "enclave/memory/manager.h"
 
 namespace cloister::enclave {
+
+// What has become of a mapped file, which the pages do not show, because their owner was absent.
+struct Missed {
+  bool any = false;
+  uint64_t from = UINT64_MAX, to = 0;  // these bytes have been written
+  uint64_t least = UINT64_MAX;         // it has had this size
+
+  void written(uint64_t offset, uint64_t size) {
+    any = true;
+    from = std::min(from, offset);
+    to = std::max(to, offset + size);
+  }
+  void resized(uint64_t size) {
+    any = true;
+    least = std::min(least, size);
+  }
+  bool has(uint64_t offset, uint64_t size) const { return any && from <= offset && offset + size <= to; }
+};
 
 struct Area {
   uint64_t end = 0;
@@ -25,7 +44,7 @@ struct Area {
   bool pristine = false;  // text as the kernel made it of its file: nobody could write it since
   bool wiped_by_fork = false, skipped_by_fork = false;  // see AreaInfo
   bool hidden = false;  // skipped by fork, and its owner is absent: nobody reaches some of its pages
-  bool stale = false;   // its file has changed while its owner was absent, and these pages do not show that
+  Missed missed;
   std::string name;
   uint64_t file_offset = 0;
   Ref<File> source;  // the mapped file, if it is one
@@ -91,10 +110,10 @@ void change_bytes(uint64_t from, uint64_t to, Change change) {
   change(bytes_at(from));
   if (closed) protect_or_end(begin, end, protection);
 }
-// Brings stale areas of the range to what their files hold now.
-void refresh_stale(uint64_t begin, uint64_t end);
-// The content of pages that have just come, of a file that was mapped without them.
-void bring_from_file(uint64_t begin, uint64_t end);
+// Brings areas of the range that have missed something to what their files hold now.
+void catch_up(uint64_t begin, uint64_t end);
+// The content of writable pages of one area: of those that have just come, or of bytes that have changed.
+void bring_from_file(uint64_t from, uint64_t to);
 
 // shared.cpp
 bool shows(const Area& area, Inode& inode);  // which has a source

@@ -173,7 +173,7 @@ void make_present(Family& family, Memory& member) {
   std::erase(g_absent, &member);
   family.present = &member;
   if (family.members.size() == 1) drop_store(relative);
-  refresh_stale(g_space->begin, g_space->end);
+  catch_up(g_space->begin, g_space->end);
 }
 
 void wake_first(Family& family) {
