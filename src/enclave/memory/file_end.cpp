@@ -1,7 +1,7 @@
 // Where a mapped file ends, its mapping has no pages any more: a touch is SIGBUS (mmap(2)). Such pages are
 // like those that are not there yet, because the file may grow: those of shared mappings come at once then,
-// so that no thread sees one without its content; those of private ones, too, or when they are touched by a
-// program's only thread. Private executable mappings are patched as a whole and keep all their pages.
+// so that no thread sees one without its content later; those of private ones, too, or when they are touched
+// by a program's only thread. Private executable mappings are patched as a whole and keep all their pages.
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -63,13 +63,33 @@ void drop_behind(uint64_t begin, uint64_t end) {
   if (find_area(begin)->second.shared) committed_for_relatives(begin, end, false);
 }
 
-void take_grown(uint64_t begin, uint64_t end) {
+// Other threads reach pages from the moment that they are there, and no instruction fills them before: so
+// their content is at hand by then, and what is stored to them before they are closed for that is looked for.
+void take_filled(uint64_t begin, uint64_t end) {
+  const auto it = find_area(begin);
+  const Ref<File> source = it->second.source;
+  const uint64_t offset = it->second.file_offset + (begin - it->first);
+  Bytes content(end - begin);
+  const auto buffer = reinterpret_cast<uint64_t>(content.data());
+  if (!fill_from_file(*source, offset, buffer, content.size(), false).ok())
+    end_enclave(70, "a mapped file that the program uses cannot be read");
+  split_areas(begin);  // a write-back may have merged it
   split_areas(end);
   Area& area = find_area(begin)->second;
   area.lazy = false;
   if (!commit_pages(begin, end, area).ok()) end_enclave(70, "the host refuses memory that the program uses");
+  std::memcpy(bytes_at(begin), content.data(), content.size());
   if (area.shared) committed_for_relatives(begin, end);
-  bring_from_file(begin, end);
+  const uint32_t protection = page_protection(area);
+  if (protection != (kProtRead | kProtWrite)) protect_or_end(begin, end, protection);
+  const bool as_filled =
+      (protection & kProtRead) != 0 && std::memcmp(bytes_at(begin), content.data(), content.size()) == 0;
+  if (!as_filled) open_for_stores(begin, end);
+}
+
+void take_grown(uint64_t begin, uint64_t end) {
+  constexpr uint64_t kStep = 64 << 10;
+  for (uint64_t at = begin; at < end; at += kStep) take_filled(at, std::min(at + kStep, end));
 }
 
 // The area at `begin`, which does not reach over a border of an absent relative's.
