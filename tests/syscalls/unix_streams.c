@@ -219,7 +219,38 @@ static void two_senders(void) {
   close(s[1]);
 }
 
+// SCM_MAX_FD is of a message, however many headers it has.
+static void many_rights(int first, int second) {
+  static char control[4096];
+  int p[2];
+  socketpair(AF_UNIX, SOCK_STREAM, 0, p);
+  memset(control, 0, sizeof control);
+  struct iovec v = {"x", 1};
+  struct msghdr m = {
+      .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  struct cmsghdr* h = CMSG_FIRSTHDR(&m);
+  size_t size = 0;
+  for (int i = 0; i < 2; ++i) {
+    const int count = i == 0 ? first : second;
+    if (count == 0) break;
+    *h = (struct cmsghdr){CMSG_LEN(count * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+    for (int j = 0; j < count; ++j) memcpy(CMSG_DATA(h) + j * sizeof(int), &p[0], sizeof(int));
+    size += CMSG_SPACE(count * sizeof(int));
+    h = (struct cmsghdr*)(control + size);
+  }
+  m.msg_controllen = size;
+  CALL(sendmsg(p[1], &m, 0));
+  close(p[0]);
+  close(p[1]);
+}
+
 int main(void) {
+  many_rights(253, 0);
+  many_rights(254, 0);
+  many_rights(200, 53);
+  many_rights(200, 54);
+  many_rights(1, 253);
+
   scratch();
   pairs();
   empty_writes();

@@ -18,7 +18,7 @@ namespace {
 constexpr uint32_t kMaxAddress = 128;
 constexpr size_t kMaxControl = 8192;
 constexpr int32_t kRights = 1, kCredentials = 2;  // SCM_…
-constexpr size_t kMaxFiles = 253;                 // SCM_MAX_FD
+constexpr size_t kMaxFiles = 253;                 // SCM_MAX_FD, of all headers of a message
 
 struct Message {  // struct msghdr
   uint64_t name;
@@ -29,7 +29,7 @@ struct Message {  // struct msghdr
 static_assert(sizeof(Message) == 56);
 
 SysResult<void> load_rights(SyscallArgs& args, ByteView body, SentFiles& files) {
-  if (body.size() / sizeof(int32_t) > kMaxFiles) return Errno::Invalid;
+  if (files.list().size() + body.size() / sizeof(int32_t) > kMaxFiles) return Errno::Invalid;
   for (size_t i = 0; i + sizeof(int32_t) <= body.size(); i += sizeof(int32_t)) {
     int32_t fd = -1;
     std::memcpy(&fd, body.data() + i, sizeof(fd));
