@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/auxv.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -251,6 +253,59 @@ static void links(void) {
   WORKS(open(path, O_RDONLY));
 }
 
+// What has no name in a file system is opened again by its link.
+static void opened_again(void) {
+  int p[2], again;
+  char path[64], b[8] = {0};
+  struct stat s, t;
+  pipe(p);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", p[0]);
+  CALL(again = open(path, O_PATH));
+  CALL(read(again, b, 1));
+  CALL(fcntl(again, F_GETFL));
+  CALL(fstat(again, &s));
+  CALL(fstat(p[0], &t));
+  FACT(s.st_ino == t.st_ino && s.st_mode == t.st_mode);
+  link_of(again);
+  close(again);
+  CALL(again = open(path, O_WRONLY));
+  close(p[1]);
+  CALL(write(again, "abc", 3));
+  CALL(read(again, b, 1));
+  CALL(read(p[0], b, 1));
+  TEXT(b);
+  CALL(p[1] = open(path, O_RDONLY | O_NONBLOCK));
+  CALL(read(p[1], b, 1));
+  TEXT(b);
+  CALL(fcntl(p[1], F_GETFL) & O_NONBLOCK);
+  CALL(fcntl(p[0], F_GETFL) & O_NONBLOCK);
+  close(again);
+  CALL(read(p[1], b, 8));
+  CALL(read(p[1], b, 8));
+  CALL(again = open(path, O_RDWR | O_NONBLOCK));
+  CALL(read(p[1], b, 8));
+  CALL(write(again, "d", 1));
+  CALL(read(again, b, 8));
+  CALL(open(path, O_RDONLY | O_DIRECTORY));
+  CALL(open(path, O_RDONLY | O_NOFOLLOW));
+  CALL(open(path, O_RDONLY | O_CREAT | O_EXCL, 0600));
+  for (int i = 0; i < 3; ++i) {
+    const int fd = i == 0 ? socket(AF_UNIX, SOCK_STREAM, 0) : i == 1 ? eventfd(0, 0) : epoll_create1(0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    CALL(open(path, O_RDWR));
+    WORKS(open(path, O_PATH));
+    close(fd);
+  }
+  mkfifo("named", 0600);
+  p[0] = open("named", O_RDONLY | O_NONBLOCK);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", p[0]);
+  CALL(p[1] = open(path, O_WRONLY));
+  CALL(write(p[1], "x", 1));
+  CALL(read(p[0], b, 8));
+  close(p[0]);
+  close(p[1]);
+}
+
 static void processors(void) {
   cpu_set_t all, one;
   int last = -1;
@@ -388,6 +443,7 @@ int main(void) {
   memory();
   descriptors();
   links();
+  opened_again();
   processors();
   threads();
   child();

@@ -308,7 +308,7 @@ SysResult<int64_t> sys_fcntl(SyscallArgs& args) {
       TRY(files.set_close_on_exec(args.i32(0), (args.a[2] & 1) != 0));
       return 0;
     case kGetFlags:
-      return file->flags() | kLargeFile;
+      return file->flags() | ((file->flags() & kOpenPath) != 0 ? 0 : kLargeFile);
     case kSetFlags:
       TRY(set_async(*file, (args.u32(2) & kOpenAsync) != 0));
       file->set_status_flags(args.u32(2));

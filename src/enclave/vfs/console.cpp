@@ -74,6 +74,9 @@ class Console final : public File {
     return host_fd_ == 0;
   }
   std::string path() override { return "/dev/tty"; }
+  SysResult<Ref<File>> open_again(uint32_t flags) override {
+    return make_console(flags & kOpenKept, host_fd_);
+  }
 
  private:
   int host_fd_;

@@ -238,6 +238,8 @@ class File : public Counted {
   // The last descriptor is gone. Errors reach close(2).
   virtual SysResult<void> closed() { return {}; }
   virtual Inode* inode() { return nullptr; }
+  // What has no inode, opened by its link in /proc: another description of the same.
+  virtual SysResult<Ref<File>> open_again(uint32_t /*flags*/) { return Errno::NoDeviceAddress; }
   virtual std::string path() { return {}; }
   // Something happened by a call on this description: IN_… bits for inotify.
   virtual void notify_used(uint32_t /*mask*/) {}

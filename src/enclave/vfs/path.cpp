@@ -227,6 +227,21 @@ SysResult<Ref<File>> open_unnamed(Process& process, int32_t folder_fd, std::stri
   return Ref<File>(file);
 }
 
+// O_PATH of what has no inode.
+class NamedFile final : public File {
+ public:
+  explicit NamedFile(const Stat& stat) : File(kOpenPath), stat_(stat) {}
+  SysResult<Stat> stat() override { return stat_; }
+
+ private:
+  Stat stat_;
+};
+
+SysResult<Ref<File>> open_without_inode(File& original, uint32_t flags) {
+  if ((flags & kOpenPath) == 0) return original.open_again(flags);
+  return Ref<File>(make_ref<NamedFile>(TRY(original.stat())));
+}
+
 }  // namespace
 
 SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_view path, uint32_t flags,
@@ -250,11 +265,12 @@ SysResult<Ref<File>> open_at(Process& process, int32_t folder_fd, std::string_vi
   }
   // Of /proc/self/fd/N: opened anew like any other name, unless it has no inode.
   const Ref<File> original = place.open;
-  const bool shared = original && original->inode() == nullptr;
-  if (shared && (flags & kOpenDirectory) == 0 && !place.must_be_folder) return original;
+  const bool no_inode = original && original->inode() == nullptr;
+  if (no_inode && (flags & kOpenDirectory) == 0 && !place.must_be_folder)
+    return open_without_inode(*original, flags);
   const Stat stat = TRY(place.inode->stat());
   const bool folder = is_type(stat, kTypeFolder);
-  if (is_type(stat, kTypeLink) && !path_only && !shared) return Errno::Loop;
+  if (is_type(stat, kTypeLink) && !path_only && !no_inode) return Errno::Loop;
   if (is_type(stat, kTypeSocket) && !path_only) return Errno::NoDeviceAddress;
   if (((flags & kOpenDirectory) != 0 || place.must_be_folder) && !folder) return Errno::NotDirectory;
   if (folder && (writing || (flags & kOpenCreate) != 0) && !path_only) return Errno::IsDirectory;

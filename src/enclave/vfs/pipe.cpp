@@ -244,6 +244,15 @@ class End final : public PipeEnd {
     return 0;
   }
   bool can_tell_owner() override { return true; }
+  SysResult<Ref<File>> open_again(uint32_t flags) override {
+    const Ref<Channel> channel = in_ ? in_ : out_;
+    if (name_) {
+      Ref<Counted> fifo = channel;
+      return open_fifo(fifo, name_, flags);
+    }
+    const bool reads = (flags & kOpenAccess) != kOpenWrite, writes = (flags & kOpenAccess) != 0;
+    return Ref<File>(make_ref<End>(reads ? channel : nullptr, writes ? channel : nullptr, flags & kOpenKept));
+  }
   SysResult<size_t> pipe_size(size_t wanted) override {
     Channel& channel = in_ ? *in_ : *out_;
     if (wanted != 0) return channel.resize(wanted);
