@@ -7,7 +7,8 @@
 #include <sys/wait.h>
 #include "facts.h"
 // splice, tee, vmsplice, and sendfile into a pipe; large reads of pipes.
-static char big[1 << 20] __attribute__((aligned(4096))), back[1 << 20];
+enum { kBig = 1 << 20 };
+static char *big, *back;  // only here: every case that forks carries what is static in any
 static volatile int g_pipe_signals;
 static void on_pipe(int signal) { ++g_pipe_signals; }
 
@@ -132,10 +133,10 @@ static void user_memory(void) {
   CALL(vmsplice(p[0], in, 2, 0));
   FACT(memcmp(back, "abc", 3) + memcmp(back + 100, "defg", 4));
   CALL(vmsplice(p[0], in, 2, SPLICE_F_NONBLOCK));
-  const struct iovec much = {big, sizeof big};
+  const struct iovec much = {big, kBig};
   CALL(vmsplice(p[1], &much, 1, 0));  // what has room
   close(p[1]);
-  const struct iovec all = {back, sizeof back};
+  const struct iovec all = {back, kBig};
   CALL(vmsplice(p[0], &all, 1, 0));
   CALL(vmsplice(p[0], &all, 1, 0));
   FACT(memcmp(big, back, 65536));
@@ -177,7 +178,7 @@ static void* forwarder(void* nothing) {
   return (void*)all;
 }
 static void* writer(void* nothing) {
-  for (long done = 0; done < sizeof big;) done += write(g_from[1], big + done, sizeof big - done);
+  for (long done = 0; done < kBig;) done += write(g_from[1], big + done, kBig - done);
   close(g_from[1]);
   return NULL;
 }
@@ -190,12 +191,12 @@ static void forwarded(void) {
   pthread_create(&forward, NULL, forwarder, NULL);
   pthread_create(&write, NULL, writer, NULL);
   long got = 0;
-  for (ssize_t n; (n = read(g_to[1], back + got, sizeof back - got)) > 0;) got += n;
+  for (ssize_t n; (n = read(g_to[1], back + got, kBig - got)) > 0;) got += n;
   pthread_join(write, NULL);
   pthread_join(forward, &all);
   FACT(got);
   FACT((long)all);
-  FACT(memcmp(big, back, sizeof big));
+  FACT(memcmp(big, back, kBig));
 }
 
 // A pipe's room, its owner's signal and its readiness follow what splice moves.
@@ -243,19 +244,21 @@ static void large_read(void) {
   pipe(p);
   fcntl(p[1], F_SETPIPE_SZ, 1 << 20);
   write(p[1], big, 600000);
-  CALL(read(p[0], back, sizeof back));
+  CALL(read(p[0], back, kBig));
   FACT(memcmp(big, back, 600000));
   write(p[1], big, 1 << 19);
   struct iovec parts[2] = {{back, 1 << 18}, {back + (1 << 19), 1 << 18}};
   CALL(readv(p[0], parts, 2));
   write(p[1], big, 1 << 18);
-  CALL(read(p[0], back, sizeof back));  // and does not wait for more
+  CALL(read(p[0], back, kBig));  // and does not wait for more
 }
 
 int main(void) {
   scratch();
   signal(SIGPIPE, on_pipe);
-  for (size_t i = 0; i < sizeof big; ++i) big[i] = (char)(i * 2654435761u >> 13);
+  big = aligned_alloc(4096, kBig);
+  back = malloc(kBig);
+  for (size_t i = 0; i < kBig; ++i) big[i] = (char)(i * 2654435761u >> 13);
   pipe_and_file();
   refused();
   pipes_only();
