@@ -7,7 +7,7 @@
 // read or write its memory, after fork, mremap and mprotect. They show the file, and what is stored stays
 // private.
 enum { kSize = 1000 * 1000 };
-static char content[kSize];
+static char* content;  // allocated: cases that fork carry all that is static
 static int fd;
 
 static char* map(int protection) {
@@ -102,10 +102,12 @@ static void* looker(void* argument) {
   return (void*)bad;
 }
 static void moving_with_threads(void) {
-  static char block[1 << 20];
-  memset(block, 'A', sizeof(block));
+  enum { kBlock = 1 << 20 };
+  char* block = malloc(kBlock);
+  memset(block, 'A', kBlock);
   int file = open("large", O_RDWR | O_CREAT, 0600);
-  for (int i = 0; i < kLarge; i += (int)sizeof(block)) write(file, block, sizeof(block));
+  for (int i = 0; i < kLarge; i += kBlock) write(file, block, kBlock);
+  free(block);
   for (int way = 0; way < 2; ++way) {
     char* m = mmap(NULL, kStep, PROT_READ, MAP_PRIVATE, file, 0);
     pthread_t t[2];
@@ -157,6 +159,7 @@ static void forked(void) {
 int main(void) {
   scratch();
   unsigned state = 1;
+  content = malloc(kSize);
   for (int i = 0; i < kSize; ++i) content[i] = (char)((state = state * 1103515245 + 12345) >> 16);
   int w = open("file", O_WRONLY | O_CREAT, 0644);
   CALL(write(w, content, kSize));
