@@ -49,6 +49,40 @@ static void links_with_slash(void) {
   CALL(rmdir("moved/"));
   CALL(unlink("leads"));
 }
+// The same as the new name, and one that leads nowhere.
+static void new_links_with_slash(void) {
+  mkdir("goes", 0755);
+  mkdir("led-to", 0755);
+  symlink("led-to", "leads");
+  symlink("nowhere", "dangles");
+  put_file("plain-file", "x");
+  for (int i = 0; i < 2; ++i) {
+    const char* to = i == 0 ? "leads/" : "dangles//";
+    CALL(rename("goes", to));
+    CALL(renameat2(AT_FDCWD, "goes", AT_FDCWD, to, RENAME_EXCHANGE));
+    CALL(renameat2(AT_FDCWD, "goes", AT_FDCWD, to, RENAME_NOREPLACE));
+    CALL(rename("plain-file", to));
+    CALL(mkdir(to, 0755));
+    CALL(link("plain-file", to));
+    CALL(symlink("plain-file", to));
+    CALL(mknod(to, S_IFREG | 0644, 0));
+    CALL(unlink(to));
+    CALL(rmdir(to));
+  }
+  CALL(access("goes", F_OK));
+  CALL(access("led-to", F_OK));
+  CALL(access("nowhere", F_OK));
+  CALL(mkdir("none/", 0755));
+  CALL(rmdir("none/"));
+  CALL(unlink("none/"));
+  CALL(rename("none/", "other"));
+  CALL(mkdir("/", 0755));
+  CALL(rmdir("goes/"));
+  CALL(rmdir("led-to"));
+  CALL(unlink("leads"));
+  CALL(unlink("dangles"));
+  CALL(unlink("plain-file"));
+}
 
 int main(void) {
   scratch();
@@ -102,5 +136,6 @@ int main(void) {
   CALL(mkdir("", 0755));
   exchanges();
   links_with_slash();
+  new_links_with_slash();
   return 0;
 }

@@ -18,9 +18,19 @@ namespace {
 
 Process& process_of(SyscallArgs& args) { return *args.thread.process; }
 
+// A link with a slash behind it: resolution follows it, but what it leads to is neither to vanish nor to be
+// replaced or made.
+SysResult<bool> link_with_slash(Process& process, int32_t folder, std::string_view name) {
+  if (!name.ends_with('/')) return false;
+  while (name.size() > 1 && name.ends_with('/')) name.remove_suffix(1);
+  const Place named = TRY(resolve(process, folder, name, LastLink::Keep));
+  return named.inode && (TRY(named.inode->stat()).mode & kTypeMask) == kTypeLink;
+}
+
 // The place of a name that does not exist yet.
 SysResult<Place> new_place(SyscallArgs& args, int32_t folder, uint64_t path, bool folder_wanted) {
   const std::string name = TRY(string_from_user(path));
+  if (TRY(link_with_slash(process_of(args), folder, name))) return Errno::Exists;
   Place place = TRY(resolve(process_of(args), folder, name, LastLink::Keep));
   if (place.inode) return Errno::Exists;
   if (place.must_be_folder && !folder_wanted) return Errno::NoEntry;
@@ -38,19 +48,11 @@ Errno no_name(std::string_view path, Vanish how) {
   return path.ends_with("..") ? Errno::NotEmpty : Errno::Invalid;
 }
 
-// A link with a slash behind it is followed, but what it leads to is not what is to vanish.
-SysResult<void> no_link_with_slash(Process& process, int32_t folder, std::string_view name) {
-  if (!name.ends_with('/')) return {};
-  while (name.size() > 1 && name.ends_with('/')) name.remove_suffix(1);
-  const Place named = TRY(resolve_existing(process, folder, name, LastLink::Keep));
-  return (TRY(named.inode->stat()).mode & kTypeMask) == kTypeLink ? Errno::NotDirectory : SysResult<void>();
-}
-
 // The place of a name that is to vanish: it exists and is neither "." nor a mount point, nor on the way to
 // one.
 SysResult<Place> old_place(SyscallArgs& args, int32_t folder, uint64_t path, Vanish how) {
   const std::string name = TRY(string_from_user(path));
-  TRY(no_link_with_slash(process_of(args), folder, name));
+  if (TRY(link_with_slash(process_of(args), folder, name))) return Errno::NotDirectory;
   Place place = TRY(resolve_existing(process_of(args), folder, name, LastLink::Keep));
   if (place.open) return Errno::NotDirectory;  // a magic link's name, with a slash after it
   if (place.name == ".") return no_name(name, how);
@@ -113,6 +115,8 @@ SysResult<int64_t> rename_at(SyscallArgs& args, int32_t from_folder, uint64_t fr
   if (flags != 0 && flags != kNoReplace && flags != kExchange) return Errno::Invalid;
   const Place from = TRY(old_place(args, from_folder, from_path, Vanish::Renamed));
   const std::string name = TRY(string_from_user(to_path));
+  if (TRY(link_with_slash(process_of(args), to_folder, name)))
+    return flags == kNoReplace ? Errno::Exists : Errno::NotDirectory;
   const Place to = TRY(resolve(process_of(args), to_folder, name, LastLink::Keep));
   const Stat moved = TRY(from.inode->stat());
   const bool folder = (moved.mode & kTypeMask) == kTypeFolder;
