@@ -77,6 +77,27 @@ static void waiting(void) {
   wait(&status);
 }
 
+// A copy of this program whose interpreter is the pipe, and one whose interpreter nobody may execute.
+static void as_interpreter(char** words) {
+  static char content[4 << 20];
+  const char* usual = "/lib64/ld-linux-x86-64.so.2";
+  const int self = open("/proc/self/exe", O_RDONLY);
+  const long size = read(self, content, sizeof content);
+  char* name = memmem(content, size, usual, strlen(usual));
+  close(self);
+  if (name == NULL || size == sizeof content) abort();
+  put_file("plain", "x");
+  for (int i = 0; i < 2; ++i) {
+    strcpy(name, i == 0 ? "p" : "plain");
+    const int copy = open("copy", O_WRONLY | O_CREAT | O_TRUNC, 0755);
+    FACT(write(copy, content, size) == size);
+    close(copy);
+    CALL(execve("copy", words, words));
+  }
+  unlink("copy");
+  unlink("plain");
+}
+
 static void caught(int signal) { (void)signal; }
 static void interrupted(void) {
   struct sigaction action = {.sa_handler = caught};
@@ -88,6 +109,7 @@ static void interrupted(void) {
   char* words[] = {"x", NULL};
   CALL(chmod("p", 0777));
   CALL(execve("p", words, words));  // without waiting for a writer
+  as_interpreter(words);
   CALL(rename("p", "q"));
   CALL(unlink("q"));
   CALL(mknod("s", S_IFSOCK | 0600, 0));

@@ -96,6 +96,12 @@ SysResult<void> check_executable(File& file) {
   return {};
 }
 
+// Looked at before it is opened: that would wait for the writers of a named pipe.
+SysResult<Ref<File>> open_executable(Process& process, const std::string& path) {
+  TRY(check_executable(*TRY(open_path(process, path, kOpenPath, 0))));
+  return open_path(process, path, 0, 0);
+}
+
 // What a path comes to after its `#!` lines: the ELF file and its arguments.
 struct Command {
   Ref<File> file;
@@ -108,7 +114,7 @@ SysResult<Command> resolve_scripts(Process& process, const std::string& path,
                                    std::string& why) {
   Command command{nullptr, path, {arguments.begin(), arguments.end()}};
   for (int depth = 0; depth < kMaxScripts; ++depth) {
-    // Looked at before it is opened: that would wait for the writers of a named pipe.
+    // As open_executable, but the first program needs no execute bit.
     auto file = open_path(process, command.path, kOpenPath, 0);
     if (file.ok() && need_execute) TRY(check_executable(*file.value()));
     if (file.ok()) file = open_path(process, command.path, 0, 0);
@@ -146,7 +152,7 @@ ProgramImage image_of(Process& process, FileSource& source, const Command& comma
   image.stack_size = stack_limit(process);
   image.owner = process.memory->id;
   image.open_interpreter = [&process](const std::string& name) -> SysResult<std::unique_ptr<ProgramSource>> {
-    return std::unique_ptr<ProgramSource>(std::make_unique<FileSource>(TRY(open_path(process, name, 0, 0))));
+    return std::unique_ptr<ProgramSource>(std::make_unique<FileSource>(TRY(open_executable(process, name))));
   };
   return image;
 }
