@@ -9,7 +9,7 @@
 enum { kMuch = 400000 };
 static int ends[2];
 static char much[kMuch];
-static volatile int broken;
+static volatile int broken, begun;
 static void on_broken(int s) { ++broken; }
 static void make_ends(int as_sockets) {
   if (as_sockets) {
@@ -19,20 +19,30 @@ static void make_ends(int as_sockets) {
   }
 }
 
-static void* writer(void* unused) { return (void*)write(ends[1], much, sizeof much); }
+static void* writer(void* unused) {
+  begun = 1;
+  return (void*)write(ends[1], much, sizeof much);
+}
 static void* reader(void* unused) {
   char to[16];
+  begun = 1;
   return (void*)read(ends[0], to, sizeof to);
 }
 static void* receiver(void* unused) {
   char to[16];
+  begun = 1;
   return (void*)recv(ends[0], to, sizeof to, 0);
 }
-static void* sender(void* unused) { return (void*)send(ends[1], much, sizeof much, 0); }
+static void* sender(void* unused) {
+  begun = 1;
+  return (void*)send(ends[1], much, sizeof much, 0);
+}
 static pthread_t begin(void* (*call)(void*)) {
   pthread_t thread;
+  begun = 0;
   pthread_create(&thread, NULL, call, NULL);
-  usleep(30000);
+  while (!begun) usleep(1000);
+  usleep(50000);  // now it is in its call
   return thread;
 }
 static long end(pthread_t thread) {
@@ -95,7 +105,8 @@ static void in_child(void) {
 }
 // The end of a write that has moved some bytes: those, and the signal for a pipe.
 static void* closer(void* unused) {
-  usleep(100000);
+  begun = 1;
+  usleep(150000);
   close(ends[0]);
   return NULL;
 }
@@ -113,6 +124,7 @@ static int polled;
 static short polled_for;
 static void* poller(void* unused) {
   struct pollfd fd = {ends[polled], polled_for};
+  begun = 1;
   const int count = poll(&fd, 1, 5000);
   return (void*)(long)(count * 1000 + fd.revents);
 }
@@ -121,6 +133,7 @@ static void* selecter(void* unused) {
   struct timeval most = {5, 0};
   FD_ZERO(&set);
   FD_SET(ends[0], &set);
+  begun = 1;
   return (void*)(long)select(ends[0] + 1, &set, NULL, NULL, &most);
 }
 static void polls(int as_sockets) {
