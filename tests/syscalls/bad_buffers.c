@@ -1,3 +1,7 @@
+#include <arpa/inet.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -129,11 +133,67 @@ static void messages(void) {
   close(p[0]);
   close(p[1]);
 }
+static void internet_streams(void) {
+  struct sockaddr_in a = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
+  socklen_t n = sizeof a;
+  int p[2], l = socket(AF_INET, SOCK_STREAM, 0), waiting = 0;
+  bind(l, (void*)&a, n);
+  listen(l, 1);
+  getsockname(l, (void*)&a, &n);
+  p[1] = socket(AF_INET, SOCK_STREAM, 0);
+  connect(p[1], (void*)&a, n);
+  p[0] = accept(l, NULL, NULL);
+  struct pollfd poll_in = {p[0], POLLIN}, poll_out = {p[0], POLLOUT};
+  struct epoll_event event = {EPOLLIN | EPOLLOUT, {.u32 = 7}}, got[4];
+  const int levels = epoll_create1(0), edges = epoll_create1(0);
+  epoll_ctl(levels, EPOLL_CTL_ADD, p[0], &event);
+  event.events |= EPOLLET;
+  CALL(write(p[1], "hello", 5));
+  CALL(poll(&poll_in, 1, 5000));
+  CALL(read(p[0], end, 5));
+  fcntl(p[0], F_SETFL, O_NONBLOCK);
+  CALL(recv(p[0], end - 3, 5, 0));
+  CALL(poll(&poll_in, 1, 5000));
+  FACT(poll_in.revents);
+  CALL(poll(&poll_out, 1, 5000));
+  FACT(poll_out.revents);
+  epoll_ctl(edges, EPOLL_CTL_ADD, p[0], &event);
+  for (int i = 0; i < 2; ++i) {
+    CALL(epoll_wait(levels, got, 4, 1000));
+    FACT(got[0].events);
+  }
+  CALL(epoll_wait(edges, got, 4, 1000));
+  FACT(got[0].events);
+  CALL(epoll_wait(edges, got, 4, 0));
+  CALL(ioctl(p[0], FIONREAD, &waiting));
+  FACT(waiting);
+  CALL(recv(p[0], to, 10, MSG_PEEK));
+  CALL(recv(p[0], to, 2, 0));
+  CALL(write(p[1], " world", 6));
+  usleep(50000);
+  fcntl(p[0], F_SETFL, 0);
+  CALL(recv(p[0], to, 9, MSG_WAITALL));
+  to[9] = 0;
+  TEXT(to);
+  fcntl(p[0], F_SETFL, O_NONBLOCK);
+  CALL(read(p[0], to, 10));
+  CALL(poll(&poll_in, 1, 0));
+  CALL(epoll_wait(levels, got, 4, 1000));
+  FACT(got[0].events);
+  CALL(write(p[1], end - 4096, 8192));
+  close(levels);
+  close(edges);
+  close(p[0]);
+  close(p[1]);
+  close(l);
+}
+
 static void all(void) {
   pipes();
   files();
   streams();
   messages();
+  internet_streams();
 }
 
 int main(void) {

@@ -91,6 +91,56 @@ static void edges(void) {
   close(l);
 }
 
+// An error behind the bytes of a call is the next call's, and poll knows of it.
+static int broken[2];
+static void* break_later(void* unused) {
+  const struct linger reset = {1, 0};
+  usleep(100000);
+  setsockopt(broken[1], SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  close(broken[1]);
+  return unused;
+}
+static void late_error(void) {
+  pthread_t thread;
+  struct sockaddr_in to = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
+  socklen_t size = sizeof to;
+  static char much[100000];
+  const int door = socket(AF_INET, SOCK_STREAM, 0);
+  bind(door, (void*)&to, size);
+  listen(door, 1);
+  getsockname(door, (void*)&to, &size);
+  broken[0] = socket(AF_INET, SOCK_STREAM, 0);
+  connect(broken[0], (void*)&to, size);
+  broken[1] = accept(door, NULL, NULL);
+  struct epoll_event event = {EPOLLIN | EPOLLOUT, {.u32 = 7}}, events[4];
+  const int levels = epoll_create1(0);
+  epoll_ctl(levels, EPOLL_CTL_ADD, broken[0], &event);
+  send(broken[1], "hello", 5, 0);
+  send(broken[0], "unread", 6, 0);
+  usleep(50000);
+  pthread_create(&thread, NULL, break_later, NULL);
+  CALL(recv(broken[0], much, sizeof much, MSG_WAITALL));
+  pthread_join(thread, NULL);
+  struct pollfd in = {broken[0], POLLIN}, none = {broken[0], 0};
+  CALL(poll(&in, 1, 1000));
+  FACT(in.revents);
+  CALL(poll(&none, 1, 1000));
+  FACT(none.revents);
+  for (int i = 0; i < 2; ++i) {
+    CALL(epoll_wait(levels, events, 4, 1000));
+    FACT(events[0].events);
+  }
+  CALL(recv(broken[0], much, 100, 0));
+  CALL(poll(&in, 1, 1000));
+  FACT(in.revents);
+  CALL(epoll_wait(levels, events, 4, 1000));
+  FACT(events[0].events);
+  CALL(recv(broken[0], much, 100, 0));
+  close(broken[0]);
+  close(levels);
+  close(door);
+}
+
 static void errors_and_datagrams(void) {
   int c = socket(AF_INET, SOCK_STREAM, 0);
   CALL(connect(c, (struct sockaddr*)&a, sizeof a));
@@ -118,5 +168,6 @@ int main(void) {
   connections();
   edges();
   errors_and_datagrams();
+  late_error();
   return 0;
 }

@@ -210,10 +210,10 @@ bool Epoll::Item::file_edge(uint16_t bits) {
   return woken;
 }
 
-// As after an arrival, if there is something now. Hosted items are the host's matter.
+// As after an arrival, if there is something now. Of hosted items the host tells the rest.
 void Epoll::list_if_ready(Item& item) {
-  if (item.host_key != 0 && item.file().epoll() == nullptr) return;
-  if (to_epoll(item.file().ready(), item.event.events) != 0) static_cast<void>(item.file_edge(0));
+  const uint16_t ready = item.hosted() ? item.file().ready_besides() : item.file().ready();
+  if (to_epoll(ready, item.event.events) != 0) static_cast<void>(item.file_edge(0));
 }
 
 void Epoll::retime(Item& item) {
@@ -250,6 +250,13 @@ bool Epoll::listing_ready() {
 
 bool Epoll::report(Item& item, uint32_t bits, EpollReports& out) {
   if (bits == 0 || !item.armed) return false;
+  if (item.hosted() && out.may_repeat) {
+    const auto found = std::find(out.keys.begin(), out.keys.end(), item.key);
+    if (found != out.keys.end()) {
+      out.events[static_cast<size_t>(found - out.keys.begin())].events |= bits;
+      return true;
+    }
+  }
   if ((item.event.events & kEpollOneShot) != 0) item.armed = false;
   out.events.push_back({bits, item.event.data});
   out.keys.push_back(item.key);
@@ -285,8 +292,11 @@ void Epoll::harvest(EpollReports& out) {
   while (out.left() > 0 && batch.first() != nullptr) {
     Item& item = *batch.first();
     batch.take_out(item);
+    out.may_repeat = out.may_repeat || item.hosted();
     const bool told = report(item, to_epoll(item.file().ready(), item.event.events), out);
-    if (told && item.armed && (item.event.events & kEpollEdge) == 0 && !item.listed) ready_.append(item);
+    const bool stays = !item.hosted() || item.file().ready_besides() != 0;
+    if (told && stays && item.armed && (item.event.events & kEpollEdge) == 0 && !item.listed)
+      ready_.append(item);
   }
   ready_.put_in_front(batch);
 }

@@ -30,6 +30,7 @@ struct EpollReports {
   size_t left() const { return room - events.size(); }
 
   size_t room;
+  bool may_repeat = false;  // the host and the list may both have something to say of an item
   std::vector<EpollEvent> events;
   std::vector<std::pair<int32_t, File*>> keys;
 };
@@ -68,6 +69,7 @@ class Epoll final : public WaitFile {
     bool exclusive() const override { return (event.events & kEpollExclusive) != 0; }
     int levels_above() const override { return owner.levels_of_watchers(); }
     File& file() const { return *key.second; }
+    bool hosted() const { return host_key != 0 && file().epoll() == nullptr; }
 
     Epoll& owner;
     const Key key;

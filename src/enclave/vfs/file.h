@@ -228,6 +228,8 @@ class File : public Counted {
   virtual Inotify* inotify() { return nullptr; }
   // A host socket or kConsoleInputHandle that the host must be asked about; false: none.
   virtual bool host_handle(uint32_t&) { return false; }
+  // kPoll… bits that hold besides what the host says of it.
+  virtual uint16_t ready_besides() { return 0; }
   // A set of such, of which each may make ready() true; to be asked about together with what is in the
   // enclave.
   virtual bool host_set(uint32_t&) { return false; }

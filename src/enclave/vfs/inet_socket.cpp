@@ -24,8 +24,26 @@ Errno known_errno(int32_t error) {
 // The host's socket tells an error once. What came before it is told first, so the error waits for the next
 // call, as in Linux. EPIPE stays so, and its signal is still due.
 void InetSocket::defer(Errno error) {
-  if (error != Errno::Again && error != kInterruptedRestartable && error != Errno::Pipe)
-    deferred_ = static_cast<int32_t>(error);
+  if (error == Errno::Again || error == kInterruptedRestartable || error == Errno::Pipe) return;
+  deferred_ = static_cast<int32_t>(error);
+  edge(kPollError);
+}
+
+// At most what one receive gives: a receive asks the host only when there is nothing left of this.
+void InetSocket::unreceive(ByteView data, Incoming&) {
+  again_.insert(again_.begin(), data.begin(), data.end());
+  edge(kPollIn);
+}
+
+size_t InetSocket::take_again(MutableByteView out, bool peek) {
+  const size_t count = std::min(out.size(), again_.size());
+  std::copy_n(again_.begin(), count, out.begin());
+  if (!peek) again_.erase(again_.begin(), again_.begin() + static_cast<ptrdiff_t>(count));
+  return count;
+}
+
+uint16_t InetSocket::ready_besides() {
+  return static_cast<uint16_t>((deferred_ != 0 ? kPollError : 0) | (again_.empty() ? 0 : kPollIn));
 }
 
 SysResult<size_t> InetSocket::so_far(size_t done, Errno error) {
@@ -55,15 +73,17 @@ SysResult<size_t> InetSocket::receive(MutableByteView out, uint32_t flags, uint6
   const uint32_t passed = (flags & (kMessagePeek | kMessageOutOfBand | kMessageErrorQueue)) |
                           (type() == kSocketStream ? 0 : kMessageTruncated);
   const size_t room = incoming.wants_control ? boundary::kMaxControl : 0;
-  if (deferred_ != 0 && !aside) return known_errno(std::exchange(deferred_, 0));
+  if (deferred_ != 0 && !aside && again_.empty()) return known_errno(std::exchange(deferred_, 0));
   const bool few = out.size() <= low_water_;  // SO_RCVLOWAT of them or more: all
   const bool all = ((flags & kMessageWaitAll) != 0 || (low_water_ > 1 && few)) && type() == kSocketStream &&
                    (flags & kMessagePeek) == 0 && !aside;
+  size_t done = aside ? 0 : take_again(out, (flags & kMessagePeek) != 0);
+  incoming.whole = done;
+  if (done > 0 && (!all || done == out.size())) return done;
   constexpr uint32_t kPeekAll = kMessagePeek | kMessageWaitAll;
   const bool peeks_all = type() == kSocketStream && (flags & kPeekAll) == kPeekAll;
   if ((peeks_all || (low_water_ > 1 && !few)) && !never_waits)
     wait_for_bytes(peeks_all ? out.size() : low_water_, deadline);
-  size_t done = 0;
   for (;;) {
     host::Received received;
     const auto count =
@@ -132,14 +152,16 @@ SysResult<int64_t> InetSocket::ioctl(uint64_t request, uint64_t argument) {
   constexpr uint64_t kBytesUnsent = 0x5411, kAtMark = 0x8905;  // TIOCOUTQ, SIOCATMARK
   if (request != kBytesWaiting && request != kBytesUnsent && request != kAtMark)
     return interface_ioctl(request, argument);
-  TRY(store_user(argument, TRY(host::socket_queue(handle_, static_cast<uint32_t>(request)))));
+  const auto count = TRY(host::socket_queue(handle_, static_cast<uint32_t>(request)));
+  const int64_t all = count + static_cast<int64_t>(request == kBytesWaiting ? again_.size() : 0);
+  TRY(store_user(argument, static_cast<int32_t>(std::min<int64_t>(all, INT32_MAX))));
   return 0;
 }
 
 uint16_t InetSocket::ready() {
   host::PollItem item{handle_, kPollIn | kPollOut | kPollReadHangup | kPollUrgent, 0};
   const auto count = host::socket_poll(&item, 1, 0);
-  return count.ok() ? item.revents : uint16_t{0};
+  return static_cast<uint16_t>((count.ok() ? item.revents : 0) | ready_besides());
 }
 
 SysResult<void> InetSocket::shut_down(bool reading, bool writing) {

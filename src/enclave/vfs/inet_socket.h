@@ -19,6 +19,7 @@ class InetSocket final : public Socket {
     handle = handle_;
     return true;
   }
+  uint16_t ready_besides() override;
 
   SysResult<void> bind(Process& process, ByteView address) override;
   SysResult<void> connect(Process& process, ByteView address) override;
@@ -27,6 +28,7 @@ class InetSocket final : public Socket {
   SysResult<size_t> send(ByteView data, Outgoing& outgoing) override;
   SysResult<size_t> receive(MutableByteView out, uint32_t flags, uint64_t deadline,
                             Incoming& incoming) override;
+  void unreceive(ByteView data, Incoming& incoming) override;
   void defer(Errno error) override;
   SysResult<Bytes> name(bool peer) override;
   SysResult<void> shut_down(bool reading, bool writing) override;
@@ -36,12 +38,14 @@ class InetSocket final : public Socket {
   SysResult<size_t> get_family_option(int32_t level, int32_t name, MutableByteView out) override;
 
  private:
+  size_t take_again(MutableByteView out, bool peek);
   void wait_for_bytes(size_t wanted, uint64_t deadline);
   SysResult<size_t> so_far(size_t done, Errno error);
 
   uint32_t handle_;
   int32_t deferred_ = 0;    // an errno for the next call
   uint32_t low_water_ = 1;  // SO_RCVLOWAT of a stream
+  Bytes again_;             // of a stream: received, but the program's memory could not take it
 };
 
 }  // namespace cloister::enclave

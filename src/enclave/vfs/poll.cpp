@@ -71,9 +71,11 @@ bool look_up_again(std::vector<Watch>& watches) {
 void look(std::vector<Watch>& watches) {
   for (Watch& watch : watches) {
     uint32_t handle = 0;
-    if (!watch.file || watch.file->host_handle(handle)) continue;
+    if (!watch.file) continue;
     watch.file->time_passed();  // or the time would come again and again
-    watch.ready = static_cast<uint16_t>(watch.file->ready_inside() & (watch.events | kAlways));
+    const uint16_t ready =
+        watch.file->host_handle(handle) ? watch.file->ready_besides() : watch.file->ready_inside();
+    watch.ready = static_cast<uint16_t>(ready & (watch.events | kAlways));
   }
 }
 
@@ -81,8 +83,8 @@ void look(std::vector<Watch>& watches) {
 void take_answers(const HostItems& host, std::vector<Watch>& watches) {
   for (size_t i = 0; i < host.items.size(); ++i) {
     Watch& watch = watches[host.owners[i]];
-    watch.ready =
-        host.inner[i] ? watch.ready | (host.items[i].revents & watch.events) : host.items[i].revents;
+    const uint16_t said = host.items[i].revents;
+    watch.ready |= host.inner[i] ? said & watch.events : said;
   }
 }
 
