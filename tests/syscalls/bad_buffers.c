@@ -9,8 +9,9 @@
 #include "facts.h"
 // Buffers of which a part is no memory, or none to write to: what was not moved is still there, and files are
 // where they were.
+enum { kRoom = 16384 };
 static char *page, *end;
-static char to[16384];
+static char* to;
 
 static void pipes(void) {
   int p[2];
@@ -23,13 +24,13 @@ static void pipes(void) {
   CALL(write(p[1], end - 3, 5));
   CALL(write(p[1], end - 4096, 8192));
   CALL(write(p[1], "123", 3));
-  CALL(read(p[0], to, sizeof to));
+  CALL(read(p[0], to, kRoom));
   CALL(read(p[0], to, 1));
   memset(page, 'p', 4096);
   CALL(write(p[1], page, 4096));
   CALL(write(p[1], page, 10));
   CALL(read(p[0], page, 5000));
-  CALL(read(p[0], to, sizeof to));
+  CALL(read(p[0], to, kRoom));
   // Around the end of the buffer's ring, and full.
   for (int i = 0; i < 100; ++i) {
     memset(to, 'a' + i % 26, 1000);
@@ -42,7 +43,7 @@ static void pipes(void) {
   CALL(read(p[0], end, 100));
   CALL(write(p[1], to, 1));
   int sum = 0, n;
-  while ((n = read(p[0], to, sizeof to)) > 0) sum += n;
+  while ((n = read(p[0], to, kRoom)) > 0) sum += n;
   FACT(sum);
   close(p[0]);
   close(p[1]);
@@ -198,6 +199,7 @@ static void all(void) {
 
 int main(void) {
   scratch();
+  to = malloc(kRoom);
   page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   end = page + 4096;
   munmap(end, 4096);

@@ -8,7 +8,7 @@
 // done, and who polls is told that the descriptor is none any more.
 enum { kMuch = 400000 };
 static int ends[2];
-static char much[kMuch];
+static char* much;  // allocated: what is static is copied by the forks of every case
 static volatile int broken, begun;
 static void on_broken(int s) { ++broken; }
 static void make_ends(int as_sockets) {
@@ -21,7 +21,7 @@ static void make_ends(int as_sockets) {
 
 static void* writer(void* unused) {
   begun = 1;
-  return (void*)write(ends[1], much, sizeof much);
+  return (void*)write(ends[1], much, kMuch);
 }
 static void* reader(void* unused) {
   char to[16];
@@ -35,7 +35,7 @@ static void* receiver(void* unused) {
 }
 static void* sender(void* unused) {
   begun = 1;
-  return (void*)send(ends[1], much, sizeof much, 0);
+  return (void*)send(ends[1], much, kMuch, 0);
 }
 static pthread_t begin(void* (*call)(void*)) {
   pthread_t thread;
@@ -51,9 +51,10 @@ static long end(pthread_t thread) {
   return (long)result;
 }
 static long read_all(void) {
-  static char to[100000];
+  char* to = malloc(kMuch);
   long sum = 0, n;
-  while ((n = read(ends[0], to, sizeof to)) > 0) sum += n;
+  while ((n = read(ends[0], to, 100000)) > 0) sum += n;
+  free(to);
   return n < 0 ? n : sum;
 }
 
@@ -114,7 +115,7 @@ static void partly(int as_sockets) {
   make_ends(as_sockets);
   broken = 0;
   pthread_t thread = begin(closer);
-  WORKS(write(ends[1], much, sizeof much));
+  WORKS(write(ends[1], much, kMuch));
   FACT(broken);
   end(thread);
   close(ends[1]);
@@ -167,7 +168,7 @@ static void polls(int as_sockets) {
   polled = 1, polled_for = POLLOUT;
   make_ends(as_sockets);
   fcntl(ends[1], F_SETFL, O_NONBLOCK);
-  while (write(ends[1], much, sizeof much) > 0) {
+  while (write(ends[1], much, kMuch) > 0) {
   }
   thread = begin(poller);
   close(ends[1]);
@@ -178,6 +179,7 @@ static void polls(int as_sockets) {
 
 int main(void) {
   signal(SIGPIPE, on_broken);
+  much = calloc(1, kMuch);
   writers(writer, 0);
   writers(writer, 1);
   writers(sender, 1);

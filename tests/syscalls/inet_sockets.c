@@ -104,7 +104,8 @@ static void late_error(void) {
   pthread_t thread;
   struct sockaddr_in to = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
   socklen_t size = sizeof to;
-  static char much[100000];
+  enum { kMuch = 100000 };
+  char* much = malloc(kMuch);
   const int door = socket(AF_INET, SOCK_STREAM, 0);
   bind(door, (void*)&to, size);
   listen(door, 1);
@@ -119,7 +120,7 @@ static void late_error(void) {
   send(broken[0], "unread", 6, 0);
   usleep(50000);
   pthread_create(&thread, NULL, break_later, NULL);
-  CALL(recv(broken[0], much, sizeof much, MSG_WAITALL));
+  CALL(recv(broken[0], much, kMuch, MSG_WAITALL));
   pthread_join(thread, NULL);
   struct pollfd in = {broken[0], POLLIN}, none = {broken[0], 0};
   CALL(poll(&in, 1, 1000));
@@ -136,6 +137,7 @@ static void late_error(void) {
   CALL(epoll_wait(levels, events, 4, 1000));
   FACT(events[0].events);
   CALL(recv(broken[0], much, 100, 0));
+  free(much);
   close(broken[0]);
   close(levels);
   close(door);
