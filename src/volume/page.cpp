@@ -169,12 +169,16 @@ void inner_insert(uint8_t* p, unsigned index, const RecordKey& key, ByteView ref
   store_key(at, key);
   std::memcpy(at + kKeySize, reference.data(), reference.size());
   put16(p + 2, n + 1);
+  // The first child takes every smaller key, so what is split off it may begin before its own: builds before
+  // inner_erase() kept the key left such pages.
+  if (index == 1 && inner_key(p, 0, reference.size()) >= key) store_key(p + kPageHeader, RecordKey{});
 }
 
 void inner_erase(uint8_t* p, unsigned index, size_t reference_size) {
   const size_t size = kKeySize + reference_size;
   const unsigned n = count(p);
   uint8_t* at = p + kPageHeader + index * size;
+  if (index == 0 && n > 1) std::memcpy(at + size, at, kKeySize);  // whose keys the next child takes
   std::memmove(at, at + size, (n - index - 1) * size);
   std::memset(p + kPageHeader + (n - 1) * size, 0, size);
   put16(p + 2, n - 1);

@@ -315,12 +315,14 @@ VolumeResult<void> Tree::merge(Path& path, unsigned depth) {
   Node* right = TRY(load(load_ref(right_slot, mode_), level));
   if (left == right || (used(left->page) + used(right->page)) * 5 > capacity * 4) return {};
   make_dirty(left, left_slot);
+  // The first child also holds the keys from the parent's entry up to its own (page::inner_insert).
+  const RecordKey first = page::inner_key(up, left_index + 1, ref_size_);
   for (unsigned i = 0; i < page::count(right->page); ++i) {
     const unsigned end = page::count(left->page);
     if (level == 0) {
       page::leaf_insert(left->page, end, page::leaf_key(right->page, i), page::leaf_value(right->page, i));
     } else {
-      page::inner_insert(left->page, end, page::inner_key(right->page, i, ref_size_),
+      page::inner_insert(left->page, end, i == 0 ? first : page::inner_key(right->page, i, ref_size_),
                          ByteView(page::inner_reference(right->page, i, ref_size_), ref_size_));
     }
   }

@@ -190,7 +190,7 @@ VolumeResult<void> VolumeImpl::shrink_chunks(Inode& inode, uint64_t size) {
       if (inode.record.chunks != 0) --inode.record.chunks;
     }
     if (from == 0) {
-      TRY(tree_.erase(key));
+      TRY(erase_found(key));
       continue;
     }
     if (refs.size() > from * width) refs.resize(from * width);
@@ -207,7 +207,7 @@ VolumeResult<void> VolumeImpl::shrink_chunks(Inode& inode, uint64_t size) {
         free_chunk(inode, later_key.sub * per_group + i, ref);
         if (inode.record.chunks != 0) --inode.record.chunks;
       }
-      TRY(tree_.erase(later_key));
+      TRY(erase_found(later_key));
     }
     break;
   }

@@ -232,6 +232,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> load_inline(Inode& inode);
   VolumeResult<void> store_inode(Inode& inode);
   VolumeResult<void> delete_inode(Inode& inode);
+  VolumeResult<void> erase_found(const RecordKey& key);
   VolumeResult<void> remove_orphans();
   VolumeResult<void> drop_link(Inode& inode, Timestamp now);
   VolumeResult<Bytes> xattr_record(InodeId inode, std::string_view name);

@@ -1,0 +1,73 @@
+// The tree against a map, in the ways files change it: long runs of keys that come and go from either end.
+#include "volume/tree.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+
+namespace cloister::volume {
+namespace {
+
+class Pages : public TreeIo {
+ public:
+  VolumeResult<void> read_node(const Ref& ref, unsigned, uint8_t* page) override {
+    std::copy(pages_.at(ref.place).begin(), pages_.at(ref.place).end(), page);
+    return {};
+  }
+  VolumeResult<Ref> write_node(unsigned, const uint8_t* page) override {
+    Ref ref;
+    ref.place = next_++;
+    ref.present = true;
+    pages_[ref.place] = Bytes(page, page + kBlockSize);
+    return ref;
+  }
+  VolumeResult<void> finish_nodes() override { return {}; }
+  void forget_node(const Ref& ref) override { pages_.erase(ref.place); }
+
+ private:
+  std::map<uint64_t, Bytes> pages_;
+  uint64_t next_ = kFirstBlock;
+};
+
+TEST(Tree, FindsEveryRecordAfterRunsOfChanges) {
+  for (unsigned seed = 1; seed <= 6; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    constexpr uint64_t kKeys = 6000;
+    std::mt19937 random(seed);
+    Pages pages;
+    Tree tree(pages, Mode::Encrypted);
+    tree.start_empty();
+    std::map<uint64_t, size_t> model;
+    const auto key_of = [](uint64_t number) { return RecordKey{7, Kind::Chunks, number}; };
+    for (int run = 0; run < 60; ++run) {
+      const uint64_t start = random() % kKeys, size = random() % (run % 2 == 0 ? kKeys : 50);
+      const bool put = random() % 2 == 0, down = random() % 2 == 0;
+      for (uint64_t i = 0; i < size; ++i) {
+        const uint64_t number = (start + (down ? kKeys - i : i)) % kKeys;
+        if (put) {
+          const size_t length = random() % 8 == 0 ? 20 : 1900;
+          ASSERT_TRUE(tree.put(key_of(number), Bytes(length, 1)).ok());
+          model[number] = length;
+        } else {
+          const VolumeResult<bool> erased = tree.erase(key_of(number));
+          ASSERT_TRUE(erased.ok()) << "run " << run << ": " << erased.error().message;
+          ASSERT_EQ(*erased, model.erase(number) == 1) << "run " << run;
+        }
+      }
+      if (random() % 3 == 0) {
+        ASSERT_TRUE(tree.flush().ok());
+        tree.trim(10);
+      }
+      for (const auto& [number, length] : model) {
+        const auto found = tree.find(key_of(number));
+        ASSERT_TRUE(found.ok() && found->has_value()) << "run " << run << " key " << number;
+        ASSERT_EQ((*found)->size(), length);
+      }
+    }
+    EXPECT_GE(tree.height(), 1u);
+  }
+}
+
+}  // namespace
+}  // namespace cloister::volume
