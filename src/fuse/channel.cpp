@@ -53,10 +53,15 @@ ssize_t receive_awake(int fd, void* buffer, size_t size, Patience& patience) {
 // holds what other programs are about to sync as well, or when they have waited for long enough. -1: none.
 ssize_t receive_before_commit(int fd, void* buffer, size_t size, Mounted& mounted) {
   constexpr unsigned kMostRequests = 64;
-  if (mounted.fsyncs.waiting.empty()) return -1;
-  if (mounted.fsyncs.requests++ < kMostRequests) {
+  constexpr size_t kMostBytes = 256 << 10;  // whoever writes much must not keep the others waiting
+  Fsyncs& fsyncs = mounted.fsyncs;
+  if (fsyncs.waiting.empty()) return -1;
+  if (fsyncs.requests++ < kMostRequests && fsyncs.bytes < kMostBytes) {
     const ssize_t got = ::read(fd, buffer, size);
-    if (got >= 0) return got;
+    if (got >= 0) {
+      fsyncs.bytes += static_cast<size_t>(got);
+      return got;
+    }
   }
   answer_fsyncs(mounted);
   return -1;

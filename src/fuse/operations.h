@@ -24,6 +24,7 @@ struct Patience {
 struct Fsyncs {
   std::vector<fuse_req_t> waiting;
   unsigned requests = 0;  // of any kind, since the first of them came
+  size_t bytes = 0;       // of these
 };
 
 // Used by the one thread that serves.
