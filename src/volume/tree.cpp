@@ -118,26 +118,24 @@ VolumeResult<std::optional<Tree::Record>> Tree::lower_bound(const RecordKey& key
       Record{page::leaf_key(leaf->page, index), page::leaf_value(leaf->page, index)});
 }
 
-// The leaf of `key` has nothing after it: go up to the first ancestor with another child, and down its left
-// edge.
-VolumeResult<std::optional<Tree::Record>> Tree::next_leaf(const RecordKey& key, const Path& path) {
-  for (unsigned depth = height_ - 1; depth-- > 0;) {
-    const Step& step = path.steps[depth];
-    for (unsigned next = step.index + 1; next < page::count(step.node->page); ++next) {
-      Ref ref = load_ref(page::inner_reference(step.node->page, next, ref_size_), mode_);
-      for (unsigned level = height_ - 2 - depth; level > 0; --level) {
-        Node* node = TRY(load(ref, level));
-        ref = load_ref(page::inner_reference(node->page, 0, ref_size_), mode_);
-      }
-      Node* leaf = TRY(load(ref, 0));
-      const unsigned index = page::lower_bound(leaf->page, key);
-      if (index < page::count(leaf->page)) {
-        return std::optional<Record>(
-            Record{page::leaf_key(leaf->page, index), page::leaf_value(leaf->page, index)});
-      }
+// The leaf of `key` has nothing after it: from leaf to leaf, up to the first ancestor with another child and
+// down its left edge, until one has something. Leaves may be empty.
+VolumeResult<std::optional<Tree::Record>> Tree::next_leaf(const RecordKey& key, Path& path) {
+  for (unsigned depth = height_ - 1;;) {
+    do {
+      if (depth == 0) return std::optional<Record>();
+      ++path.steps[--depth].index;
+    } while (path.steps[depth].index >= page::count(path.steps[depth].node->page));
+    for (; depth < height_ - 1; ++depth) {
+      const Step& step = path.steps[depth];
+      const Ref ref = load_ref(page::inner_reference(step.node->page, step.index, ref_size_), mode_);
+      path.steps[depth + 1] = {TRY(load(ref, height_ - 2 - depth)), 0};
     }
+    const uint8_t* leaf = path.steps[depth].node->page;
+    const unsigned index = page::lower_bound(leaf, key);
+    if (index < page::count(leaf))
+      return std::optional<Record>(Record{page::leaf_key(leaf, index), page::leaf_value(leaf, index)});
   }
-  return std::optional<Record>();
 }
 
 VolumeResult<void> Tree::descend_for_change(const RecordKey& key, Path& path) {

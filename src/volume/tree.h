@@ -111,7 +111,7 @@ class Tree {
   void discard(Node* node);  // from the tree, not only from the cache
   Ref temporary_ref(const Node* node) const;
   VolumeResult<void> descend_for_change(const RecordKey& key, Path& path);
-  VolumeResult<std::optional<Record>> next_leaf(const RecordKey& key, const Path& path);
+  VolumeResult<std::optional<Record>> next_leaf(const RecordKey& key, Path& path);
   void split_leaf(Path& path, const RecordKey& key, ByteView value);
   bool insert_child(Path& path, unsigned depth, const RecordKey& key, Node* child);
   VolumeResult<void> shrink(Path& path);

@@ -3,11 +3,15 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <map>
 #include <random>
 
 namespace cloister::volume {
 namespace {
+
+// CLOISTER_LONG_TESTS=1: with more seeds.
+unsigned times() { return std::getenv("CLOISTER_LONG_TESTS") != nullptr ? 64 : 1; }
 
 class Pages : public TreeIo {
  public:
@@ -30,21 +34,41 @@ class Pages : public TreeIo {
   uint64_t next_ = kFirstBlock;
 };
 
+using Model = std::map<uint64_t, size_t>;  // number of a key, size of its value
+RecordKey key_of(uint64_t number) { return RecordKey{7, Kind::Chunks, number}; }
+
+// By looking each one up, and in their order.
+void expect_same(Tree& tree, const Model& model) {
+  uint64_t next = 0;
+  for (const auto& [number, length] : model) {
+    const auto found = tree.find(key_of(number));
+    ASSERT_TRUE(found.ok() && found->has_value()) << "key " << number;
+    ASSERT_EQ((*found)->size(), length);
+    const auto first = tree.lower_bound(key_of(next));
+    ASSERT_TRUE(first.ok() && first->has_value()) << "from key " << next;
+    ASSERT_EQ((*first)->key, key_of(number)) << "from key " << next;
+    next = number + 1;
+  }
+  const auto none = tree.lower_bound(key_of(next));
+  ASSERT_TRUE(none.ok() && !none->has_value()) << "from key " << next;
+}
+
 TEST(Tree, FindsEveryRecordAfterRunsOfChanges) {
-  for (unsigned seed = 1; seed <= 6; ++seed) {
+  unsigned highest = 0;
+  for (unsigned seed = 1; seed <= 6 * times(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     constexpr uint64_t kKeys = 6000;
     std::mt19937 random(seed);
     Pages pages;
-    Tree tree(pages, Mode::Encrypted);
+    const Mode mode = seed % 3 == 0 ? Mode::AuthenticatedOnly : Mode::Encrypted;
+    Tree tree(pages, mode);
     tree.start_empty();
-    std::map<uint64_t, size_t> model;
-    const auto key_of = [](uint64_t number) { return RecordKey{7, Kind::Chunks, number}; };
+    Model model;
     for (int run = 0; run < 60; ++run) {
       const uint64_t start = random() % kKeys, size = random() % (run % 2 == 0 ? kKeys : 50);
-      const bool put = random() % 2 == 0, down = random() % 2 == 0;
+      const bool put = random() % 2 == 0, down = random() % 2 == 0, scattered = random() % 4 == 0;
       for (uint64_t i = 0; i < size; ++i) {
-        const uint64_t number = (start + (down ? kKeys - i : i)) % kKeys;
+        const uint64_t number = (scattered ? random() : start + (down ? kKeys - i : i)) % kKeys;
         if (put) {
           const size_t length = random() % 8 == 0 ? 20 : 1900;
           ASSERT_TRUE(tree.put(key_of(number), Bytes(length, 1)).ok());
@@ -55,18 +79,19 @@ TEST(Tree, FindsEveryRecordAfterRunsOfChanges) {
           ASSERT_EQ(*erased, model.erase(number) == 1) << "run " << run;
         }
       }
+      highest = std::max(highest, tree.height());
       if (random() % 3 == 0) {
         ASSERT_TRUE(tree.flush().ok());
         tree.trim(10);
+        Tree again(pages, mode);
+        again.start_at(tree.root(), tree.height());
+        expect_same(again, model);
       }
-      for (const auto& [number, length] : model) {
-        const auto found = tree.find(key_of(number));
-        ASSERT_TRUE(found.ok() && found->has_value()) << "run " << run << " key " << number;
-        ASSERT_EQ((*found)->size(), length);
-      }
+      expect_same(tree, model);
+      if (HasFatalFailure()) return;
     }
-    EXPECT_GE(tree.height(), 1u);
   }
+  EXPECT_GE(highest, 3u) << "nodes between the root and the leaves";
 }
 
 }  // namespace
