@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "volume/faulty_storage.h"
+#include "volume/format.h"
 #include "volume/memory_storage.h"
 #include "volume/volume_test_support.h"
 
@@ -94,6 +95,102 @@ TEST(VolumeModel, AgreesReopenedAfterEveryOperation) {
     }
     expect_state(storage, tag, model, "at the end");
     if (HasFatalFailure()) return;
+  }
+}
+
+// So large that the tree has three levels, in runs as a program streams, truncates and removes. A chunk's
+// content says which write it is from; 0 is a hole.
+class LargeFiles {
+ public:
+  explicit LargeFiles(unsigned seed) : random_(seed) {}
+  void write(Volume& volume) {
+    const InodeId inode = open(volume);
+    const size_t begin = random_() % kChunks, size = std::min<size_t>(random_() % 5000 + 1, kChunks - begin);
+    ++version_;
+    Bytes run(size * kBlockSize);
+    for (size_t i = 0; i < size; ++i) fill(run.data() + i * kBlockSize, version_, begin + i);
+    ASSERT_TRUE(volume.write(inode, begin * kBlockSize, run, kNow).ok());
+    std::vector<uint32_t>& chunks = files_[name_];
+    if (chunks.size() < begin + size) chunks.resize(begin + size);
+    std::fill_n(chunks.begin() + static_cast<ptrdiff_t>(begin), size, version_);
+  }
+  void truncate(Volume& volume) {
+    const InodeId inode = open(volume);
+    const size_t to = random_() % (kChunks + 1);
+    ASSERT_TRUE(volume.truncate(inode, to * kBlockSize, kNow).ok());
+    files_[name_].resize(to);
+  }
+  void remove(Volume& volume) {
+    if (files_.erase(name_) == 0) return;
+    ASSERT_TRUE(volume.unlink(kRootInode, name_, kNow).ok());
+  }
+  void step(Volume& volume) {
+    name_ = std::string(1, static_cast<char>('a' + random_() % 3));
+    const unsigned what = random_() % 8;
+    if (what < 5) {
+      write(volume);
+    } else if (what < 7) {
+      truncate(volume);
+    } else {
+      remove(volume);
+    }
+  }
+  void compare(Volume& volume) const {
+    Bytes block(kBlockSize), expected(kBlockSize);
+    for (const auto& [name, chunks] : files_) {
+      const InodeId inode = *volume.lookup(kRootInode, name);
+      ASSERT_EQ(volume.attributes(inode)->size, chunks.size() * kBlockSize);
+      for (size_t i = 0; i < chunks.size(); ++i) {
+        const auto got = volume.read(inode, i * kBlockSize, block);
+        ASSERT_TRUE(got.ok() && *got == kBlockSize) << name << " chunk " << i;
+        fill(expected.data(), chunks[i], i);
+        ASSERT_EQ(block, expected) << name << " chunk " << i << " of write " << chunks[i];
+      }
+    }
+  }
+
+ private:
+  static constexpr size_t kChunks = 16000;  // 62 MiB
+  static constexpr Timestamp kNow{1, 0};
+  static void fill(uint8_t* out, uint32_t version, size_t index) {
+    std::memset(out, 0, kBlockSize);
+    if (version == 0) return;
+    store_le<uint64_t>(out, version);
+    store_le<uint64_t>(out + kBlockSize - 8, index);
+  }
+  InodeId open(Volume& volume) {
+    if (!files_.contains(name_)) {
+      files_[name_];
+      return volume.create_file(kRootInode, name_, 0640, 0, 0, kNow).value();
+    }
+    return *volume.lookup(kRootInode, name_);
+  }
+
+  std::mt19937 random_;
+  std::string name_;
+  uint32_t version_ = 0;
+  std::map<std::string, std::vector<uint32_t>> files_;
+};
+
+TEST(VolumeModel, AgreesOverLargeFilesThatComeAndGo) {
+  for (unsigned seed = 1; seed <= 4 * times(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    MemoryStorage storage(false);
+    std::unique_ptr<Volume> volume = std::move(Volume::create(storage, kKey, {})).value();
+    LargeFiles files(seed);
+    for (int i = 1; i <= 60; ++i) {
+      files.step(*volume);
+      if (i % 15 == 0) files.compare(*volume);
+      if (HasFatalFailure()) return;
+      if (random() % 4 != 0) continue;
+      const auto tag = volume->commit();
+      ASSERT_TRUE(tag.ok() && volume->acknowledge(*tag).ok());
+      volume.reset();
+      volume = std::move(Volume::open(storage, kKey, *tag, kSmallCache)).value();
+    }
+    const auto verified = volume->verify_all();
+    ASSERT_TRUE(verified.ok()) << verified.error().message();
   }
 }
 
