@@ -129,7 +129,8 @@ VolumeResult<std::optional<Tree::Record>> Tree::next_leaf(const RecordKey& key, 
     for (; depth < height_ - 1; ++depth) {
       const Step& step = path.steps[depth];
       const Ref ref = load_ref(page::inner_reference(step.node->page, step.index, ref_size_), mode_);
-      path.steps[depth + 1] = {TRY(load(ref, height_ - 2 - depth)), 0};
+      Node* const below = TRY(load(ref, height_ - 2 - depth));
+      path.steps[depth + 1] = {below, 0};
     }
     const uint8_t* leaf = path.steps[depth].node->page;
     const unsigned index = page::lower_bound(leaf, key);
