@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,4 +48,32 @@ static inline int64_t now_ms(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+// A forked child that does something first, stays while its parent does something, and then goes on.
+static int meeting_ready_[2], meeting_go_[2];
+static inline pid_t fork_to_meet(void) {
+  if (pipe(meeting_ready_) != 0 || pipe(meeting_go_) != 0) abort();
+  fflush(stdout);
+  const pid_t pid = fork();
+  close(pid == 0 ? meeting_go_[1] : meeting_ready_[1]);
+  return pid;
+}
+// In the child: its parent goes on now; returns when the parent lets it go.
+static inline void meet_parent(void) {
+  char byte;
+  if (write(meeting_ready_[1], "x", 1) != 1 || read(meeting_go_[0], &byte, 1) != 0) abort();
+}
+// In the parent: returns when the child is at meet_parent().
+static inline void meet_child(void) {
+  char byte;
+  if (read(meeting_ready_[0], &byte, 1) != 1) abort();
+}
+// In the parent: the child goes on; returns when it has ended.
+static inline void let_child_go(void) {
+  fflush(stdout);
+  close(meeting_go_[1]);
+  wait(NULL);
+  close(meeting_go_[0]);
+  close(meeting_ready_[0]);
 }

@@ -194,16 +194,9 @@ static void together(int fd) {
   CALL(ftruncate(fd, 8 * kPage));
   char* m = mmap(NULL, 8 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   memset(m, 5, 8 * kPage);
-  int ends[2], ready[2];
-  char c;
-  pipe(ends);
-  pipe(ready);
-  fflush(stdout);
-  if (fork() == 0) {
-    close(ends[1]);
+  if (fork_to_meet() == 0) {
     munmap(m, 4 * kPage);
-    write(ready[1], "x", 1);
-    read(ends[0], &c, 1);
+    meet_parent();
     touch(m + 4 * kPage);
     touch(m + 6 * kPage);
     CALL(ftruncate(fd, 7 * kPage));
@@ -212,14 +205,12 @@ static void together(int fd) {
     fflush(stdout);
     _exit(0);
   }
-  read(ready[0], &c, 1);
+  meet_child();
   CALL(ftruncate(fd, 2 * kPage));
   touch(m + kPage);
   touch(m + 3 * kPage);
   touch(m + 6 * kPage);
-  fflush(stdout);
-  close(ends[1]);
-  wait(NULL);
+  let_child_go();
   touch(m + 3 * kPage);
   touch(m + 6 * kPage);
   touch(m + 7 * kPage);

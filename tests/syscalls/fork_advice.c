@@ -98,27 +98,19 @@ static int read_first(char* m) { return m[0]; }
 // Where an older child still has what the advice is about: all of it or a part, in a place of its own or not.
 static void skipping_late(int flags, int kept, int advice) {
   char* m = map(flags);
-  int ends[2], ready[2];
-  char c;
-  pipe(ends);
-  pipe(ready);
-  fflush(stdout);
-  if (fork() == 0) {
-    close(ends[1]);
+  if (fork_to_meet() == 0) {
     munmap(m + kept * kPage, (4 - kept) * kPage);
-    write(ready[1], "x", 1);
-    read(ends[0], &c, 1);
+    meet_parent();
     printf("older child: %d\n", m[0]);
     fflush(stdout);
     _exit(0);
   }
-  read(ready[0], &c, 1);
+  meet_child();
   CALL(madvise(m, 4 * kPage, advice));
   memset(m, 9, 4 * kPage);
   for (int i = 0; i < 4; ++i) FACT(in_child(read_first, m + i * kPage));
   FACT(read_all(m));
-  close(ends[1]);
-  wait(NULL);
+  let_child_go();
   FACT(read_all(m));
   munmap(m, 4 * kPage);
 }
