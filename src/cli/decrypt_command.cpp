@@ -10,6 +10,7 @@
 #include "cli/remote_folders.h"
 #include "cli/temporary_folder.h"
 #include "cli/volume_folders.h"
+#include "cli/volume_opening.h"
 #include "volume/posix_storage.h"
 #include "volume/tree_copy.h"
 
@@ -149,8 +150,7 @@ Result<void> copy_out(Volume& volume, const fs::path& outputs) {
   std::fprintf(stderr, "%llu files, %llu bytes decrypted into %s\n",
                static_cast<unsigned long long>(totals.files), static_cast<unsigned long long>(totals.bytes),
                outputs.c_str());
-  const std::string left_out = totals.left_out();
-  if (!left_out.empty()) std::fprintf(stderr, "cloister: %s\n", left_out.c_str());
+  tell_left_out(totals);
   return {};
 }
 

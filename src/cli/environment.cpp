@@ -27,7 +27,7 @@ Result<int> log_level(const std::string& text) {
   for (const char c : text) name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   if (name.empty() || name == "warn") return 3;
   if (name.size() == 1 && name[0] >= '0' && name[0] <= '7') return std::min(name[0] - '0', 6);
-  for (int level = 0; level < static_cast<int>(std::size(kNames)); ++level) {
+  for (int level = static_cast<int>(std::size(kNames)) - 1; level >= 0; --level) {  // the most of that name
     if (kNames[level] == name) return level;
   }
   return Error(Code::InvalidArgument, "CLOISTER_LOG: unknown level " + text,

@@ -176,12 +176,7 @@ class Push {
     const auto totals = TRY(volume::copy_folder_in(made, a_.inputs, options));
     TRY(made.acknowledge(TRY(made.commit())));
     say(a_, std::to_string(totals.files) + " files, " + std::to_string(totals.bytes) + " bytes encrypted");
-    if (totals.skipped > 0) {
-      std::fprintf(stderr, "cloister: %llu devices, sockets or pipes were left out\n",
-                   static_cast<unsigned long long>(totals.skipped));
-    }
-    const std::string left_out = totals.left_out();
-    if (!left_out.empty()) std::fprintf(stderr, "cloister: %s\n", left_out.c_str());
+    tell_left_out(totals);
     return {};
   }
 

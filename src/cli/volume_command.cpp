@@ -4,7 +4,6 @@
 #include <cstdio>
 
 #include "cli/volume_opening.h"
-#include "volume/tree_copy.h"
 
 namespace cloister::cli {
 namespace {
@@ -24,12 +23,7 @@ Result<void> create(const VolumeArguments& a) {
 void tell(const volume::CopyTotals& totals) {
   std::fprintf(stderr, "%llu files, %llu bytes\n", static_cast<unsigned long long>(totals.files),
                static_cast<unsigned long long>(totals.bytes));
-  if (totals.skipped != 0) {
-    std::fprintf(stderr, "%llu devices, pipes and sockets skipped\n",
-                 static_cast<unsigned long long>(totals.skipped));
-  }
-  const std::string left_out = totals.left_out();
-  if (!left_out.empty()) std::fprintf(stderr, "cloister: %s\n", left_out.c_str());
+  tell_left_out(totals);
 }
 
 Result<void> add(const VolumeArguments& a) {

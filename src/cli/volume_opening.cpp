@@ -174,6 +174,11 @@ Result<void> commit_and_hand_over(const VolumeArguments& a, Volume& volume) {
   return volume.acknowledge(tag);
 }
 
+void tell_left_out(const volume::CopyTotals& totals) {
+  const std::string text = totals.left_out();
+  if (!text.empty()) std::fprintf(stderr, "cloister: %s\n", text.c_str());
+}
+
 Result<volume::InodeId> walk(Volume& volume, std::string_view path) {
   const std::string_view whole = path;
   volume::InodeId at = volume::kRootInode;

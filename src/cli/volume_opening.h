@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "volume/posix_storage.h"
+#include "volume/tree_copy.h"
 #include "volume/volume.h"
 
 namespace cloister::cli {
@@ -51,6 +52,9 @@ class TagKeeper {
 };
 // Commits, hands the tag over, and gives up the state before.
 Result<void> commit_and_hand_over(const VolumeArguments& a, volume::Volume& volume);
+
+// What a copy of a folder could not keep, on standard error; nothing where it kept everything.
+void tell_left_out(const volume::CopyTotals& totals);
 
 // The inode of a path in the volume; "" and "/" are its root.
 Result<volume::InodeId> walk(volume::Volume& volume, std::string_view path);

@@ -251,20 +251,12 @@ class CopierIn : public Copier {
   std::map<std::pair<dev_t, ino_t>, Linked> linked_;
 };
 
-// A folder that is being made; files with several names keep it.
-struct MadeFolder {
-  std::shared_ptr<const MadeFolder> parent;  // null: the target itself
-  std::string name;
-};
-using MadeFolders = std::shared_ptr<const MadeFolder>;
-
 class CopierOut : public Copier {
  public:
   CopierOut(Volume& volume, const CopyOptions& options, int target)
       : Copier(volume, options), target_(target) {}
 
-  Result<void> folder(int fd, InodeId directory, const std::string& path, const MadeFolders& made,
-                      unsigned depth) {
+  Result<void> folder(int fd, InodeId directory, const std::string& path, unsigned depth) {
     if (depth > kMaxDepth) return Error(Code::Unsupported, path + ": folders are nested too deeply");
     uint64_t cookie = 0;
     do {
@@ -276,10 +268,10 @@ class CopierOut : public Copier {
           return Error(Code::Integrity, "the volume holds the name " + below + ", which would escape");
         const Attributes attributes = TRY(at_path(volume_.attributes(entry.inode), below));
         if (attributes.type == FileType::Directory) {
-          TRY(subfolder(fd, entry, attributes, below, made, depth));
+          TRY(subfolder(fd, entry, attributes, below, depth));
         } else if (!TRY(link(fd, entry, below))) {
-          TRY(attributes.type == FileType::Symlink ? symlink(fd, entry, attributes, below, made)
-                                                   : file(fd, entry, attributes, below, made));
+          TRY(attributes.type == FileType::Symlink ? symlink(fd, entry, attributes, below)
+                                                   : file(fd, entry, attributes, below));
         }
       }
     } while (cookie != 0);
@@ -300,21 +292,20 @@ class CopierOut : public Copier {
 
   // By its descriptor, or a symbolic link by its name.
   void remember(int fd, const char* name, const DirectoryEntry& entry, const Attributes& attributes,
-                const MadeFolders& made) {
+                const std::string& path) {
     struct stat status {};
     if (attributes.links < 2 || ::fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0)
       return;
-    linked_[entry.inode] = {made, entry.name, status.st_dev, status.st_ino, attributes.links - 1};
+    linked_[entry.inode] = {path, status.st_dev, status.st_ino, attributes.links - 1};
   }
 
-  // From the target down, through folders only.
-  static Descriptor open_again(int target, const MadeFolder* folder) {
-    std::vector<const std::string*> names;
-    for (; folder->parent != nullptr; folder = folder->parent.get()) names.push_back(&folder->name);
+  // The folder that `path` lies in: from the target down, through folders only.
+  static Descriptor open_parent(int target, std::string_view path) {
     Descriptor at(::openat(target, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-    for (; at.valid() && !names.empty(); names.pop_back())
-      at = Descriptor(
-          ::openat(at.get(), names.back()->c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    for (size_t slash; at.valid() && (slash = path.find('/')) != path.npos; path.remove_prefix(slash + 1)) {
+      const std::string name(path.substr(0, slash));
+      at = Descriptor(::openat(at.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    }
     return at;
   }
 
@@ -323,12 +314,14 @@ class CopierOut : public Copier {
     const auto known = linked_.find(entry.inode);
     if (known == linked_.end()) return false;
     Linked& first = known->second;
-    const Descriptor folder = open_again(target_, first.folder.get());
+    const Descriptor folder = open_parent(target_, first.path);
+    const std::string name =
+        first.path.substr(first.path.rfind('/') + 1);  // all of it where there is no slash
     struct stat status {};
     const bool there = folder.valid() &&
-                       ::fstatat(folder.get(), first.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+                       ::fstatat(folder.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
                        status.st_dev == first.device && status.st_ino == first.inode;
-    if (!there || ::linkat(folder.get(), first.name.c_str(), fd, entry.name.c_str(), 0) != 0) {
+    if (!there || ::linkat(folder.get(), name.c_str(), fd, entry.name.c_str(), 0) != 0) {
       if (there && errno == EEXIST) return host_error("cannot create", path);
       ++totals.copied_links;
       return false;
@@ -375,29 +368,28 @@ class CopierOut : public Copier {
   }
 
   Result<void> subfolder(int fd, const DirectoryEntry& entry, const Attributes& attributes,
-                         const std::string& path, const MadeFolders& parent, unsigned depth) {
+                         const std::string& path, unsigned depth) {
     if (::mkdirat(fd, entry.name.c_str(), 0700) != 0) return host_error("cannot create", path);
     const Descriptor below(::openat(fd, entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!below.valid()) return host_error("cannot open", path);
     ++totals.folders;
-    const auto made = std::make_shared<const MadeFolder>(MadeFolder{parent, entry.name});
-    TRY(folder(below.get(), entry.inode, path, made, depth + 1));
+    TRY(folder(below.get(), entry.inode, path, depth + 1));
     return finish(below.get(), entry.inode, attributes, path);
   }
 
   Result<void> symlink(int fd, const DirectoryEntry& entry, const Attributes& attributes,
-                       const std::string& path, const MadeFolders& made) {
+                       const std::string& path) {
     const std::string target = TRY(at_path(volume_.read_symlink(entry.inode), path));
     if (::symlinkat(target.c_str(), fd, entry.name.c_str()) != 0) return host_error("cannot create", path);
     ++totals.symlinks;
-    remember(fd, entry.name.c_str(), entry, attributes, made);
+    remember(fd, entry.name.c_str(), entry, attributes, path);
     const timespec times[2] = {time_of(attributes.modified), time_of(attributes.modified)};
     (void)!::utimensat(fd, entry.name.c_str(), times, AT_SYMLINK_NOFOLLOW);
     return {};
   }
 
   Result<void> file(int fd, const DirectoryEntry& entry, const Attributes& attributes,
-                    const std::string& path, const MadeFolders& made) {
+                    const std::string& path) {
     const Descriptor out(
         ::openat(fd, entry.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!out.valid()) return host_error("cannot create", path);
@@ -422,14 +414,13 @@ class CopierOut : public Copier {
     if (::ftruncate(out.get(), static_cast<off_t>(attributes.size)) != 0)
       return host_error("cannot resize", path);
     ++totals.files;
-    remember(out.get(), "", entry, attributes, made);
+    remember(out.get(), "", entry, attributes, path);
     report(path, true);
     return finish(out.get(), entry.inode, attributes, path);
   }
 
   struct Linked {
-    MadeFolders folder;  // and name: of the first one
-    std::string name;
+    std::string path;  // of the first one, from the target
     dev_t device;
     ino_t inode;
     uint64_t names_left;  // as the volume says
@@ -442,14 +433,14 @@ class CopierOut : public Copier {
 
 std::string CopyTotals::left_out() const {
   std::string text;
-  if (copied_links != 0) {
-    text = std::to_string(copied_links) + " hard links became copies: the folder cannot hold them";
-  }
-  if (lost_attributes != 0) {
+  const auto tell = [&text](uint64_t count, const std::string& what) {
+    if (count == 0) return;
     if (!text.empty()) text += "; ";
-    text += std::to_string(lost_attributes) + " extended attributes are not kept, the first is " +
-            printable(first_lost);
-  }
+    text += std::to_string(count) + what;
+  };
+  tell(skipped, " devices, pipes and sockets skipped");
+  tell(copied_links, " hard links became copies: the folder cannot hold them");
+  tell(lost_attributes, " extended attributes are not kept, the first is " + printable(first_lost));
   return text;
 }
 
@@ -469,7 +460,7 @@ Result<CopyTotals> copy_folder_out(Volume& volume, const std::filesystem::path& 
   const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return host_error("cannot open", folder.native());
   CopierOut copier(volume, options, fd.get());
-  TRY(copier.folder(fd.get(), options.directory, "", std::make_shared<const MadeFolder>(), 0));
+  TRY(copier.folder(fd.get(), options.directory, "", 0));
   return copier.totals;
 }
 

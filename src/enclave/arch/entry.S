@@ -440,9 +440,9 @@ restore_vectors:
   xrstor64 (%rcx)
   movq $VECTOR_IN_REGISTERS, %gs:BLOCK_VECTOR_SAVED
   jmp 4b
-7:call kernel_move_vectors_in
+7:call kernel_move_vectors_in     // outside of this range: an exit there may have set `work`
   movq $VECTOR_IN_REGISTERS, %gs:BLOCK_VECTOR_SAVED
-  jmp 4b
+  jmp return_to_user
 return_end:
 
 work_to_do:

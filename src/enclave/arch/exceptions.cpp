@@ -128,14 +128,14 @@ SignalInfo signal_for(const ExceptionRecord& record) {
 
 void explain_overflow(const Thread& thread, const UserFrame& frame, uint64_t address) {
   static bool said = false;
-  if (said || memory_mapped(address & ~(kPage - 1), kPage) ||
-      !memory_overflows_stack(thread.process->memory->id, address, frame.rsp))
-    return;
+  if (said || memory_mapped(address & ~(kPage - 1), kPage)) return;
+  const uint64_t size = memory_overflowed_stack(thread.process->memory->id, address, frame.rsp);
+  if (size == 0) return;
   said = true;
   log(LogLevel::Warning,
       "the program needs more than {} KiB of stack: build the image with a larger --stack, or raise its "
       "limit",
-      stack_limit(*thread.process) >> 10);
+      size >> 10);
 }
 
 void handle_exception(Thread& thread, UserFrame& frame, const ExceptionRecord& record) {

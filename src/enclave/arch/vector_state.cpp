@@ -25,6 +25,7 @@ constexpr uint32_t kInitialMxcsr = 0x1f80;
 constexpr uint16_t kInitialFcw = 0x37f;
 
 constexpr uint64_t kMoved = sgx::kXfrmAvx512 & ~uint64_t{1};  // SSE, AVX and AVX-512
+constexpr uint64_t kPkru = uint64_t{1} << 9;
 uint64_t g_mask = 3;
 bool g_movable = false;
 uint32_t g_size = kLegacySize + kHeaderSize;
@@ -41,7 +42,7 @@ uint64_t read_xcr0() {
 uint64_t read_in_use() {
   uint32_t low = 0, high = 0;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(1));
-  return (static_cast<uint64_t>(high) << 32) | low;
+  return ((static_cast<uint64_t>(high) << 32) | low) & g_mask;
 }
 
 void save_to(uint8_t* area) {
@@ -61,13 +62,14 @@ void clear(uint64_t components) {
                    : "memory");
 }
 
-// Everything that is in use is what vector_moves.S moves: not x87, nor PKRU, nor AMX.
-bool movable(uint64_t in_use) { return g_movable && (in_use & ~kMoved) == 0; }
+// Everything that is in use is what vector_moves.S moves: not x87, nor AMX.
+bool movable(uint64_t in_use) { return (in_use & ~kMoved) == 0; }
 
 }  // namespace
 
 void vector_init() {
-  g_mask = read_xcr0();
+  // Without PKRU, as in hardware (no XFRM of ours has it): systems never leave it in its initial state.
+  g_mask = read_xcr0() & ~kPkru;
   g_size = sgx::xsave_size(g_mask);
   std::memcpy(g_initial, &kInitialFcw, sizeof(kInitialFcw));
   std::memcpy(g_initial + 24, &kInitialMxcsr, sizeof(kInitialMxcsr));
@@ -91,7 +93,7 @@ void vector_save_user() {
 
 void vector_hide_user() {
   ThreadBlock* block = this_block();
-  const uint64_t in_use = g_movable ? read_in_use() : 0;
+  const uint64_t in_use = g_movable ? read_in_use() : g_mask;
   if (!movable(in_use)) {
     if (block->vector_saved == VECTOR_IN_REGISTERS) vector_save_user();
     return clear(g_mask);
@@ -131,7 +133,7 @@ extern "C" {
 // The rest of the registers may be the host's.
 void kernel_move_vectors_in() {
   using namespace cloister::enclave;
-  if ((read_in_use() & ~kMoved) != 0) clear(g_mask & ~kMoved);
+  if (!movable(read_in_use())) clear(g_mask & ~kMoved);
   const ThreadBlock* block = this_block();
   vector_move_in(reinterpret_cast<const void*>(block->vector_area), block->vector_parts);
 }

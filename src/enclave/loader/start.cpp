@@ -123,7 +123,6 @@ SysResult<Command> resolve_scripts(Process& process, const std::string& path,
       return file.error();
     }
     command.file = std::move(file).value();
-    if (need_execute) TRY(check_executable(*command.file));
     FileSource source(command.file);
     const std::string line = TRY(script_line(source));
     if (line.empty()) return command;

@@ -216,6 +216,7 @@ void absent_file_written(Inode& inode, uint64_t offset, uint64_t size) {
 }
 
 void absent_file_resized(Inode& inode) {
+  if (g_absent.empty()) return;
   const auto stat = inode.stat();
   const uint64_t file_size = stat.ok() ? stat->size : 0;
   for (const Memory* absent : g_absent) {

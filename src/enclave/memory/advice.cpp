@@ -86,16 +86,17 @@ uint64_t memory_stack_begin(uint64_t address) {
   return it->first;
 }
 
-bool memory_overflows_stack(int32_t owner, uint64_t address, uint64_t stack_pointer) {
+uint64_t memory_overflowed_stack(int32_t owner, uint64_t address, uint64_t stack_pointer) {
   constexpr uint64_t kFarthest = 256 << 20, kBelowPointer = 64 << 10;
   // A frame that is larger than what is left moves the pointer out of the stack before anything is touched.
   const auto at = find_area(stack_pointer);
-  if (at != g_space->areas.end() && at->second.name != kStackName) return false;
+  if (at != g_space->areas.end() && at->second.name != kStackName) return 0;
   for (auto it = g_space->areas.upper_bound(address); it != g_space->areas.end(); ++it) {
     if (it->second.owner != owner || it->second.name != kStackName) continue;
-    return it->first - address <= kFarthest && stack_pointer <= address + kBelowPointer;
+    const bool overflown = it->first - address <= kFarthest && stack_pointer <= address + kBelowPointer;
+    return overflown ? it->second.end - it->first : 0;
   }
-  return false;
+  return 0;
 }
 
 }  // namespace cloister::enclave

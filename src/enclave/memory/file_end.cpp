@@ -154,7 +154,6 @@ void catch_up_area(uint64_t begin) {
   const uint64_t end = it->second.end;
   if (goes_to_file(it->second)) read_again(begin);
   const Missed missed = std::exchange(find_area(begin)->second.missed, {});
-  if (!find_area(begin)->second.source) return;
   drop_cut(begin, missed.least);
   fit(begin);
   merge_areas(begin, end);

@@ -71,8 +71,8 @@ bool memory_belongs(int32_t owner, uint64_t address, uint64_t size);
 bool memory_mapped(uint64_t address, uint64_t size);  // every page belongs to an area
 // Where the piece of a first stack begins that `address` lies in; 0: in none.
 uint64_t memory_stack_begin(uint64_t address);
-// A fault at `address` with this stack pointer is a first stack's that has become too large.
-bool memory_overflows_stack(int32_t owner, uint64_t address, uint64_t stack_pointer);
+// Bytes of the first stack whose overflow a fault at `address` with this stack pointer is; 0: of none.
+uint64_t memory_overflowed_stack(int32_t owner, uint64_t address, uint64_t stack_pointer);
 
 // Shared mappings of files. There is no page cache that two addresses could show, so every mapping has pages
 // of its own, but for forked processes that map the same, which get the same address: written ones are found

@@ -17,31 +17,33 @@ namespace {
 // Bytes from one file to another inside the kernel. Null offsets: the files' own positions.
 SysResult<uint64_t> copy_between(File& from, uint64_t* from_offset, File& to, uint64_t* to_offset,
                                  uint64_t size) {
-  Bytes buffer(std::min<uint64_t>(std::max<uint64_t>(size, 1), PieceBuffer::kMost));
+  PieceBuffer buffer(size);
   uint64_t done = 0;
-  while (done < size) {
-    const MutableByteView piece =
-        MutableByteView(buffer).first(std::min<uint64_t>(buffer.size(), size - done));
+  SysResult<void> failure;
+  while (done < size && failure.ok()) {
+    const MutableByteView piece = buffer.piece(size - done);
     const auto got = from_offset == nullptr ? from.read(piece) : from.pread_kernel(*from_offset, piece);
-    if (!got.ok()) return done > 0 ? SysResult<uint64_t>(done) : got.error();
-    if (got.value() == 0) break;
-    size_t written = 0;
-    while (written < got.value()) {
-      const ByteView rest = ByteView(piece).subspan(written, got.value() - written);
+    if (!got.ok()) failure = got.error();
+    if (!got.ok() || got.value() == 0) break;
+    size_t moved = 0;
+    while (moved < got.value()) {
+      const ByteView rest = ByteView(piece).subspan(moved, got.value() - moved);
       const auto put = write_limited(to, to_offset == nullptr ? kCurrentPosition : *to_offset, rest);
       if (!put.ok()) {
         // What was read and not written is read again by the next call.
         if (from_offset == nullptr) static_cast<void>(from.seek(-static_cast<int64_t>(rest.size()), 1));
         tell_file_limit(put.error());  // as Linux, which has tried once more: even if something was moved
-        return done > 0 ? SysResult<uint64_t>(done) : put.error();
+        failure = put.error();
+        break;
       }
-      written += put.value();
+      moved += put.value();
       done += put.value();
       if (from_offset != nullptr) *from_offset += put.value();
       if (to_offset != nullptr) *to_offset += put.value();
     }
     if (got.value() < piece.size()) break;
   }
+  if (done == 0 && !failure.ok()) return failure.error();
   notify_moved(from, Direction::Read, done);
   notify_moved(to, Direction::Write, done);
   TRY(written(to, done));

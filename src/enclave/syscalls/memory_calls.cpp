@@ -144,7 +144,8 @@ SysResult<int64_t> sys_mprotect(SyscallArgs& args) {
   const uint64_t size = args.a[0] + round_up(args.a[1]) - begin;
   const int32_t owner = args.thread.process->memory->id;
   if (!memory_belongs(owner, begin, size)) return Errno::NoMemory;
-  if ((args.a[2] & kProtWrite) != 0 &&
+  // What is counted is at most the range: without a limit nothing has to be.
+  if ((args.a[2] & kProtWrite) != 0 && !data_left(*args.thread.process, size) &&
       !data_left(*args.thread.process, memory_data_of(owner, begin, begin + size, false)))
     return Errno::NoMemory;
   TRY(memory_protect(begin, size, static_cast<uint32_t>(args.a[2] & kProtMask)));
@@ -167,8 +168,9 @@ SysResult<int64_t> sys_mremap(SyscallArgs& args) {
   Process& process = *args.thread.process;
   const uint64_t grows = args.a[2] > args.a[1] ? args.a[2] - args.a[1] : 0;
   if (grows != 0 && !address_space_left(process, grows)) return Errno::NoMemory;
-  const bool data = memory_data_of(process.memory->id, args.a[0], args.a[0] + args.a[1]) != 0;
-  if (grows != 0 && data && !data_left(process, grows)) return Errno::NoMemory;
+  if (grows != 0 && !data_left(process, grows) &&
+      memory_data_of(process.memory->id, args.a[0], args.a[0] + args.a[1]) != 0)
+    return Errno::NoMemory;
   return static_cast<int64_t>(TRY(memory_remap(args.a[0], args.a[1], args.a[2], args.a[3], args.a[4])));
 }
 

@@ -15,8 +15,10 @@ SysResult<int64_t> sys_pidfd_open(SyscallArgs& args) {
     return Errno::Invalid;  // threads: PIDFD_THREAD is younger
   Process& self = *args.thread.process;
   Process* process = pid == self.pid ? &self : self.is_agent ? nullptr : find_process(pid);
-  if (process == nullptr)
-    return find_thread(pid) != nullptr && !self.is_agent ? Errno::Invalid : Errno::NoProcess;
+  if (process == nullptr) {
+    const Thread* thread = self.is_agent ? nullptr : find_thread(pid);
+    return thread != nullptr && !thread->process->is_agent ? Errno::Invalid : Errno::NoProcess;
+  }
   const Ref<PidFile> file = make_ref<PidFile>(args.u32(1));
   file->attach(*process);
   return add_file(args, file, kOpenCloseOnExec);

@@ -415,7 +415,7 @@ SysResult<int64_t> sys_pidfd_send_signal(SyscallArgs& args) {
   if (args.u32(3) != 0) return Errno::Invalid;
   Process& self = *args.thread.process;
   const Ref<File> file = TRY(self.files.get(args.i32(0)));
-  const PidFile* named = pid_file(*file);
+  const PidFile* named = file->pidfd();
   if (named == nullptr) return Errno::BadFile;
   SignalInfo info = from_self(args.thread, signal, 0);
   if (args.a[2] != 0) {

@@ -69,7 +69,7 @@ void take(Process& parent, Process* child) {
 // Of waitid(P_PIDFD).
 SysResult<int32_t> pid_of(Process& self, int32_t descriptor, bool& may_wait) {
   const Ref<File> file = TRY(self.files.get(descriptor));
-  const PidFile* named = pid_file(*file);
+  const PidFile* named = file->pidfd();
   if (named == nullptr) return Errno::BadFile;
   if (named->process() == nullptr) return Errno::NoChild;
   may_wait = !named->non_blocking();

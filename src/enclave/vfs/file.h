@@ -186,6 +186,7 @@ class Inotify;
 class PipeEnd;
 class Socket;
 class SignalFile;
+class PidFile;
 class TimerFile;
 
 inline constexpr uint64_t kBytesWaiting = 0x541b;  // FIONREAD
@@ -224,6 +225,7 @@ class File : public Counted {
   virtual Epoll* epoll() { return nullptr; }
   virtual PipeEnd* pipe() { return nullptr; }
   virtual TimerFile* timer() { return nullptr; }
+  virtual PidFile* pidfd() { return nullptr; }
   virtual SignalFile* signals() { return nullptr; }
   virtual Inotify* inotify() { return nullptr; }
   // A host socket or kConsoleInputHandle that the host must be asked about; false: none.

@@ -1,7 +1,5 @@
 #include "enclave/vfs/pidfd.h"
 
-#include <algorithm>
-
 namespace cloister::enclave {
 namespace {
 
@@ -16,11 +14,6 @@ std::vector<PidFile*>& all() {
 PidFile::PidFile(uint32_t flags) : WaitFile(flags | kOpenReadWrite) { all().push_back(this); }
 PidFile::~PidFile() { std::erase(all(), this); }
 void PidFile::attach(Process& process) { process_ = &process; }
-
-PidFile* pid_file(const File& file) {
-  const auto found = std::find(all().begin(), all().end(), &file);
-  return found == all().end() ? nullptr : *found;
-}
 
 void pid_files_ended(const Process& process) {
   for (PidFile* file : all()) {

@@ -13,6 +13,7 @@ class PidFile final : public WaitFile {
   ~PidFile() override;
   void attach(Process& process);
   Process* process() const { return process_; }  // nullptr: it has been waited for
+  PidFile* pidfd() override { return this; }
   uint16_t ready() override { return process_ == nullptr || process_->finished ? kPollIn : 0; }
   void poll_queues(std::vector<WaitQueue*>& queues) override { queues.push_back(&ended_); }
 
@@ -23,7 +24,6 @@ class PidFile final : public WaitFile {
   WaitQueue ended_;
 };
 
-PidFile* pid_file(const File& file);  // nullptr: it is none
 // The process has ended; and: nobody will find it any more.
 void pid_files_ended(const Process& process);
 void pid_files_gone(const Process& process);

@@ -128,7 +128,7 @@ struct Channel final : PipeContent {
 
   // Of what was just read.
   void unread(ByteView rest) {
-    if (rest.empty() || (reading.closed() && writing.closed())) return;
+    if (rest.empty()) return;
     put_first(rest);
     changed();
   }
@@ -142,10 +142,11 @@ struct Channel final : PipeContent {
     return count;
   }
   void give_back(ByteView rest, size_t count) override {
-    const bool was_full = !has_room(), abandoned = reading.closed() && writing.closed();
+    const bool was_full = !has_room();
     lent -= count;
-    if (!rest.empty() && !abandoned) put_first(rest);
+    if (!rest.empty()) put_first(rest);
     changed();
+    if (!rest.empty()) reading.edge(kPollIn);
     if (was_full && has_room()) writing.edge(kPollOut);
   }
   SysResult<size_t> promise(size_t most, bool non_blocking) override {
@@ -154,9 +155,11 @@ struct Channel final : PipeContent {
     return count;
   }
   void fulfil(ByteView data, size_t promised) override {
+    const bool was_full = !has_room();
     lent -= promised;
-    if (reading.closed() || data.empty()) return changed();  // nobody is left to read it
-    append(data);
+    if (!reading.closed() && !data.empty()) append(data);  // else nobody is left to read it
+    changed();
+    if (was_full && has_room()) writing.edge(kPollOut);
   }
   SysResult<size_t> move_to(PipeContent& other, size_t most, bool non_blocking, bool stays) override {
     auto& target = static_cast<Channel&>(other);  // the only kind
@@ -218,15 +221,13 @@ class End final : public PipeEnd {
   ~End() override { static_cast<void>(closed()); }
 
   SysResult<size_t> read(MutableByteView out) override {
-    const Ref<Channel> in = in_;  // kept while waiting: closed() may drop the end's own meanwhile
-    if (!in) return Errno::BadFile;
-    return in->read(out, non_blocking());
+    if (!in_) return Errno::BadFile;
+    return in_->read(out, non_blocking());
   }
   void unread(ByteView rest) override { in_->unread(rest); }
   SysResult<size_t> write(ByteView data) override {
-    const Ref<Channel> out = out_;
-    if (!out) return Errno::BadFile;
-    return out->write(data, non_blocking());
+    if (!out_) return Errno::BadFile;
+    return out_->write(data, non_blocking());
   }
   Ref<PipeContent> reads_from() override { return in_; }
   Ref<PipeContent> writes_to() override { return out_; }

@@ -332,7 +332,7 @@ std::string target_of(File& file, int32_t fd) {
     return stat.ok() && stat->links == 0 && !path.ends_with(kDeleted) ? path.append(kDeleted) : path;
   const uint32_t type = stat.ok() ? stat->mode & kTypeMask : 0;
   const char* kind = type == kTypeFifo ? "pipe" : type == kTypeSocket ? "socket" : nullptr;
-  if (pid_file(file) != nullptr) return "anon_inode:[pidfd]";
+  if (file.pidfd() != nullptr) return "anon_inode:[pidfd]";
   if (kind == nullptr) return "anon_inode:[" + std::to_string(fd) + "]";
   return std::string(kind) + ":[" + number(stat->inode) + "]";
 }
@@ -348,8 +348,8 @@ SysResult<Ref<Inode>> find_fd(uint64_t id, const Subject& subject, std::string_v
                                                 target_of(*file.value(), *fd), file.value()));
 }
 
-std::string pid_text(const File& file) {
-  const PidFile* named = pid_file(file);
+std::string pid_text(File& file) {
+  const PidFile* named = file.pidfd();
   if (named == nullptr) return {};
   const std::string pid = named->process() == nullptr ? "-1" : std::to_string(named->process()->pid);
   return "Pid:\t" + pid + "\nNSpid:\t" + pid + "\n";

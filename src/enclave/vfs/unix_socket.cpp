@@ -370,6 +370,10 @@ size_t UnixSocket::take(MutableByteView out, bool peek, Incoming& incoming) {
   return done;
 }
 
+void UnixSocket::defer(Errno error) {
+  if (error == Errno::ConnectionReset) error_ = kReset;
+}
+
 SysResult<size_t> UnixSocket::receive(MutableByteView out, uint32_t flags, uint64_t deadline,
                                       Incoming& incoming) {
   if ((flags & kMessageOutOfBand) != 0) return Errno::NotSupported;

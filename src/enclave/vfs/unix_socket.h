@@ -23,6 +23,7 @@ class UnixSocket final : public Socket {
   SysResult<size_t> receive(MutableByteView out, uint32_t flags, uint64_t deadline,
                             Incoming& incoming) override;
   void unreceive(ByteView data, Incoming& incoming) override;
+  void defer(Errno error) override;
   SysResult<Bytes> name(bool peer) override;
   SysResult<void> shut_down(bool reading, bool writing) override;
   SysResult<int64_t> ioctl(uint64_t request, uint64_t argument) override;

@@ -157,7 +157,7 @@ class Shared : public Counted {
       if (!tell) return {};
       const bool wait = final || sync_policy_ == boundary::SyncPolicy::Strict;
       TRY(tell_service(tag, wait));
-      if (!wait) return {};  // the older state stays until a later commit has been acknowledged
+      if (!wait) return {};  // the older state stays until a commit that waits
       known_ = tag;
     }
     if (auto known = volume_->acknowledge(tag); !known.ok()) return failed(known.error());

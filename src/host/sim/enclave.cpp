@@ -97,6 +97,8 @@ Result<void> SimEnclave::map_range() {
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
   if (got == at(sgx::kUserBegin)) {
     mapped_ = true;
+    // The kernel's own heap is used from its beginning: large pages save it a fault for each small one.
+    madvise(at(sgx::kHeapBegin), sgx::kHeapEnd - sgx::kHeapBegin, MADV_HUGEPAGE);
     return {};
   }
   const int number = errno;
@@ -142,12 +144,8 @@ Result<void> SimEnclave::init(const sgx::LoadedImage& image, bool shortcuts) {
 
 bool SimEnclave::commit(uint64_t address, uint64_t size) {
   errno = EINVAL;
-  if (!run_time_range(address, size) || !epcm_.augment(address, size) ||
-      mprotect(at(address), size, PROT_READ | PROT_WRITE) != 0)
-    return false;
-  // The kernel's own heap is used from its beginning: large pages save it a fault for each small one.
-  if (address >= sgx::kHeapBegin) madvise(at(address), size, MADV_HUGEPAGE);
-  return true;
+  return run_time_range(address, size) && epcm_.augment(address, size) &&
+         mprotect(at(address), size, PROT_READ | PROT_WRITE) == 0;
 }
 
 bool SimEnclave::protect(uint64_t address, uint64_t size, uint32_t protection) {
