@@ -13,5 +13,4 @@ gcc -std=gnu17 -O1 -static -D_GNU_SOURCE -I "$here/../syscalls" -o filled "$here
 ./filled >native
 "$host" filled.enclave /filled >inside 2>seen || { cat seen; exit 1; }
 cmp native inside
-grep -q 'looks, 0 with something left' seen
 cat seen

@@ -42,6 +42,9 @@ kill "$cas_pid" && wait "$cas_pid" || true
 start_cas
 run_with taken 1 1 >/dev/null 2>second.errors || fail "the second run: $(cat second.errors)"
 echo >&3
-wait $first || true  # its last commit is refused as well
+code=0
+wait $first || code=$?
+[ $code = 1 ] || fail "a run whose last commit was refused ended with $code: $(cat errors)"
+grep -q 'could not be made durable' errors || fail "it does not say why: $(cat errors)"
 grep -q '^-1 -1 -1$' said || fail "a refused tag is confirmed: $(cat said errors)"
 echo "fsync: $fsyncs by 8 threads were $tags commits; nothing is confirmed after a refusal"

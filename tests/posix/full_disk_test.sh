@@ -7,6 +7,7 @@ source "$(dirname "$(realpath "$0")")/../support/expect.sh"
 cloister=$(realpath "${1:?usage: full_disk_test.sh CLOISTER}")
 work=$(mktemp -d)
 cleanup() {
+  [ -z "${server:-}" ] || kill -CONT "$server" 2>/dev/null || true
   umount -l "$work/mnt" 2>/dev/null || true
   umount -l "$work/reader" 2>/dev/null || true
   umount -l "$work/disk" 2>/dev/null || true

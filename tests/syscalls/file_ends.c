@@ -140,7 +140,7 @@ static void moved_private(int fd) {
   }
 }
 
-// Threads never see a page of a grown file without its content.
+// Threads that look once the write has returned see its content.
 enum { kRounds = 60 };
 static char* volatile grown;
 static volatile int rounds, seen, wrong;

@@ -12,11 +12,13 @@ static void* unlock_later(void* unused) {
 
 // A descriptor is closed while a thread waits for a lock through it: nothing may stay locked.
 static int waiting_fd, lock_command;
+static volatile int begun;
 static int lock(int fd, int command, int type) {
   struct flock l = {.l_type = type, .l_whence = SEEK_SET, .l_len = 1};
   return fcntl(fd, command, &l) == 0 ? 0 : errno;
 }
 static void* wait_for_it(void* unused) {
+  begun = 1;
   if (lock_command == 0) return (void*)(long)flock(waiting_fd, LOCK_EX);
   return (void*)(long)lock(waiting_fd, lock_command, F_WRLCK);
 }
@@ -37,6 +39,7 @@ static void closed_while_waiting(int command) {
     waiting_fd = open("raced", O_RDWR);
     close(mine);
     pthread_create(&t, NULL, wait_for_it, NULL);
+    while (!begun) usleep(1000);
     usleep(50000);
     close(waiting_fd);
     write(up[1], "x", 1);

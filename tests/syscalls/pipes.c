@@ -40,11 +40,14 @@ static void on_pipe(int s) { caught = s; }
 // Both ends go while a thread reads or writes: it sees the end, and nothing of the pipe that comes after.
 static int ends[2];
 static char got[16];
+static volatile int begun;
 static void* reader(void* unused) {
+  begun = 1;
   return (void*)read(ends[0], got, sizeof got);
 }
 static void* writer(void* unused) {
   static char much[1 << 17];
+  begun = 1;
   return (void*)write(ends[1], much, sizeof much);
 }
 static long closed_during(void* (*call)(void*), int first) {
@@ -52,7 +55,9 @@ static long closed_during(void* (*call)(void*), int first) {
   int young[2];
   void* result;
   pipe(ends);
+  begun = 0;
   pthread_create(&thread, NULL, call, NULL);
+  while (!begun) usleep(1000);
   usleep(20000);
   const int one = ends[first], other = ends[1 - first];
   close(one);
