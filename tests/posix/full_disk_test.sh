@@ -88,11 +88,8 @@ umount mnt
 echo kept >reader/file
 timeout 20 "$cloister" volume unmount reader || fail 'unmount waits for the server of another mount'
 kill -CONT "$server"
-for _ in $(seq 600); do  # it gives the volume up, in its own time
-  [ -s disk/vol/volume.lock ] || break
-  sleep 0.1
-done
-[ ! -s disk/vol/volume.lock ] || fail 'the server that went on holds the volume'
+given_up() { [ ! -s disk/vol/volume.lock ]; }
+wait_until given_up
 [ "$("$cloister" volume cat other file --key-file other.key --tag-file other.tag)" = kept ] || fail 'not committed'
 
 # A full disk does not keep anybody from opening, not even for writing.

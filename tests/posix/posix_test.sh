@@ -22,14 +22,6 @@ cd "$work"
 
 key=(--key-file key --tag-file tag)
 mount_volume() { "$cloister" volume mount vol mnt "${key[@]}" "$@"; }
-wait_for() {  # until the command succeeds; a busy machine takes its time
-  for _ in $(seq 6000); do
-    "$@" && return
-    sleep 0.01
-  done
-  fail "in vain for a minute: $*"
-}
-
 mkdir mnt plain
 "$cloister" volume create vol "${key[@]}"
 
@@ -95,7 +87,7 @@ expect 1 'Read-only file system' touch mnt/x
 # fsync is a promise: the server dies at once afterwards, and nothing is lost. Foreground prints every tag.
 "$cloister" volume mount vol mnt --key-file key --tag "$(cat tag)" --foreground --commit-every 0 >tags &
 server=$!
-wait_for mountpoint -q mnt
+wait_until mountpoint -q mnt
 for i in 1 2 3; do
   echo "$i" >"mnt/synced-$i"
   sync "mnt/synced-$i"
@@ -114,7 +106,7 @@ expect 1 'no such file' "$cloister" volume cat vol not-synced "${key[@]}"
 # SIGTERM writes back what the kernel holds, commits and unmounts.
 "$cloister" volume mount vol mnt "${key[@]}" --foreground --commit-every 0 &
 server=$!
-wait_for mountpoint -q mnt
+wait_until mountpoint -q mnt
 echo terminated >mnt/at-the-end
 kill -TERM "$server"
 wait "$server" || fail 'SIGTERM is not a failure'
@@ -126,7 +118,7 @@ mount_volume --commit-every 1
 before=$(cat tag)
 echo timed >mnt/timed
 timer_committed() { [ "$before" != "$(cat tag)" ]; }
-wait_for timer_committed
+wait_until timer_committed
 head -c 4000000 /dev/urandom >mnt/large
 "$cloister" volume unmount mnt
 
@@ -136,7 +128,7 @@ printf changed-by-the-host | dd of="$object" bs=1 seek=2000000 conv=notrunc stat
 before=$(cat tag)
 "$cloister" volume mount vol mnt "${key[@]}" --foreground 2>log &
 server=$!
-wait_for mountpoint -q mnt
+wait_until mountpoint -q mnt
 expect 1 'Input/output error' cp mnt/large /dev/null
 expect 1 'Input/output error' touch mnt/anything
 expect 1 'Input/output error' cat mnt/kept

@@ -4,6 +4,13 @@ fail() {
   echo "FAILED: $*" >&2
   exit 1
 }
+wait_until() {  # until the command succeeds; a busy machine takes its time
+  for _ in $(seq 6000); do
+    "$@" && return
+    sleep 0.01
+  done
+  fail "in vain for a minute: $*"
+}
 expect() {  # wanted exit code, words of the output, command…; the output is in `out` afterwards
   local want=$1 words=$2 code=0
   shift 2

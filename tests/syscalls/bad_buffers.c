@@ -135,15 +135,8 @@ static void messages(void) {
   close(p[1]);
 }
 static void internet_streams(void) {
-  struct sockaddr_in a = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
-  socklen_t n = sizeof a;
-  int p[2], l = socket(AF_INET, SOCK_STREAM, 0), waiting = 0;
-  bind(l, (void*)&a, n);
-  listen(l, 1);
-  getsockname(l, (void*)&a, &n);
-  p[1] = socket(AF_INET, SOCK_STREAM, 0);
-  connect(p[1], (void*)&a, n);
-  p[0] = accept(l, NULL, NULL);
+  int p[2], waiting = 0;
+  tcp_pair(p);
   struct pollfd poll_in = {p[0], POLLIN}, poll_out = {p[0], POLLOUT};
   struct epoll_event event = {EPOLLIN | EPOLLOUT, {.u32 = 7}}, got[4];
   const int levels = epoll_create1(0), edges = epoll_create1(0);
@@ -186,15 +179,6 @@ static void internet_streams(void) {
   close(edges);
   close(p[0]);
   close(p[1]);
-  close(l);
-}
-
-static void all(void) {
-  pipes();
-  files();
-  streams();
-  messages();
-  internet_streams();
 }
 
 int main(void) {
@@ -203,6 +187,10 @@ int main(void) {
   page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   end = page + 4096;
   munmap(end, 4096);
-  all();
+  pipes();
+  files();
+  streams();
+  messages();
+  internet_streams();
   return 0;
 }

@@ -33,18 +33,6 @@ static void show(const char* what, int epoll, int ms) {
   printf(" (%d)\n", n);
 }
 
-static void tcp_pair(int s[2]) {
-  struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-  socklen_t size = sizeof(a);
-  int l = socket(AF_INET, SOCK_STREAM, 0);
-  if (bind(l, (struct sockaddr*)&a, size) != 0 || listen(l, 5) != 0) abort();
-  getsockname(l, (struct sockaddr*)&a, &size);
-  s[0] = socket(AF_INET, SOCK_STREAM, 0);
-  if (connect(s[0], (struct sockaddr*)&a, size) != 0) abort();
-  s[1] = accept(l, NULL, NULL);
-  close(l);
-}
-
 // The same for any pair of ends: what goes into `in` comes out at `watched`.
 static void arrivals(const char* name, int watched, int in, uint32_t more) {
   char byte[4096];

@@ -3,11 +3,13 @@
 #pragma once
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -76,4 +78,17 @@ static inline void let_child_go(void) {
   wait(NULL);
   close(meeting_go_[0]);
   close(meeting_ready_[0]);
+}
+
+// Two connected ends over the loopback interface; s[0] has connected, s[1] was accepted.
+static inline void tcp_pair(int s[2]) {
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  socklen_t size = sizeof(a);
+  int l = socket(AF_INET, SOCK_STREAM, 0);
+  if (bind(l, (struct sockaddr*)&a, size) != 0 || listen(l, 5) != 0) abort();
+  getsockname(l, (struct sockaddr*)&a, &size);
+  s[0] = socket(AF_INET, SOCK_STREAM, 0);
+  if (connect(s[0], (struct sockaddr*)&a, size) != 0) abort();
+  s[1] = accept(l, NULL, NULL);
+  close(l);
 }

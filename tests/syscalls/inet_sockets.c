@@ -102,17 +102,9 @@ static void* break_later(void* unused) {
 }
 static void late_error(void) {
   pthread_t thread;
-  struct sockaddr_in to = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
-  socklen_t size = sizeof to;
   enum { kMuch = 100000 };
   char* much = malloc(kMuch);
-  const int door = socket(AF_INET, SOCK_STREAM, 0);
-  bind(door, (void*)&to, size);
-  listen(door, 1);
-  getsockname(door, (void*)&to, &size);
-  broken[0] = socket(AF_INET, SOCK_STREAM, 0);
-  connect(broken[0], (void*)&to, size);
-  broken[1] = accept(door, NULL, NULL);
+  tcp_pair(broken);
   struct epoll_event event = {EPOLLIN | EPOLLOUT, {.u32 = 7}}, events[4];
   const int levels = epoll_create1(0);
   epoll_ctl(levels, EPOLL_CTL_ADD, broken[0], &event);
@@ -140,7 +132,6 @@ static void late_error(void) {
   free(much);
   close(broken[0]);
   close(levels);
-  close(door);
 }
 
 static void errors_and_datagrams(void) {

@@ -11,22 +11,8 @@ static int s[2];
 static volatile int pipes;
 static void on_pipe(int n) { ++pipes; }
 static void on_alarm(int n) {}
-static struct sockaddr_in a = {AF_INET};
 
-static void tcp_pair(void) {
-  socklen_t n = sizeof a;
-  a.sin_port = 0;
-  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  int l = socket(AF_INET, SOCK_STREAM, 0);
-  bind(l, (struct sockaddr*)&a, sizeof a);
-  listen(l, 1);
-  getsockname(l, (struct sockaddr*)&a, &n);
-  s[0] = socket(AF_INET, SOCK_STREAM, 0);
-  connect(s[0], (struct sockaddr*)&a, sizeof a);
-  s[1] = accept(l, NULL, NULL);
-  close(l);
-}
-static void unix_pair(void) { socketpair(AF_UNIX, SOCK_STREAM, 0, s); }
+static void unix_pair(int pair[2]) { socketpair(AF_UNIX, SOCK_STREAM, 0, pair); }
 
 static void* reader(void* unused) {
   size_t got = 0;
@@ -173,7 +159,7 @@ static void* resetter(void* unused) {
 // What a stream lost must not look like its end, wherever the connection broke.
 static void reset(void) {
   pthread_t t;
-  tcp_pair();
+  tcp_pair(s);
   pthread_create(&t, NULL, resetter, NULL);
   CALL(recv(s[1], in, 1 << 20, MSG_WAITALL));
   CALL(recv(s[1], in, 1 << 20, 0));
@@ -225,15 +211,15 @@ int main(void) {
   for (size_t i = 0; i < kSize << 3; ++i) out[i] = (char)(i * 2654435761u >> 13);
   signal(SIGPIPE, on_pipe);
   for (int family = 0; family < 2; ++family) {
-    void (*const pair)(void) = family == 0 ? tcp_pair : unix_pair;
-    pair();
+    void (*const pair)(int[2]) = family == 0 ? tcp_pair : unix_pair;
+    pair(s);
     whole();
     by_write();
     cut_short();
     gone();
-    pair();
+    pair(s);
     gone_reader();
-    pair();
+    pair(s);
     all_that_is_there();
     if (family == 1) files_among_bytes();
   }

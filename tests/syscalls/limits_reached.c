@@ -112,7 +112,8 @@ static void processes(void) {
   FACT(try_fork());  // root may
   fflush(stdout);
   if (fork() == 0) {
-    const uid_t alone = 20000 + getpid() % 40000;  // the limit counts a user's processes, and cases run side by side
+    // The limit counts a user's processes, and cases run side by side.
+    const uid_t alone = 20000 + getpid() % 40000;
     FACT(setresuid(alone, alone, alone));
     FACT(try_fork());
     const pid_t first = fork();

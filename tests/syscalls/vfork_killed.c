@@ -6,10 +6,6 @@
 static int g_ready[2], g_told[2];
 static volatile int g_before;  // in memory that the child has from its parent
 
-static void sleep_ms(long ms) {
-  const struct timespec time = {0, ms * 1000000};
-  nanosleep(&time, NULL);
-}
 static const char* told(int patience_ms) {
   static char text[16];
   struct pollfd polled = {g_told[0], POLLIN};
@@ -21,7 +17,7 @@ static const char* told(int patience_ms) {
 
 static void in_child(int executes) {
   write(g_ready[1], "r", 1);
-  sleep_ms(400);
+  usleep(400000);
   g_before += 1;
   char* const memory = malloc(100000);
   memset(memory, 1, 100000);
@@ -30,7 +26,7 @@ static void in_child(int executes) {
   _exit(0);
 }
 static void* ends_all(void* ends) {
-  sleep_ms(200);
+  usleep(200000);
   if (ends != NULL) _exit(4);
   return NULL;
 }
