@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "host/process.h"
+#include "host_options.h"
 
 namespace cloister::host {
 namespace {
@@ -370,11 +371,8 @@ int main(int count, char** words) {
   g_rate = std::max<uint64_t>(std::strtoull(words[2], nullptr, 0), 1);
   g_told = wanted_lies();
   if (g_told.empty()) return 2;
-  RunOptions options;
-  options.image = words[3];
-  options.args.assign(words + 4, words + count);
+  RunOptions options = options_of(words + 3);
   options.environment = {"PATH=/usr/bin:/bin", "LC_ALL=C"};
-  if (const char* state = std::getenv("CLOISTER_SIM_STATE"); state != nullptr) options.sim_state = state;
   const auto end = run_enclave(options);
   std::fprintf(stderr, "lying_host: %lu lies in %lu calls\n", g_lies.load(), g_calls.load());
   if (!end.ok()) std::fprintf(stderr, "lying_host: %s\n", end.error().message().c_str());

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "host/process.h"
+#include "host_options.h"
 
 namespace cloister::host {
 namespace {
@@ -79,9 +80,7 @@ int main(int count, char** words) {
   }
   g_when = std::strtoull(words[2], nullptr, 0);
   if (g_lie == nullptr || (g_lie->tell != nullptr && g_when == 0)) return 2;
-  RunOptions options;
-  options.image = words[3];
-  if (const char* state = std::getenv("CLOISTER_SIM_STATE"); state != nullptr) options.sim_state = state;
+  RunOptions options = options_of(words + 3);
   options.sim_exact = std::getenv("MEMORY_HOST_EXACT") != nullptr;
   const auto end = run_enclave(options);
   if (!end.ok()) std::fprintf(stderr, "memory_host: %s\n", end.error().message().c_str());

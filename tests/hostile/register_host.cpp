@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "host/process.h"
-#include "host/runner.h"
+#include "host_options.h"
 
 namespace cloister::host {
 namespace {
@@ -97,10 +97,7 @@ void serve(HostProcess& process, HostThread& thread) {
 int main(int count, char** words) {
   using namespace cloister::host;
   if (count < 2) return 2;
-  RunOptions options;
-  options.image = words[1];
-  options.args.assign(words + 2, words + count);
-  if (const char* state = std::getenv("CLOISTER_SIM_STATE"); state != nullptr) options.sim_state = state;
+  const RunOptions options = options_of(words + 1);
   const auto end = run_enclave(options);
   if (!end.ok()) std::fprintf(stderr, "register_host: %s\n", end.error().message().c_str());
   std::fprintf(stderr, "register_host: %llu looks, %llu with something left\n",

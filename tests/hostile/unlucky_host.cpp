@@ -27,6 +27,7 @@
 #include <string>
 
 #include "host/process.h"
+#include "host_options.h"
 #include "sgx/image.h"
 
 namespace cloister::host {
@@ -185,10 +186,7 @@ int main(int count, char** words) {
   using namespace cloister::host;
   if (count < 3) return 2;
   g_kind = words[1];
-  RunOptions options;
-  options.image = words[2];
-  options.args.assign(words + 3, words + count);
-  if (const char* state = std::getenv("CLOISTER_SIM_STATE"); state != nullptr) options.sim_state = state;
+  const RunOptions options = options_of(words + 2);
   const auto end = run_enclave(options);
   if (!end.ok()) std::fprintf(stderr, "unlucky_host: %s\n", end.error().message().c_str());
   std::fflush(nullptr);
