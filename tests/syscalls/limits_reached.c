@@ -112,9 +112,7 @@ static void processes(void) {
   FACT(try_fork());  // root may
   fflush(stdout);
   if (fork() == 0) {
-    // The limit counts a user's processes, and cases run side by side.
-    const uid_t alone = 20000 + getpid() % 40000;
-    FACT(setresuid(alone, alone, alone));
+    CALL(become_alone());
     FACT(try_fork());
     const pid_t first = fork();
     if (first == 0) pause();

@@ -138,6 +138,7 @@ int main(void) {
   FACT(trap);  // the last one
   floats();
   between_processes();
+  CALL(become_alone());
   full();
   return 0;
 }
