@@ -5,50 +5,54 @@
 
 namespace cloister::volume {
 
-// Both reuse the node of the extent that they change: places are taken and given back by the thousand.
 void SpaceMap::add(uint64_t start, uint64_t count) {
   if (count == 0) return;
   const uint64_t end = start + count;
-  auto at = extents_.upper_bound(start);
-  if (at != extents_.begin() && std::prev(at)->second >= start) {
-    --at;
-  } else {
-    at = extents_.emplace_hint(at, start, start);
+  const auto at = extents_.lower_bound(start);
+  if (at == extents_.end() || at->second > end) {
+    extents_.emplace_hint(at, end, start);
+    size_ += count;
+    return;
   }
-  if (at->second >= end) return;
-  size_ += end - at->second;
-  at->second = end;
-  for (auto next = std::next(at); next != extents_.end() && next->first <= end; next = extents_.erase(next)) {
-    size_ -= std::min(next->second, end) - next->first;
-    at->second = std::max(at->second, next->second);
+  if (start < at->second) {
+    size_ += at->second - start;
+    at->second = start;
   }
+  if (end <= at->first) return;
+  auto next = std::next(at);
+  auto grown = extents_.extract(at);
+  size_ += end - grown.key();
+  grown.key() = end;
+  for (; next != extents_.end() && next->second <= end; next = extents_.erase(next)) {
+    size_ -= std::min(next->first, end) - next->second;
+    grown.key() = std::max(grown.key(), next->first);
+  }
+  extents_.insert(next, std::move(grown));
 }
 
 std::optional<uint64_t> SpaceMap::take() {
   if (extents_.empty()) return std::nullopt;
-  auto first = extents_.extract(extents_.begin());
-  const uint64_t place = first.key();
+  const auto first = extents_.begin();
+  const uint64_t place = first->second++;
   --size_;
-  if (place + 1 < first.mapped()) {
-    first.key() = place + 1;
-    extents_.insert(extents_.begin(), std::move(first));
-  }
+  if (first->second == first->first) extents_.erase(first);
   return place;
 }
 
 std::optional<uint64_t> SpaceMap::take_run(uint64_t count) {
   constexpr size_t kLooks = 64;
-  auto extent = extents_.lower_bound(cursor_);
+  auto extent = extents_.upper_bound(cursor_);
   for (size_t looks = std::min(kLooks, extents_.size()); looks != 0; --looks, ++extent) {
     if (extent == extents_.end()) extent = extents_.begin();
-    const auto [start, end] = *extent;
+    auto& [end, start] = *extent;
     cursor_ = start;
     if (end - start < count) continue;
-    const auto hint = extents_.erase(extent);
-    if (start + count < end) extents_.emplace_hint(hint, start + count, end);
+    const uint64_t place = start;
+    start += count;
     size_ -= count;
-    cursor_ = start + count;
-    return start;
+    cursor_ = start;
+    if (start == end) extents_.erase(extent);
+    return place;
   }
   return std::nullopt;
 }

@@ -20,8 +20,8 @@ class SpaceMap {
   uint64_t size() const { return size_; }  // free places
   // `end`, or where the free places that reach up to it begin.
   uint64_t end_without_tail(uint64_t end) const {
-    if (extents_.empty() || extents_.rbegin()->second != end) return end;
-    return extents_.rbegin()->first;
+    if (extents_.empty() || extents_.rbegin()->first != end) return end;
+    return extents_.rbegin()->second;
   }
   void clear() {
     extents_.clear();
@@ -30,7 +30,8 @@ class SpaceMap {
   bool empty() const { return extents_.empty(); }
 
  private:
-  std::map<uint64_t, uint64_t> extents_;  // start -> end
+  // End -> start: places are taken by the thousand, from the start.
+  std::map<uint64_t, uint64_t> extents_;
   uint64_t size_ = 0;
   uint64_t cursor_ = 0;  // where take_run() goes on
 };

@@ -62,25 +62,27 @@ VolumeResult<void> VolumeImpl::store_group(Inode& inode) {
   return {};
 }
 
-VolumeResult<Ref> VolumeImpl::chunk_ref(Inode& inode, uint64_t index) {
-  const size_t count = group_count(mode_);
-  TRY(load_group(inode, index / count));
-  const size_t at = static_cast<size_t>(index % count) * ref_size(mode_);
+Ref VolumeImpl::loaded_ref(const Inode& inode, uint64_t index) const {
+  const size_t at = static_cast<size_t>(index % group_count(mode_)) * ref_size(mode_);
   return at < inode.refs.size() ? load_ref(inode.refs.data() + at, mode_) : Ref{};
 }
 
-VolumeResult<void> VolumeImpl::set_chunk_ref(Inode& inode, uint64_t index, const Ref& ref) {
-  const size_t count = group_count(mode_);
-  TRY(load_group(inode, index / count));
-  const size_t at = static_cast<size_t>(index % count) * ref_size(mode_);
+VolumeResult<Ref> VolumeImpl::chunk_ref(Inode& inode, uint64_t index) {
+  TRY(load_group(inode, index / group_count(mode_)));
+  return loaded_ref(inode, index);
+}
+
+// Where the group is loaded; gives the reference that was there.
+Ref VolumeImpl::exchange_ref(Inode& inode, uint64_t index, const Ref& ref) {
+  const Ref before = loaded_ref(inode, index);
+  const size_t at = static_cast<size_t>(index % group_count(mode_)) * ref_size(mode_);
   if (at >= inode.refs.size()) inode.refs.resize(at + ref_size(mode_), 0);
-  const bool before = load_ref(inode.refs.data() + at, mode_).present;
   store_ref(inode.refs.data() + at, ref, mode_);
   inode.record.chunks += (ref.present ? 1 : 0);
-  if (before && inode.record.chunks != 0) --inode.record.chunks;
+  if (before.present && inode.record.chunks != 0) --inode.record.chunks;
   inode.group_dirty = true;
   mark(inode);
-  return {};
+  return before;
 }
 
 VolumeResult<StorageFile*> VolumeImpl::file_of(Inode& inode, uint64_t index, const Ref& ref,
@@ -139,12 +141,13 @@ VolumeResult<void> VolumeImpl::read_chunks(Inode& inode, uint64_t first, uint64_
     const uint64_t start = first + done;
     while (done + run.size() < count && run.size() < kReadRun) {
       const uint64_t index = start + run.size();
-      VolumeResult<Ref> ref = chunk_ref(inode, index);
-      if (!ref.ok()) return fail(ref.error());
-      const bool joins = run.empty() || (ref->place == run.back().place + 1 &&
-                                         lies_in_main(index, *ref) == lies_in_main(index - 1, run.back()));
-      if (!ref->present || !joins) break;
-      run.push_back(*ref);
+      const VolumeResult<void> loaded = load_group(inode, index / group_count(mode_));
+      if (!loaded.ok()) return fail(loaded.error());
+      const Ref ref = loaded_ref(inode, index);
+      const bool joins = run.empty() || (ref.place == run.back().place + 1 &&
+                                         lies_in_main(index, ref) == lies_in_main(index - 1, run.back()));
+      if (!ref.present || !joins) break;
+      run.push_back(ref);
     }
     uint8_t* to = out + done * kBlockSize;
     if (run.empty()) {
@@ -245,7 +248,7 @@ VolumeResult<void> VolumeImpl::flush_chunks(Inode& inode, std::vector<BatchItem>
   }
   std::sort(list.begin(), list.end(), [](const Chunk* a, const Chunk* b) { return a->table_b < b->table_b; });
   for (Chunk* chunk : list) {
-    batch.push_back({&inode, chunk->table_b, chunk->data, chunk, {}, {}, false});
+    batch.push_back({&inode, chunk->table_b, chunk->data, chunk, {}, false});
     if (batch.size() == kBatch) TRY(write_batch(batch));
   }
   return {};
@@ -285,12 +288,13 @@ VolumeResult<uint64_t> VolumeImpl::take_slot(Inode& inode) {
 
 VolumeResult<void> VolumeImpl::place_batch(std::vector<BatchItem>& batch) {
   for (BatchItem& item : batch) {
-    item.old = TRY(chunk_ref(*item.inode, item.index));
+    TRY(load_group(*item.inode, item.index / group_count(mode_)));
+    const Ref old = loaded_ref(*item.inode, item.index);
     // Overwriting in place is only for what the cache still holds should the write fail.
-    item.reused = item.old.present && item.chunk != nullptr && is_fresh_chunk(item.index, item.old);
-    item.fresh.in_main = item.index >= kMainChunks && (item.reused ? item.old.in_main : small_commit_);
+    item.reused = old.present && item.chunk != nullptr && is_fresh_chunk(item.index, old);
+    item.fresh.in_main = item.index >= kMainChunks && (item.reused ? old.in_main : small_commit_);
     if (item.reused) {
-      item.fresh.place = item.old.place;
+      item.fresh.place = old.place;
     } else {
       item.fresh.place =
           lies_in_main(item.index, item.fresh) ? TRY(take_block()) : TRY(take_slot(*item.inode));
@@ -300,54 +304,58 @@ VolumeResult<void> VolumeImpl::place_batch(std::vector<BatchItem>& batch) {
   return {};
 }
 
+VolumeResult<void> VolumeImpl::seal_batch(std::vector<BatchItem>& batch) {
+  const Inode* noted = nullptr;
+  for (BatchItem& item : batch) {
+    StorageFile* file = TRY(file_of(*item.inode, item.index, item.fresh, true));
+    const crypto::Aes256Gcm* key = nullptr;
+    if (mode_ == Mode::Encrypted) {
+      TRY(next_nonce(item.fresh));
+      key = TRY(chunk_key(*item.inode, item.fresh.epoch));
+    }
+    uint8_t* out = TRY(writer_.reserve(*file, item.fresh.place * kBlockSize));
+    seal(key, {BlockType::Chunk, item.inode->id(), item.index}, item.data, out, item.fresh);
+    writer_.done();
+    if (file == main_.get()) {
+      ++fresh_blocks_;
+    } else if (noted != item.inode) {
+      noted = item.inode;
+      unsynced_objects_[noted->id()] = noted->record.object;
+    }
+  }
+  return writer_.flush();
+}
+
+// Gives back the places of a batch that was not written.
+void VolumeImpl::abandon_batch(const std::vector<BatchItem>& batch) {
+  writer_.abandon();
+  for (const BatchItem& item : batch) {
+    if (!item.fresh.present || item.reused) continue;
+    if (lies_in_main(item.index, item.fresh)) {
+      if (state_.live_blocks != 0) --state_.live_blocks;
+      free_blocks_.add(item.fresh.place, 1);
+    } else {
+      item.inode->free_slots.add(item.fresh.place, 1);
+    }
+  }
+}
+
 // Places, seals and writes a batch, then points the files at it. Empties the batch, also on failure: then the
 // files are as before and cached chunks stay dirty.
 VolumeResult<void> VolumeImpl::write_batch(std::vector<BatchItem>& batch) {
   VolumeResult<void> result = place_batch(batch);
-  for (size_t i = 0; result.ok() && i < batch.size(); ++i) {
-    BatchItem& item = batch[i];
-    const auto seal_one = [&]() -> VolumeResult<void> {
-      StorageFile* file = TRY(file_of(*item.inode, item.index, item.fresh, true));
-      const crypto::Aes256Gcm* key = nullptr;
-      if (mode_ == Mode::Encrypted) {
-        TRY(next_nonce(item.fresh));
-        key = TRY(chunk_key(*item.inode, item.fresh.epoch));
-      }
-      uint8_t* out = TRY(writer_.reserve(*file, item.fresh.place * kBlockSize));
-      seal(key, {BlockType::Chunk, item.inode->id(), item.index}, item.data, out, item.fresh);
-      writer_.done();
-      if (file == main_.get()) {
-        ++fresh_blocks_;
-      } else {
-        unsynced_objects_[item.inode->id()] = item.inode->record.object;
-      }
-      return {};
-    };
-    result = seal_one();
-  }
-  if (result.ok()) {
-    result = writer_.flush();
-  } else {
-    writer_.abandon();
-  }
+  if (result.ok()) result = seal_batch(batch);
+  if (!result.ok()) abandon_batch(batch);
   const Changing changing(*this);
-  for (const BatchItem& item : batch) {
+  for (size_t i = 0; result.ok() && i < batch.size(); ++i) {
+    const BatchItem& item = batch[i];
+    result = load_group(*item.inode, item.index / group_count(mode_));
     if (!result.ok()) {
-      if (!item.fresh.present || item.reused) continue;
-      if (lies_in_main(item.index, item.fresh)) {
-        if (state_.live_blocks != 0) --state_.live_blocks;
-        free_blocks_.add(item.fresh.place, 1);
-      } else {
-        item.inode->free_slots.add(item.fresh.place, 1);
-      }
-      continue;
+      result = poison(result.error());
+      break;
     }
-    VolumeResult<void> set = set_chunk_ref(*item.inode, item.index, item.fresh);
-    if (!set.ok()) {
-      batch.clear();
-      return poison(set.error());
-    }
-    if (item.old.present && !item.reused) free_chunk(*item.inode, item.index, item.old);
+    const Ref old = exchange_ref(*item.inode, item.index, item.fresh);
+    if (old.present && !item.reused) free_chunk(*item.inode, item.index, old);
     if (item.chunk != nullptr && item.chunk->dirty) {
       item.chunk->dirty = false;
       --item.inode->dirty_chunks;

@@ -174,9 +174,8 @@ class VolumeImpl final : public Volume, private TreeIo {
     uint64_t index;
     const uint8_t* data;
     Chunk* chunk;  // null: straight from the caller's buffer
-    Ref old;
     Ref fresh;
-    bool reused;  // keeps the place of `old`
+    bool reused;  // keeps the place it had
   };
   struct NameRecord {
     std::string name;
@@ -260,7 +259,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> load_group(Inode& inode, uint64_t group);
   VolumeResult<void> store_group(Inode& inode);
   VolumeResult<Ref> chunk_ref(Inode& inode, uint64_t index);
-  VolumeResult<void> set_chunk_ref(Inode& inode, uint64_t index, const Ref& ref);
+  Ref loaded_ref(const Inode& inode, uint64_t index) const;
+  Ref exchange_ref(Inode& inode, uint64_t index, const Ref& ref);
   VolumeResult<StorageFile*> file_of(Inode& inode, uint64_t index, const Ref& ref, bool for_writing);
   VolumeResult<StorageFile*> object_of(Inode& inode, bool for_writing);
   VolumeResult<void> open_chunk(Inode& inode, uint64_t index, const Ref& ref, uint8_t* block);
@@ -274,6 +274,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> flush_all_chunks();
   VolumeResult<void> write_batch(std::vector<BatchItem>& batch);
   VolumeResult<void> place_batch(std::vector<BatchItem>& batch);
+  VolumeResult<void> seal_batch(std::vector<BatchItem>& batch);
+  void abandon_batch(const std::vector<BatchItem>& batch);
   VolumeResult<uint64_t> take_slot(Inode& inode);
   bool is_fresh_chunk(uint64_t index, const Ref& ref) const;
   void free_chunk(Inode& inode, uint64_t index, const Ref& ref);
