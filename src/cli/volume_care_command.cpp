@@ -100,8 +100,8 @@ Unused unused_objects(const fs::path& folder, const std::vector<std::string>& us
 // ours can.
 Result<OpenedVolume> open_quiet(const VolumeArguments& a) {
   const volume::Key key = TRY(load_key(a));
-  Result<OpenedVolume> opened = open_volume(a, key, false);
-  if (!opened.ok() && opened.error().code() == Code::Denied) return open_volume(a, key, true);
+  Result<OpenedVolume> opened = open_volume(a, key, {});
+  if (!opened.ok() && opened.error().code() == Code::Denied) return open_volume(a, key, {.read_only = true});
   return opened;
 }
 

@@ -53,7 +53,9 @@ Result<void> make_absolute(MountArguments& a) {
 
 Result<void> serve_volume(const MountArguments& a, std::function<void()> ready,
                           std::function<void()> released) {
-  const OpenedVolume opened = TRY(open_volume(a.volume, a.read_only));
+  const volume::Key key = TRY(load_key(a.volume));
+  const OpenedVolume opened =
+      TRY(open_volume(a.volume, key, {.read_only = a.read_only, .cache_reads = false}));
   fuse::MountOptions options;
   options.mountpoint = a.mountpoint;
   options.volume_folder = a.volume.volume;

@@ -111,15 +111,14 @@ Result<volume::Tag> wanted_tag(const VolumeArguments& a) {
 
 Result<OpenedVolume> open_volume(const VolumeArguments& a, bool read_only) {
   const volume::Key key = TRY(load_key(a));
-  return open_volume(a, key, read_only);
+  return open_volume(a, key, {.read_only = read_only});
 }
 
-Result<OpenedVolume> open_volume(const VolumeArguments& a, const volume::Key& key, bool read_only) {
+Result<OpenedVolume> open_volume(const VolumeArguments& a, const volume::Key& key,
+                                 volume::OpenOptions options) {
   TRY(expect_volume(a.volume));
   OpenedVolume out;
   out.storage = TRY(volume::open_posix_storage(a.volume));
-  volume::OpenOptions options;
-  options.read_only = read_only;
   options.owner = "cloister volume";
   if (a.without_freshness) {
     std::fputs("cloister: opening without a tag: an older state would not be noticed\n", stderr);

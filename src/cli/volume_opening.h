@@ -33,7 +33,9 @@ Result<volume::Key> load_or_make_key(const VolumeArguments& a);
 // --tag, else what --tag-file holds, else the session's.
 Result<volume::Tag> wanted_tag(const VolumeArguments& a);
 Result<OpenedVolume> open_volume(const VolumeArguments& a, bool read_only);
-Result<OpenedVolume> open_volume(const VolumeArguments& a, const volume::Key& key, bool read_only);
+// `options.owner` is this command.
+Result<OpenedVolume> open_volume(const VolumeArguments& a, const volume::Key& key,
+                                 volume::OpenOptions options);
 
 // From here on the caller holds the tag: in --tag-file, durably, or as a line of standard output.
 Result<void> hand_over(const VolumeArguments& a, const volume::Tag& tag);

@@ -52,7 +52,9 @@ TEST(VolumeModel, AgreesOverRandomOperationsAndReopening) {
       }
       if (random() % 3 == 0) {
         volume.reset();
-        auto opened = Volume::open(storage, kKey, *tag, kSmallCache);
+        OpenOptions options = kSmallCache;
+        options.cache_reads = random() % 2 == 0;
+        auto opened = Volume::open(storage, kKey, *tag, options);
         ASSERT_TRUE(opened.ok()) << opened.error().message();
         volume = std::move(opened).value();
       }

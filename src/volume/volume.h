@@ -99,6 +99,9 @@ struct OpenOptions {
   bool read_only = false;
   std::string owner = "cloister";   // shown to whoever finds the writer's lock held
   uint64_t cache_size = 32u << 20;  // bytes of verified plaintext and nodes kept
+  // False where the caller keeps what it reads, as a mount's page cache does: whole chunks then go by the
+  // cache, into the caller's buffer.
+  bool cache_reads = true;
   // From the trusted service (design: epochs). Without it a random 64-bit epoch is drawn.
   std::optional<uint64_t> epoch;
 };

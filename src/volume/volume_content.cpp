@@ -8,8 +8,7 @@
 namespace cloister::volume {
 namespace {
 
-constexpr uint64_t kDirectRead = 8;  // chunks: at least this many bypass the cache
-constexpr uint64_t kDirectWrite = 16;
+constexpr uint64_t kDirectWrite = 16;  // chunks: at least this many bypass the cache
 constexpr uint64_t kDirectBatch = kMaxRun / kBlockSize;
 constexpr uint64_t kReadAhead = 32;
 
@@ -45,7 +44,7 @@ VolumeResult<size_t> VolumeImpl::read(InodeId id, uint64_t offset, MutableByteVi
       const uint64_t whole = (total - done) / kBlockSize;
       while (direct < whole && chunks_.find(id, index + direct) == nullptr) ++direct;
     }
-    if (direct >= kDirectRead) {
+    if (direct >= direct_read_) {
       TRY(read_chunks(*inode, index, direct, out.data() + done));
       done += static_cast<size_t>(direct) * kBlockSize;
       continue;

@@ -311,6 +311,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   bool read_only_ = false;
   const Keys keys_;
   const uint64_t cache_size_;
+  const uint64_t direct_read_;  // chunks: at least this many side by side bypass the cache
   const std::optional<uint64_t> wanted_epoch_;
 
   Superblock state_;  // numbers of the state being built; `generation` is the last committed one

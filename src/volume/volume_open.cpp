@@ -47,6 +47,7 @@ VolumeImpl::VolumeImpl(Storage& storage, const Superblock& superblock, const Key
       read_only_(options.read_only),
       keys_(keys),
       cache_size_(std::max<uint64_t>(options.cache_size, 1u << 20)),
+      direct_read_(options.cache_reads ? 8 : 1),
       wanted_epoch_(options.epoch),
       state_(superblock),
       tree_(*this, superblock.mode) {}
