@@ -216,6 +216,17 @@ def table(targets, results, units):
         print(f"| {kind.name} | " + " | ".join(cells) + " |")
 
 
+def serial_bound(results, ceiling):
+    """The library's sequential rows as parts of what copying and ciphering one after the other could reach."""
+    parts = []
+    for row in ("sequential-write", "sequential-read"):
+        plain, library = (results.get((kind.name, row)) for kind in (Plain, Library))
+        if plain and library:
+            bound = 1 / (1 / statistics.median(plain) + 1 / ceiling)
+            parts.append(f"{row} {statistics.median(library) / bound:.2f}")
+    return "; in process, of the bound 1/(1/plain + 1/AES): " + ", ".join(parts) if parts else ""
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("bin")
@@ -242,7 +253,7 @@ def main():
         ceilings.append(float(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout))
         one_round(options, targets, results, costs)
     print(f"{options.size} MiB, {options.files} files of 4 KiB, medians of {options.rounds} rounds on {options.folder}; "
-          f"AES-256-GCM alone: {statistics.median(ceilings):.0f} MB/s")
+          f"AES-256-GCM alone: {statistics.median(ceilings):.0f} MB/s{serial_bound(results, statistics.median(ceilings))}")
     table(targets, results, UNITS)
     print("\nprocessor time (the memory row includes filling the memory):")
     table(targets, costs, {row: "µs/MB" for row in UNITS})

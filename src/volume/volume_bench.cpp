@@ -67,6 +67,21 @@ void cipher_alone(benchmark::State& state) {
 }
 BENCHMARK(cipher_alone)->Unit(benchmark::kMicrosecond);
 
+// What a storage in memory does besides: it hands out copies.
+void copy_alone(benchmark::State& state) {
+  const Bytes stored(kFile, 1);
+  Bytes out(kPiece);
+  for (auto _ : state) {
+    for (uint64_t at = 0; at < kFile; at += kPiece) {
+      std::memcpy(out.data(), stored.data() + at, kPiece);
+      benchmark::DoNotOptimize(out.data());
+      benchmark::ClobberMemory();
+    }
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(kFile * state.iterations()));
+}
+BENCHMARK(copy_alone)->Unit(benchmark::kMillisecond);
+
 // As the two that follow, without a volume.
 void plain_file(benchmark::State& state) {
   Fixture fixture(true);
