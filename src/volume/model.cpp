@@ -82,7 +82,7 @@ std::string Model::step(Volume& volume, std::mt19937& random, bool& failed) {
   // A random directory, by walking down both sides together.
   const auto walk = [&](int& node) -> VolumeResult<InodeId> {
     node = 0;
-    InodeId inode = kRootInode;
+    InodeId inode = root_;
     for (int depth = 0; depth < 4; ++depth) {
       std::vector<std::pair<std::string, int>> below;
       for (const auto& [name, child] : nodes_.at(node).children) {
@@ -247,8 +247,6 @@ std::string Model::step(Volume& volume, std::mt19937& random, bool& failed) {
   }
   return finish();
 }
-
-std::string Model::compare(Volume& volume) const { return compare_node(volume, kRootInode, 0, ""); }
 
 std::string Model::compare_node(Volume& volume, InodeId inode, int node, const std::string& path) const {
   const ModelNode& n = nodes_.at(node);
