@@ -7,7 +7,9 @@ namespace cloister::volume {
 
 VolumeResult<std::vector<uint64_t>> VolumeImpl::epoch_blocks() {
   std::vector<uint64_t> out;
-  uint64_t page = state_.epoch_page;
+  // The first epoch of a new page may have begun without the page being written.
+  const bool unwritten = state_.epoch_page == 0 && !epoch_tail_.epochs.empty();
+  uint64_t page = unwritten ? epoch_tail_.previous : state_.epoch_page;
   for (uint32_t steps = 0; page != 0 && steps <= state_.epochs; ++steps) {
     uint8_t block[kBlockSize];
     out.push_back(page);
