@@ -60,11 +60,10 @@ class Volume:
     def __init__(self, folder, key=None, tag=None, root=None):
         self.folder, self.key, self.encrypted = folder, key, key is not None
         self.main = self.open_file("volume.fspf")
-        self.epochs, self.objects = {}, {}
+        self.epochs, self.objects, self.records = {}, {}, {}  # records: of each inode, (kind, sub) to value
         self.find_superblock(tag, root)
         self.reference_size = 32 if self.encrypted else 40
         self.group = 1920 // self.reference_size
-        self.records = {}
         if self.encrypted:
             self.read_epochs()
         self.read_tree(self.root, self.height - 1)
@@ -173,10 +172,10 @@ class Volume:
             need(offset + 19 <= BLOCK, "bad record")
             inode, sub, kind, size = struct.unpack_from("<QQBH", node, offset)
             need(offset + 19 + size <= BLOCK, "bad record")
-            self.records[inode, kind, sub] = node[offset + 19:offset + 19 + size]
+            self.records.setdefault(inode, {})[kind, sub] = node[offset + 19:offset + 19 + size]
 
     def inode(self, number):
-        raw = self.records.get((number, 1, 0))
+        raw = self.records.get(number, {}).get((1, 0))
         need(raw is not None, f"inode {number} is missing")
         fields = struct.unpack_from("<BBHIIIQQqIqIQQ", raw)
         out = dict(zip(("type", "flags", "permissions", "uid", "gid", "links", "size", "chunks", "mtime", "mtime_ns",
@@ -188,26 +187,36 @@ class Volume:
             out["object"] = raw[at:at + 16].hex()
         return out
 
+    def values(self, number, kind):
+        return [raw for (of, _), raw in sorted(self.records.get(number, {}).items()) if of == kind]
+
     def entries(self, directory):
-        for (inode, kind, _), raw in sorted(self.records.items()):
-            at = 0
-            while (inode, kind) == (directory, 3) and at < len(raw):
-                child, _, size = struct.unpack_from("<QBB", raw, at)
-                name = raw[at + 10:at + 10 + size]
-                need(name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name, "bad name")
+        for raw in self.values(directory, 3):
+            while raw:
+                child, _, size = struct.unpack_from("<QBB", raw)
+                name, raw = raw[10:10 + size], raw[10 + size:]
+                need(len(name) == size and name not in (b"", b".", b"..") and not {*name} & {*b"/\0"}, "bad name")
                 yield name, child
-                at += 10 + size
+
+    def attributes(self, number):
+        for raw in self.values(number, 4):
+            while raw:
+                name, raw = raw[1:1 + raw[0]], raw[1 + raw[0]:]
+                size = struct.unpack_from("<H", raw)[0]
+                need(name and len(raw) >= 2 + size, "bad attribute")
+                yield name, raw[2:2 + size]
+                raw = raw[2 + size:]
 
     def content(self, number):
         """Yields the content of a regular file or the target of a link, holes as zeros."""
         inode = self.inode(number)
         if inode["flags"] & 1:
-            raw = self.records.get((number, 2, 0), b"")
+            raw = self.records.get(number, {}).get((2, 0), b"")
             need(len(raw) == inode["size"], "bad small file")
             yield raw
             return
         for index in range((inode["size"] + BLOCK - 1) // BLOCK):
-            raw = self.records.get((number, 5, index // self.group), b"")
+            raw = self.records.get(number, {}).get((5, index // self.group), b"")
             at = index % self.group * self.reference_size
             ref = Reference(raw[at:at + self.reference_size].ljust(40, b"\0"), self.encrypted)
             block = self.read_chunk(number, inode, index, ref) if ref.present else bytes(BLOCK)

@@ -11,6 +11,7 @@
 
 #include "volume/memory_storage.h"
 #include "volume/posix_storage.h"
+#include "volume/second_reader.h"
 #include "volume/volume.h"
 #include "volume/volume_test_support.h"
 
@@ -510,6 +511,7 @@ TEST(AuthenticatedVolume, IsReproducibleAndDetectsChanges) {
   }
   EXPECT_GE(refused, blocks - 12);  // unused slots, and what the first empty state left
   storage.restore(first);
+  give_to_second_reader(storage, root, "at the end");
   auto opened = Volume::open_authenticated(storage, root, {});
   ASSERT_TRUE(opened.ok());
   EXPECT_TRUE((*opened)->verify_all().ok());

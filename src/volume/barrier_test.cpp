@@ -8,6 +8,7 @@
 #include "volume/faulty_storage.h"
 #include "volume/keys.h"
 #include "volume/memory_storage.h"
+#include "volume/second_reader.h"
 #include "volume/volume_test_support.h"
 
 namespace cloister::volume {
@@ -89,6 +90,7 @@ TEST_F(VolumeBarrier, ASmallChangeIsThreeWritesAndOneSync) {
             .ok());
   });
   ASSERT_TRUE(volume->verify_all().ok());
+  give_to_second_reader(memory, kKey, volume->tag(), "at the end");
 }
 
 TEST_F(VolumeBarrier, SmallCommitsReuseTheirPlaces) {
@@ -108,6 +110,7 @@ TEST_F(VolumeBarrier, SmallCommitsReuseTheirPlaces) {
   EXPECT_LE(memory.content(kMainName)->size(), before + before / 2);
   ASSERT_TRUE(volume->verify_all().ok());
   EXPECT_TRUE(survey(*volume)->problems.empty());
+  give_to_second_reader(memory, kKey, volume->tag(), "at the end");
 }
 
 TEST_F(VolumeBarrier, CompactionBringsChunksBackToTheirObject) {
@@ -118,6 +121,7 @@ TEST_F(VolumeBarrier, CompactionBringsChunksBackToTheirObject) {
   EXPECT_EQ(survey(*volume)->used_slots, scattered + 1);
   EXPECT_EQ(first_byte(*volume, large, 100 * kBlockSize), 7);
   ASSERT_TRUE(volume->verify_all().ok());
+  give_to_second_reader(memory, kKey, volume->tag(), "at the end");
 }
 
 TEST_F(VolumeBarrier, ASuperblockWithoutItsBlocksIsNotTheNewestState) {

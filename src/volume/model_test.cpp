@@ -10,6 +10,7 @@
 #include "volume/faulty_storage.h"
 #include "volume/format.h"
 #include "volume/memory_storage.h"
+#include "volume/second_reader.h"
 #include "volume/volume_test_support.h"
 
 namespace cloister::volume {
@@ -67,6 +68,8 @@ TEST(VolumeModel, AgreesOverRandomOperationsAndReopening) {
     ASSERT_TRUE(tag.ok());
     volume.reset();
     expect_state(storage, *tag, model, "at the end");
+    if (HasFatalFailure()) return;
+    give_to_second_reader(storage, kKey, *tag, "seed " + std::to_string(seed));
   }
 }
 
@@ -97,6 +100,7 @@ TEST(VolumeModel, AgreesReopenedAfterEveryOperation) {
     }
     expect_state(storage, tag, model, "at the end");
     if (HasFatalFailure()) return;
+    give_to_second_reader(storage, kKey, tag, "seed " + std::to_string(seed));
   }
 }
 
@@ -193,6 +197,9 @@ TEST(VolumeModel, AgreesOverLargeFilesThatComeAndGo) {
     }
     const auto verified = volume->verify_all();
     ASSERT_TRUE(verified.ok()) << verified.error().message();
+    const Tag tag = volume->commit().value();
+    volume.reset();
+    give_to_second_reader(storage, kKey, tag, "seed " + std::to_string(seed));
   }
 }
 
@@ -285,7 +292,14 @@ void crash_everywhere(unsigned seed, int steps, bool no_space, bool stay_broken)
     memory.crash([&] { return survival == 1 || (survival == 2 && random() % 2 == 0); });
     expect_promises(memory, history,
                     "seed " + std::to_string(seed) + " operation " + std::to_string(fail_at));
-    if (::testing::Test::HasFatalFailure() || faults.count < fail_at) return;
+    if (::testing::Test::HasFatalFailure()) return;
+    const bool lived = faults.count < fail_at;
+    if (history.created && (lived || fail_at % 64 == seed % 64)) {
+      const auto& [tag, model] = history.committed.empty() ? *history.acknowledged : history.committed.back();
+      give_to_second_reader(memory, kKey, tag,
+                            "seed " + std::to_string(seed) + " operation " + std::to_string(fail_at));
+    }
+    if (lived) return;
   }
 }
 
@@ -339,6 +353,7 @@ TEST(VolumeCrash, GoesOnAfterAFullDiskGotRoom) {
   ASSERT_TRUE((*opened)->read(*inode, 0, back).ok());
   EXPECT_EQ(back, content);
   EXPECT_TRUE((*opened)->verify_all().ok());
+  give_to_second_reader(memory, kKey, *tag, "at the end");
 }
 
 // Some work on a disk with room for so many blocks more, then with enough. True: it did not get full.

@@ -11,6 +11,7 @@
 #include "volume/memory_storage.h"
 #include "volume/model.h"
 #include "volume/posix_storage.h"
+#include "volume/second_reader.h"
 #include "volume/volume.h"
 
 namespace cloister::volume {
@@ -194,6 +195,32 @@ TEST_F(VolumeReader, RefusesAnotherTagKeyAndAFlippedBit) {
   const Output flipped = run(reader + by_tag(tag) + " digest");
   EXPECT_EQ(flipped.status, 3);
   EXPECT_NE(flipped.text.find("Verification of file chunk"), std::string::npos) << flipped.text;
+}
+
+// What second_reader.h is for: it tells what the library did not read, and what it cannot read.
+TEST_F(VolumeReader, TellsWhatTheLibraryReadsOtherwise) {
+  auto volume = Volume::create(*storage, key, {.now = kNow}).value();
+  add(*volume, kRootInode, "/a", 10);
+  const Tag old_tag = volume->tag(), tag = volume->commit().value();
+  ASSERT_TRUE(volume->acknowledge(tag).ok());
+  volume.reset();
+  fs::create_directory(base / "0");
+  fs::rename(base / "volume", base / "0/volume");
+  fs::remove(base / "key");
+  std::ofstream(base / "0/label") << "the volume";
+  const auto told = [&](const Tag& named, const std::string& expected) {
+    std::ofstream(base / "0/name") << to_hex(key.expose()) << ' ' << to_hex(named);
+    std::ofstream(base / "0/expected") << expected;
+    bool missing = false;
+    return compare_with_second_reader(base.string(), missing);
+  };
+  const std::string other = told(tag, "usage 2 10\n2f62 d 2\n");
+  EXPECT_NE(other.find("the volume: only the library: b'/b' d 2\n"), std::string::npos) << other;
+  EXPECT_NE(other.find("the volume: only the second reader: b'/a' f 2 640 "), std::string::npos) << other;
+  EXPECT_EQ(other.find("usage"), std::string::npos) << other;
+  const std::string refused = told(old_tag, "");
+  EXPECT_NE(refused.find("the volume: the second reader refuses it: The FSPF tag"), std::string::npos)
+      << refused;
 }
 
 TEST(VolumeFormat, AnEmptyAuthenticatedVolumeHasTheDocumentedRootAndRecord) {

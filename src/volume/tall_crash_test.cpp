@@ -9,6 +9,7 @@
 #include "volume/faulty_storage.h"
 #include "volume/keys.h"
 #include "volume/memory_storage.h"
+#include "volume/second_reader.h"
 #include "volume/tall_model.h"
 #include "volume/volume_test_support.h"
 
@@ -187,11 +188,13 @@ void expect_newest(MemoryStorage& memory, const History& history, std::mt19937& 
   ASSERT_EQ(state.model.compare(**opened), "") << what;
   opened->reset();
   Life life(memory, state, random(), {});
-  expect_state(memory, life.live(3).last(), what + ", after it");
+  const State after = life.live(3).last();
+  expect_state(memory, after, what + ", after it");
+  if (random() % 24 == 0) give_to_second_reader(memory, kKey, after.tag, what + ", after it");
 }
 
-void expect_promises(MemoryStorage& memory, const History& history, unsigned seed, const std::string& what) {
-  std::mt19937 random(seed);
+void expect_promises(MemoryStorage& memory, const History& history, std::mt19937& random,
+                     const std::string& what) {
   expect_state(memory, history.acknowledged, what + ", acknowledged");
   for (size_t i = 0; i < history.committed.size(); ++i) {
     const bool newest = i + 1 == history.committed.size();
@@ -221,16 +224,16 @@ void crash_everywhere(const Base& start, unsigned seed, End end) {
   };
   uint64_t operations = 0, ignored = 0;
   MemoryStorage whole;
-  expect_promises(whole, live(whole, 0, operations), seed, "seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  expect_promises(whole, live(whole, 0, operations), random, "seed " + std::to_string(seed));
   ASSERT_GT(operations, 3u);
   const uint64_t step = std::max<uint64_t>(times() > 1 ? 1 : operations / kPoints, 1);
   for (uint64_t fail_at = 1 + seed % step; fail_at <= operations; fail_at += step) {
     MemoryStorage memory;
     const History history = live(memory, fail_at, ignored);
-    std::mt19937 random(seed * 1000 + static_cast<unsigned>(fail_at));
     const unsigned survival = random() % 3;  // nothing, everything, half of what was not synced
     memory.crash([&] { return survival == 1 || (survival == 2 && random() % 2 == 0); });
-    expect_promises(memory, history, seed,
+    expect_promises(memory, history, random,
                     "seed " + std::to_string(seed) + " operation " + std::to_string(fail_at));
     if (::testing::Test::HasFatalFailure()) return;
   }
@@ -254,6 +257,7 @@ TEST(TallVolume, AgreesOverRunsOfChanges) {
     tall_ones += height_of(memory, last) >= 3;
     ++all;
     expect_state(memory, last, "seed " + std::to_string(seed));
+    if (seed % 9 == 1) give_to_second_reader(memory, kKey, last.tag, "seed " + std::to_string(seed));
     if (HasFatalFailure()) return;
   }
   EXPECT_GT(tall_ones * 4, all * 3);
@@ -273,6 +277,7 @@ TEST(TallVolume, AgreesOverMoreEpochsThanTwoPagesHold) {
   }
   EXPECT_GE(superblock_of(memory, state).epochs, 201u);
   expect_state(memory, state, "at the end");
+  give_to_second_reader(memory, kKey, state.tag, "at the end");
 }
 
 TEST(TallVolume, IsEqualUnderAnotherKeyAndInTheClear) {
@@ -293,6 +298,9 @@ TEST(TallVolume, IsEqualUnderAnotherKeyAndInTheClear) {
              .value();
     expect_whole(*to, state.model, "the copy");
     EXPECT_EQ(survey(*to)->problems, std::vector<std::string>());
+    to.reset();
+    if (mode == Mode::Encrypted) give_to_second_reader(other, other_key, state.tag, "another key");
+    if (mode == Mode::AuthenticatedOnly) give_to_second_reader(other, state.root, "in the clear");
   }
 }
 
@@ -335,6 +343,7 @@ TEST(TallCrash, KeepsThePublishedStateWhenCompactionDies) {
       memory.crash([&] { return random() % 2 == 0; });
       const std::string what = "seed " + std::to_string(seed) + " operation " + std::to_string(fail_at);
       expect_state(memory, published, what);
+      if (fail_at % 16 == 0) give_to_second_reader(memory, kKey, published.tag, what);
       return faults.count;
     };
     const uint64_t operations = live(0);
@@ -380,6 +389,7 @@ TEST(TallCrash, OpensAtEveryPromisedRoot) {
         expect_state(memory, state, "seed " + std::to_string(seed) + " operation " + std::to_string(fail_at));
       if (fail_at == 0) {
         EXPECT_GE(height_of(memory, history.committed.back()), 3u);
+        give_to_second_reader(memory, history.committed.back().root, "seed " + std::to_string(seed));
       }
     };
     live(0);

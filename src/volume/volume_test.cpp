@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "volume/memory_storage.h"
+#include "volume/second_reader.h"
 #include "volume/volume_test_support.h"
 
 namespace cloister::volume {
@@ -19,6 +20,12 @@ class VolumeTest : public ::testing::Test {
     auto made = Volume::create(storage, kKey, {.now = kNow});
     ASSERT_TRUE(made.ok()) << made.error().message();
     volume = std::move(made).value();
+  }
+  void TearDown() override {
+    if (volume == nullptr || HasFailure()) return;
+    const auto tag = volume->commit();
+    ASSERT_TRUE(tag.ok()) << tag.error().message();
+    give_to_second_reader(storage, kKey, *tag, "at the end");
   }
   void reopen() {
     auto tag = volume->commit();
