@@ -180,6 +180,8 @@ class Volume:
         fields = struct.unpack_from("<BBHIIIQQqIqIQQ", raw)
         out = dict(zip(("type", "flags", "permissions", "uid", "gid", "links", "size", "chunks", "mtime", "mtime_ns",
                         "ctime", "ctime_ns", "parent", "number"), fields))
+        need(out["flags"] & 1 or out["type"] != 3, "a link that is not inline")
+        need(not out["flags"] & 1 or out["size"] <= (2048, 4095)[out["type"] == 3], "too large to be inline")
         at = struct.calcsize("<BBHIIIQQqIqIQQ")
         if out["type"] == 1 and self.encrypted:
             out["key"], at = raw[at:at + 32], at + 32
@@ -207,13 +209,18 @@ class Volume:
                 yield name, raw[2:2 + size]
                 raw = raw[2 + size:]
 
+    def parts(self, inode, kind, first, size, each):
+        """Yields what lies in several records, all full but the last."""
+        for at in range(0, size, each):
+            raw = self.records.get(inode, {}).get((kind, first + at // each), b"")
+            need(len(raw) == min(each, size - at), f"bad part of inode {inode}")
+            yield raw
+
     def content(self, number):
         """Yields the content of a regular file or the target of a link, holes as zeros."""
         inode = self.inode(number)
         if inode["flags"] & 1:
-            raw = self.records.get(number, {}).get((2, 0), b"")
-            need(len(raw) == inode["size"], "bad small file")
-            yield raw
+            yield from self.parts(number, 2, 0, inode["size"], 2048)
             return
         for index in range((inode["size"] + BLOCK - 1) // BLOCK):
             raw = self.records.get(number, {}).get((5, index // self.group), b"")

@@ -223,11 +223,16 @@ Result<InodeRecord> decode_inode(ByteView bytes, Mode mode) {
   (r.type == FileType::Directory ? r.entries : r.slots) = number;
   if (r.type == FileType::Regular && mode == Mode::Encrypted) r.key = Key256(TRY(in.array<32>()));
   if (r.has_object) r.object = TRY(in.array<16>());
+  const bool link = r.type == FileType::Symlink;
   const bool sane = r.size <= kMaxFileSize && r.chunks < kMaxPlace && r.slots < kMaxPlace &&
-                    (!r.is_inline || r.size <= kMaxValue);
+                    (!r.is_inline || r.size <= (link ? kMaxTarget : kInlineMax)) && (!link || r.is_inline);
   if (!sane) return Error(Code::Malformed, "inode record: a number is out of range");
   TRY(in.expect_end());
   return r;
+}
+
+uint64_t inline_parts(const InodeRecord& r) {
+  return r.is_inline ? (r.size + kInlineMax - 1) / kInlineMax : 0;
 }
 
 std::string object_name(const ByteArray<16>& object) {

@@ -15,7 +15,7 @@ inline constexpr unsigned kSuperblockSlots = 8;  // one block each at the start 
 inline constexpr uint64_t kFirstBlock = kSuperblockSlots;
 inline constexpr uint64_t kMaxPlace = uint64_t{1} << 46;
 inline constexpr uint64_t kMainChunks = 16;  // the first chunks of every file lie in volume.fspf, others may
-inline constexpr size_t kInlineMax = 2048;   // bytes of a file kept inside the tree
+inline constexpr size_t kInlineMax = 2048;  // bytes of a file kept inside the tree, and of a part of a target
 inline constexpr size_t kGroupBytes = 1920;  // references to 60 (encrypted) or 48 chunks in one record
 inline constexpr uint64_t kMaxFileSize = uint64_t{1} << 54;
 inline constexpr size_t kEpochsPerPage = 100;
@@ -120,6 +120,9 @@ struct InodeRecord {
 };
 Bytes encode_inode(const InodeRecord& record, Mode mode);
 Result<InodeRecord> decode_inode(ByteView bytes, Mode mode);
+
+// How many Inline records hold the content (or target).
+uint64_t inline_parts(const InodeRecord& record);
 
 std::string object_name(const ByteArray<16>& object);  // objects/xx/…
 

@@ -149,6 +149,7 @@ std::string Model::step(Volume& volume, std::mt19937& random, bool& failed) {
   if (operation == 3) {
     expected = node >= 0 ? Reason::Exists : kFine;
     content = "target" + std::to_string(random() % 1000);
+    if (random() % 4 == 0) content.resize(random() % (kMaxTarget - 16) + 16, 't');  // in one part or two
     actual = reason_of(volume.make_symlink(*parent, name, content, 0, 0, kNow));
     if (actual == kFine && expected == kFine) make(FileType::Symlink, content);
     return finish();

@@ -24,7 +24,7 @@ inline constexpr unsigned kMaxHeight = 16;
 
 enum class Kind : uint8_t {
   Inode = 1,
-  Inline = 2,     // content of a small file, target of a symbolic link
+  Inline = 2,     // content of a small file, target of a symbolic link; sub: number of the part
   Entry = 3,      // sub: hash of the name
   Attribute = 4,  // extended attribute; sub: hash of the name
   Chunks = 5,     // sub: number of the group

@@ -84,6 +84,9 @@ class VolumeReader : public ::testing::Test {
       add(volume, *folder, "/folder/f" + std::to_string(i), static_cast<size_t>(i * 11));
     ASSERT_TRUE(volume.make_symlink(kRootInode, "link", "folder/f1", 0, 0, kNow).ok());
     expect("l 0777 9", as_bytes("folder/f1"), "/link");
+    const std::string far = std::string(2048, 'a') + std::string(2047, 'b');
+    ASSERT_TRUE(volume.make_symlink(kRootInode, "far", far, 0, 0, kNow).ok());
+    expect("l 0777 4095", as_bytes(far), "/far");
   }
   void compare(const std::string& arguments) {
     const Output out = run("python3 '" CLOISTER_SOURCE_DIR "/tools/volume_reader.py' '" +

@@ -19,6 +19,7 @@ struct Known {
   FileType named_as{};          // and says this
   uint64_t entries = 0;         // directory: names in it
   uint64_t subdirectories = 0;  // of these, directories
+  uint64_t inline_parts = 0;
   uint64_t chunks = 0;
 };
 
@@ -82,9 +83,13 @@ class Surveyor {
   void check(InodeId inode, const Known& known) {
     const InodeRecord& r = known.record;
     if (!known.stored) {
-      return problem(name(inode) + " is named in directory " + std::to_string(known.named_in) +
+      return problem(name(inode) +
+                     (known.names == 0 ? std::string(" has records")
+                                       : " is named in directory " + std::to_string(known.named_in)) +
                      " but does not exist");
     }
+    if (known.inline_parts != inline_parts(r))
+      problem(name(inode) + " has more or less content than its size");
     if (known.names != 0 && known.named_as != r.type) problem(name(inode) + " is not what its name says");
     if (r.type == FileType::Directory) {
       ++out_.directories;
@@ -164,6 +169,8 @@ Result<Survey> VolumeCare::survey(VolumeImpl& v) {
       Known& known = surveyor.at(key.inode);
       known.stored = true;
       known.record = TRY(decode_inode(record->value, v.mode_));
+    } else if (key.kind == Kind::Inline) {
+      ++surveyor.at(key.inode).inline_parts;
     } else if (key.kind == Kind::Orphan) {
       surveyor.at(key.sub).orphan = true;
     } else if (key.kind == Kind::Chunks) {

@@ -24,6 +24,7 @@ using Tag = ByteArray<16>;   // commits to the key and the complete state
 using Root = ByteArray<32>;  // authenticated-only mode: SHA-256 root, goes into the measured manifest
 using InodeId = uint64_t;    // never reused within a volume; kRootInode is the root directory
 inline constexpr InodeId kRootInode = 1;
+inline constexpr size_t kMaxTarget = 4095;  // of a symbolic link, bytes: PATH_MAX counts a zero as well
 inline constexpr size_t kMaxXattrValue = 2048;
 
 enum class Mode : uint8_t { Encrypted, AuthenticatedOnly };

@@ -196,6 +196,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   };
   friend class Changing;
   friend class VolumeCare;
+  friend class VolumeForger;  // of tests: writes what this code never would
 
   // --- volume_blocks.cpp
   VolumeResult<void> read_node(const Ref& ref, unsigned level, uint8_t* page) override;
@@ -229,6 +230,7 @@ class VolumeImpl final : public Volume, private TreeIo {
                                   uint32_t gid, Timestamp now);
   void mark(Inode& inode);
   VolumeResult<void> load_inline(Inode& inode);
+  VolumeResult<void> store_inline(Inode& inode);
   VolumeResult<void> store_inode(Inode& inode);
   VolumeResult<void> delete_inode(Inode& inode);
   VolumeResult<void> erase_found(const RecordKey& key);
@@ -301,6 +303,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   // --- volume_verify.cpp
   VolumeResult<void> verify_newest_commit();
   VolumeResult<void> verify_inode(InodeId id);
+  VolumeResult<Inode*> owner_of(const RecordKey& key);
+  VolumeResult<void> verify_inline(const RecordKey& key);
   VolumeResult<void> find_free_blocks();
   VolumeResult<std::vector<uint64_t>> epoch_blocks();  // the blocks of the epoch pages
   VolumeResult<void> find_free_slots(Inode& inode);

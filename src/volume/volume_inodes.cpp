@@ -10,7 +10,7 @@ constexpr size_t kCachedInodes = 16384;
 constexpr size_t kOpenObjects = 64;
 
 RecordKey inode_key(InodeId id) { return {id, Kind::Inode, 0}; }
-RecordKey inline_key(InodeId id) { return {id, Kind::Inline, 0}; }
+RecordKey inline_key(InodeId id, uint64_t part) { return {id, Kind::Inline, part}; }
 
 struct Xattr {
   std::string name;
@@ -106,24 +106,34 @@ VolumeResult<Inode*> VolumeImpl::make_inode(FileType type, InodeId parent, uint1
 
 VolumeResult<void> VolumeImpl::load_inline(Inode& inode) {
   if (inode.inline_loaded) return {};
-  const std::optional<ByteView> value = TRY(tree_.find(inline_key(inode.id())));
-  const size_t size = value ? value->size() : 0;
-  if (size != inode.record.size) return poison(damaged("The volume's metadata holds a malformed small file"));
-  if (value) inode.inline_data.assign(value->begin(), value->end());
+  const auto size = static_cast<size_t>(inode.record.size);  // bounded by decode_inode()
+  Bytes data;
+  for (uint64_t part = 0; data.size() < size; ++part) {
+    const std::optional<ByteView> value = TRY(tree_.find(inline_key(inode.id(), part)));
+    if (!value || value->size() != std::min(kInlineMax, size - data.size()))
+      return poison(damaged("The volume's metadata holds a malformed small file"));
+    data.insert(data.end(), value->begin(), value->end());
+  }
+  inode.inline_data = std::move(data);
   inode.inline_loaded = true;
+  return {};
+}
+
+// Only targets have more than one part, and they never change.
+VolumeResult<void> VolumeImpl::store_inline(Inode& inode) {
+  const ByteView data = inode.inline_data;
+  if (data.empty()) TRY(tree_.erase(inline_key(inode.id(), 0)));
+  for (size_t at = 0; at < data.size(); at += kInlineMax) {
+    const ByteView part = data.subspan(at, std::min(kInlineMax, data.size() - at));
+    TRY(tree_.put(inline_key(inode.id(), at / kInlineMax), part));
+  }
+  inode.inline_dirty = false;
   return {};
 }
 
 VolumeResult<void> VolumeImpl::store_inode(Inode& inode) {
   if (inode.group_dirty) TRY(store_group(inode));
-  if (inode.inline_dirty) {
-    if (inode.inline_data.empty()) {
-      TRY(tree_.erase(inline_key(inode.id())));
-    } else {
-      TRY(tree_.put(inline_key(inode.id()), inode.inline_data));
-    }
-    inode.inline_dirty = false;
-  }
+  if (inode.inline_dirty) TRY(store_inline(inode));
   if (inode.dirty) {
     Bytes bytes = encode_inode(inode.record, mode_);
     TRY(tree_.put(inode_key(inode.id()), bytes));

@@ -153,7 +153,7 @@ VolumeResult<InodeId> VolumeImpl::make_symlink(InodeId directory, std::string_vi
                                                std::string_view target, uint32_t uid, uint32_t gid,
                                                Timestamp now) {
   if (target.empty()) return VolumeError{Reason::NotFound, "the target is empty"};
-  if (target.size() > kInlineMax) return VolumeError{Reason::NameTooLong, "the target is too long"};
+  if (target.size() > kMaxTarget) return VolumeError{Reason::NameTooLong, "the target is too long"};
   return make_named(FileType::Symlink, directory, name, target, 0777, uid, gid, now);
 }
 

@@ -130,7 +130,7 @@ VolumeResult<void> VolumeImpl::verify_newest_commit() {
 
 VolumeResult<void> VolumeImpl::verify_inode(InodeId id) {
   Inode* inode = TRY(get(id));
-  if (inode->record.type != FileType::Regular) return {};
+  if (inode->record.type == FileType::Directory) return {};
   if (inode->record.is_inline) return load_inline(*inode);
   const uint64_t chunk_count = (inode->record.size + kBlockSize - 1) / kBlockSize;
   const size_t per_group = group_count(mode_);
@@ -148,6 +148,19 @@ VolumeResult<void> VolumeImpl::verify_inode(InodeId id) {
   }
 }
 
+VolumeResult<Inode*> VolumeImpl::owner_of(const RecordKey& key) {
+  VolumeResult<Inode*> inode = get(key.inode);
+  if (inode.ok() || inode.error().reason != Reason::NotFound) return inode;
+  return poison(damaged("The volume's metadata holds records that belong to no file"));
+}
+
+// No part may be there that nothing reads.
+VolumeResult<void> VolumeImpl::verify_inline(const RecordKey& key) {
+  const Inode* inode = TRY(owner_of(key));
+  if (inode->inline_dirty || key.sub < inline_parts(inode->record)) return {};
+  return poison(damaged("The volume's metadata holds content that belongs to no file"));
+}
+
 Result<void> VolumeImpl::verify_all() {
   TRY(lower(check_readable()));
   RecordKey key{};
@@ -160,6 +173,8 @@ Result<void> VolumeImpl::verify_all() {
     if (key.kind == Kind::Inode) {
       ++counted;
       TRY(lower(verify_inode(key.inode)));
+    } else if (key.kind == Kind::Inline) {
+      TRY(lower(verify_inline(key)));
     } else if (key.kind == Kind::Entry) {
       const std::vector<NameRecord> list = TRY(lower(entries(key.inode, key.sub)));
       for (const NameRecord& item : list) (void)TRY(lower(get(item.inode)));
