@@ -4,8 +4,9 @@
   volume_reader.py FOLDER --key-file FILE --tag HEX [ls|cat PATH|digest]
   volume_reader.py FOLDER --root HEX [ls|cat PATH|digest]
 
-`digest` prints one line per file: type, permissions, size, SHA-256 of content or target, path. Any verification
-failure ends with exit code 3 and nothing of the failed block printed.
+`digest` prints one line per file: type, permissions, size, SHA-256 of content or target, path; and per extended
+attribute: `x`, name in hex, size, SHA-256, path. Any verification failure ends with exit code 3 and nothing of the
+failed block printed.
 """
 import argparse
 import hashlib
@@ -60,7 +61,7 @@ class Volume:
     def __init__(self, folder, key=None, tag=None, root=None):
         self.folder, self.key, self.encrypted = folder, key, key is not None
         self.main = self.open_file("volume.fspf")
-        self.epochs, self.objects, self.records = {}, {}, {}  # records: of each inode, (kind, sub) to value
+        self.epochs, self.objects, self.records = {}, {}, {}
         self.find_superblock(tag, root)
         self.reference_size = 32 if self.encrypted else 40
         self.group = 1920 // self.reference_size
@@ -74,8 +75,7 @@ class Volume:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             raise Damaged(f"cannot open {name}: {error.strerror}") from None
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Damaged(f"{name} is not a regular file")
+        need(stat.S_ISREG(os.fstat(fd).st_mode), f"{name} is not a regular file")
         return fd
 
     @staticmethod
@@ -139,8 +139,7 @@ class Volume:
             first, count = struct.unpack_from("<II", block, 48)
             need(first < below and 1 <= count <= 100, "bad epoch page")
             below = first
-            for i in range(count):
-                at = 56 + 40 * i
+            for i, at in enumerate(range(56, 56 + 40 * count, 40)):
                 self.epochs[first + i] = (block[at:at + 8], block[at + 8:at + 40])
 
     def open_block(self, fd, ref, secret, label, kind, inode, index, message):
@@ -163,8 +162,7 @@ class Volume:
         if level:
             width = 17 + self.reference_size
             need(8 + count * width <= BLOCK, "bad node")
-            for i in range(count):
-                at = 8 + i * width + 17
+            for at in range(8 + 17, 8 + count * width, width):
                 self.read_tree(Reference(node[at:at + self.reference_size], self.encrypted), level - 1)
             return
         need(8 + 2 * count <= BLOCK, "bad leaf")
@@ -172,49 +170,55 @@ class Volume:
             need(offset + 19 <= BLOCK, "bad record")
             inode, sub, kind, size = struct.unpack_from("<QQBH", node, offset)
             need(offset + 19 + size <= BLOCK, "bad record")
-            self.records.setdefault(inode, {})[kind, sub] = node[offset + 19:offset + 19 + size]
+            self.records.setdefault((inode, kind), {})[sub] = node[offset + 19:offset + 19 + size]
+
+    def record(self, inode, kind, sub):
+        return self.records.get((inode, kind), {}).get(sub, b"")
 
     def inode(self, number):
-        raw = self.records.get(number, {}).get((1, 0))
-        need(raw is not None, f"inode {number} is missing")
+        raw = self.record(number, 1, 0)
+        need(raw, f"inode {number} is missing")
         fields = struct.unpack_from("<BBHIIIQQqIqIQQ", raw)
         out = dict(zip(("type", "flags", "permissions", "uid", "gid", "links", "size", "chunks", "mtime", "mtime_ns",
                         "ctime", "ctime_ns", "parent", "number"), fields))
         need(out["flags"] & 1 or out["type"] != 3, "a link that is not inline")
         need(not out["flags"] & 1 or out["size"] <= (2048, 4095)[out["type"] == 3], "too large to be inline")
-        at = struct.calcsize("<BBHIIIQQqIqIQQ")
         if out["type"] == 1 and self.encrypted:
-            out["key"], at = raw[at:at + 32], at + 32
+            out["key"] = raw[72:104]
         if out["flags"] & 2:
-            out["object"] = raw[at:at + 16].hex()
+            out["object"] = raw[-16:].hex()
         return out
 
-    def values(self, number, kind):
-        return [raw for (of, _), raw in sorted(self.records.get(number, {}).items()) if of == kind]
-
     def entries(self, directory):
-        for raw in self.values(directory, 3):
-            while raw:
-                child, _, size = struct.unpack_from("<QBB", raw)
-                name, raw = raw[10:10 + size], raw[10 + size:]
+        for raw in self.records.get((directory, 3), {}).values():
+            at = 0
+            while at < len(raw):
+                child, _, size = struct.unpack_from("<QBB", raw, at)
+                name = raw[at + 10:at + 10 + size]
                 need(len(name) == size and name not in (b"", b".", b"..") and not {*name} & {*b"/\0"}, "bad name")
                 yield name, child
-
-    def attributes(self, number):
-        for raw in self.values(number, 4):
-            while raw:
-                name, raw = raw[1:1 + raw[0]], raw[1 + raw[0]:]
-                size = struct.unpack_from("<H", raw)[0]
-                need(name and len(raw) >= 2 + size, "bad attribute")
-                yield name, raw[2:2 + size]
-                raw = raw[2 + size:]
+                at += 10 + size
 
     def parts(self, inode, kind, first, size, each):
         """Yields what lies in several records, all full but the last."""
         for at in range(0, size, each):
-            raw = self.records.get(inode, {}).get((kind, first + at // each), b"")
+            raw = self.record(inode, kind, first + at // each)
             need(len(raw) == min(each, size - at), f"bad part of inode {inode}")
             yield raw
+
+    def attributes(self, number):
+        for raw in self.records.get((number, 4), {}).values():
+            at = 0
+            while at < len(raw):
+                end = at + 1 + raw[at]
+                name, size = raw[at + 1:end], struct.unpack_from("<H", raw, end)[0]
+                value, at = raw[end + 2:end + 2 + size], end + 2 + size
+                if size == 0xFFFF:
+                    (size, parts), at = struct.unpack_from("<IQ", value), end + 14
+                    need(2048 < size <= 65536 and 0 < parts < 1 << 58, "bad extended attribute")
+                    value = b"".join(self.parts(number, 7, parts << 6, size, 2016))
+                need(len(value) == size, "bad extended attribute")
+                yield name, value
 
     def content(self, number):
         """Yields the content of a regular file or the target of a link, holes as zeros."""
@@ -223,7 +227,7 @@ class Volume:
             yield from self.parts(number, 2, 0, inode["size"], 2048)
             return
         for index in range((inode["size"] + BLOCK - 1) // BLOCK):
-            raw = self.records.get(number, {}).get((5, index // self.group), b"")
+            raw = self.record(number, 5, index // self.group)
             at = index % self.group * self.reference_size
             ref = Reference(raw[at:at + self.reference_size].ljust(40, b"\0"), self.encrypted)
             block = self.read_chunk(number, inode, index, ref) if ref.present else bytes(BLOCK)
@@ -234,9 +238,7 @@ class Volume:
         if index >= MAIN_CHUNKS and not ref.in_main:
             need("object" in inode, "an object is missing")
             name = "objects/" + inode["object"][:2] + "/" + inode["object"][2:]
-            if name not in self.objects:
-                self.objects[name] = self.open_file(name)
-            fd = self.objects[name]
+            fd = self.objects[name] = self.objects.get(name) or self.open_file(name)
         return self.open_block(fd, ref, inode.get("key"), b"chunk", 2, number, index,
                                f"Verification of file chunk {index} of inode {number} failed.")
 
@@ -253,9 +255,8 @@ class Volume:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
-    parser.add_argument("--key-file")
-    parser.add_argument("--tag")
-    parser.add_argument("--root")
+    for option in ("--key-file", "--tag", "--root"):
+        parser.add_argument(option)
     parser.add_argument("command", nargs="?", default="ls", choices=("ls", "cat", "digest"))
     parser.add_argument("path", nargs="?")
     args = parser.parse_intermixed_args()
@@ -274,34 +275,26 @@ def main():
             if args.command == "ls":
                 out.write(path + b"\n")
             elif args.command == "cat" and path == os.fsencode(args.path or ""):
-                for block in volume.content(number):
-                    out.write(block)
+                out.writelines(volume.content(number))
             elif args.command == "digest":
                 digest = hashlib.sha256()
                 for block in volume.content(number) if inode["type"] != 2 else ():
                     digest.update(block)
-                kind = " fdl"[inode["type"]]
-                line = f"{kind} {inode['permissions']:04o} {inode['size']} {digest.hexdigest()} "
-                out.write(line.encode() + path + b"\n")
-    except Damaged as error:
+                lines = [f"{' fdl'[inode['type']]} {inode['permissions']:04o} {inode['size']} {digest.hexdigest()} "]
+                for name, value in volume.attributes(number):
+                    lines.append(f"x {name.hex()} {len(value)} {hashlib.sha256(value).hexdigest()} ")
+                out.writelines(line.encode() + path + b"\n" for line in lines)
+    except (Damaged, IndexError, ValueError, struct.error) as error:
         print(f"volume_reader: {error}", file=sys.stderr)
-        return 3
-    except (IndexError, ValueError, struct.error) as error:
-        print(f"volume_reader: malformed: {error}", file=sys.stderr)
         return 3
     return 0
 
 
-def quietly():
-    """As other programs: nothing is said when whoever reads the output has read enough."""
+if __name__ == "__main__":
     try:
         code = main()
         sys.stdout.flush()
-        return code
-    except BrokenPipeError:
+    except BrokenPipeError:  # as other programs: nothing is said when whoever reads the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-
-
-if __name__ == "__main__":
-    sys.exit(quietly())
+        code = 141
+    sys.exit(code)

@@ -109,8 +109,8 @@ void add_volume_commands(CLI::App& app, Action& action) {
   add_remark(
       sub,
       "Names, content, holes, permissions, times, symbolic links, hard links inside the folder and extended\n"
-      "attributes of users (user.*, up to 2048 bytes each) are kept. Owners, access control lists and other\n"
-      "attributes are not; devices, pipes and sockets are skipped.");
+      "attributes of users (user.*) are kept. Owners, access control lists and other attributes are not;\n"
+      "devices, pipes and sockets are skipped.");
   sub->add_option("FOLDER", a->folder, "What to copy")->required();
   add_opening_options(sub, *a);
   sub = volume_subcommand(*group, "get", "Verify and copy everything out",

@@ -388,6 +388,45 @@ TEST_F(Attack, RefusesEveryMutationOfEveryStructure) {
   EXPECT_GE(rows, 40u);
 }
 
+// Long targets and large values of attributes lie in several nodes each, which all look alike.
+TEST(AttackOnParts, RefusesEveryPartZeroedSwappedOrPutInPlaceOfAnother) {
+  MemoryStorage storage(false);
+  auto volume = Volume::create(storage, kKey, {}).value();
+  for (uint8_t i = 0; i < 2; ++i) {
+    const std::string name(1, static_cast<char>('a' + i));
+    const InodeId file = volume->create_file(kRootInode, name, 0644, 0, 0, {}).value();
+    ASSERT_TRUE(volume->set_xattr(file, "user.one", pattern(30'000, i), false, false, {}).ok());
+    ASSERT_TRUE(volume->set_xattr(file, "user.two", pattern(30'000, i + 2), false, false, {}).ok());
+    ASSERT_TRUE(volume->make_symlink(kRootInode, name + "link", std::string(4000, 'x'), 0, 0, {}).ok());
+  }
+  const Tag tag = volume->commit().value();
+  volume->acknowledge(tag).value();
+  volume.reset();
+  const Snapshot files = storage.snapshot();
+  const auto refused = [&](const std::function<void(uint8_t * main)>& change) {
+    Snapshot changed = files;
+    change(changed["volume.fspf"].data());
+    storage.restore(changed);
+    auto opened = Volume::open(storage, kKey, tag, {.read_only = true});
+    return !opened.ok() || !(*opened)->verify_all().ok();
+  };
+  std::vector<size_t> places;
+  for (size_t at = 8 * kBlock; at < files.at("volume.fspf").size(); at += kBlock) {
+    if (refused([&](uint8_t* main) { main[at] ^= 1; })) places.push_back(at);
+  }
+  ASSERT_GE(places.size(), 30u);  // two parts of a value in each
+  for (const size_t one : places) {
+    EXPECT_TRUE(refused([&](uint8_t* main) { std::fill_n(main + one, kBlock, 0); }));
+    for (const size_t other : places) {
+      if (one == other) continue;
+      EXPECT_TRUE(refused([&](uint8_t* main) { std::copy_n(main + one, kBlock, main + other); }));
+      if (one > other) continue;
+      EXPECT_TRUE(
+          refused([&](uint8_t* main) { std::swap_ranges(main + one, main + one + kBlock, main + other); }));
+    }
+  }
+}
+
 // Links, folders and pipes in place of the files, in a folder of the host.
 TEST_F(Attack, RefusesOtherKindsOfFilesInPlace) {
   namespace fs = std::filesystem;

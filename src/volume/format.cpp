@@ -13,6 +13,7 @@ constexpr uint8_t kFlagInline = 1;
 constexpr uint8_t kFlagObject = 2;
 constexpr uint64_t kInMain = uint64_t{1} << 47;  // of a place that is stored
 constexpr uint32_t kOneBarrier = 1;
+constexpr uint16_t kInParts = 0xffff;  // in place of the size of an attribute's value
 
 void store48(uint8_t* at, uint64_t value) {
   for (int i = 0; i < 6; ++i) at[i] = static_cast<uint8_t>(value >> (8 * i));
@@ -233,6 +234,43 @@ Result<InodeRecord> decode_inode(ByteView bytes, Mode mode) {
 
 uint64_t inline_parts(const InodeRecord& r) {
   return r.is_inline ? (r.size + kInlineMax - 1) / kInlineMax : 0;
+}
+
+Bytes encode_xattrs(const std::vector<Xattr>& list) {
+  ByteWriter out;
+  for (const Xattr& item : list) {
+    out.le(static_cast<uint8_t>(item.name.size())).text(item.name);
+    if (item.number == 0) {
+      out.le(static_cast<uint16_t>(item.value.size())).bytes(item.value);
+    } else {
+      out.le(kInParts).le(static_cast<uint32_t>(item.size)).le(item.number);
+    }
+  }
+  return out.take();
+}
+
+Result<std::vector<Xattr>> decode_xattrs(ByteView bytes) {
+  ByteReader in(bytes, "extended attribute");
+  std::vector<Xattr> out;
+  while (!in.at_end()) {
+    Xattr item;
+    const uint8_t name_size = TRY(in.le<uint8_t>());
+    item.name = as_text(TRY(in.take(name_size)));
+    const uint16_t size = TRY(in.le<uint16_t>());
+    if (size == kInParts) {
+      item.size = TRY(in.le<uint32_t>());
+      item.number = TRY(in.le<uint64_t>());
+      if (item.size <= kSmallXattr || item.size > kMaxXattrValue || item.number == 0 ||
+          item.number >= kMaxValueNumber) {
+        return Error(Code::Malformed, "extended attribute: a number is out of range");
+      }
+    } else {
+      const ByteView value = TRY(in.take(size));
+      item.value.assign(value.begin(), value.end());
+    }
+    out.push_back(std::move(item));
+  }
+  return out;
 }
 
 std::string object_name(const ByteArray<16>& object) {

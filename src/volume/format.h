@@ -16,6 +16,8 @@ inline constexpr uint64_t kFirstBlock = kSuperblockSlots;
 inline constexpr uint64_t kMaxPlace = uint64_t{1} << 46;
 inline constexpr uint64_t kMainChunks = 16;  // the first chunks of every file lie in volume.fspf, others may
 inline constexpr size_t kInlineMax = 2048;  // bytes of a file kept inside the tree, and of a part of a target
+inline constexpr size_t kSmallXattr = 2048;  // bytes of a value kept in the record of its attribute
+inline constexpr size_t kValuePart = 2016;   // bytes of a part of a larger one: two such records fill a leaf
 inline constexpr size_t kGroupBytes = 1920;  // references to 60 (encrypted) or 48 chunks in one record
 inline constexpr uint64_t kMaxFileSize = uint64_t{1} << 54;
 inline constexpr size_t kEpochsPerPage = 100;
@@ -123,6 +125,23 @@ Result<InodeRecord> decode_inode(ByteView bytes, Mode mode);
 
 // How many Inline records hold the content (or target).
 uint64_t inline_parts(const InodeRecord& record);
+
+// An extended attribute. A large value is not here but in parts, under a number that no other one has.
+struct Xattr {
+  std::string name;
+  Bytes value;
+  uint64_t number = 0;  // 0: the value is `value`
+  size_t size = 0;      // of a value in parts
+};
+Bytes encode_xattrs(const std::vector<Xattr>& list);
+Result<std::vector<Xattr>> decode_xattrs(ByteView bytes);
+inline size_t value_parts(const Xattr& item) { return (item.size + kValuePart - 1) / kValuePart; }
+inline constexpr unsigned kPartBits = 6;  // of the sub of a part, below the value's number
+inline constexpr uint64_t kMaxValueNumber = uint64_t{1} << (64 - kPartBits);
+static_assert(kMaxXattrValue <= kValuePart << kPartBits);
+inline RecordKey value_key(InodeId inode, uint64_t number, size_t part) {
+  return {inode, Kind::Value, number << kPartBits | part};
+}
 
 std::string object_name(const ByteArray<16>& object);  // objects/xx/…
 

@@ -210,8 +210,15 @@ std::string Model::step(Volume& volume, std::mt19937& random, bool& failed) {
     return finish();
   }
   if (operation == 9) {
-    content = text(random, random() % 600);
     const std::string key = "user.x" + std::to_string(random() % 4);
+    if (random() % 4 == 0) {
+      expected = n.xattrs.contains(key) ? kFine : Reason::NoData;
+      actual = reason_of(volume.remove_xattr(*inode, key, kNow));
+      if (actual == kFine) n.xattrs.erase(key);
+      return finish();
+    }
+    static const size_t kMost[] = {600, 600, 5000, kMaxXattrValue};  // in its record, in parts
+    content = text(random, random() % kMost[random() % 4]);
     actual = reason_of(volume.set_xattr(*inode, key, as_bytes(content), false, false, kNow));
     if (actual == kFine) n.xattrs[key] = content;
     return finish();

@@ -29,6 +29,7 @@ enum class Kind : uint8_t {
   Attribute = 4,  // extended attribute; sub: hash of the name
   Chunks = 5,     // sub: number of the group
   Orphan = 6,     // inode 0; sub: an inode without links that a program still had open
+  Value = 7,      // part of a large value of an extended attribute; sub: number of the value and of the part
 };
 
 struct RecordKey {

@@ -1,5 +1,6 @@
-// What is too large for one record of the tree lies in several: long targets of symbolic links. That they are
-// kept and go away whole, and that nobody takes forged parts for the real ones.
+// What is too large for one record of the tree lies in several: long targets of symbolic links and large
+// values of extended attributes. That they are kept and go away whole, and that nobody takes forged parts for
+// real ones.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -148,6 +149,221 @@ TEST_F(VolumeParts, ThatNoTargetNeedsAreFound) {
     EXPECT_EQ(volume->read_symlink(inode).value(), text_of(3000));
     VolumeForger(*volume).erase(key);
     expect_sound();
+  }
+}
+
+class VolumeValues : public VolumeParts {
+ protected:
+  void set(InodeId inode, const std::string& name, const std::string& value) {
+    const auto done = volume->set_xattr(inode, name, as_bytes(value), false, false, {});
+    ASSERT_TRUE(done.ok()) << done.error().message;
+  }
+  std::string get(InodeId inode, const std::string& name) {
+    VolumeResult<Bytes> value = volume->get_xattr(inode, name);
+    if (!value.ok()) return "error " + std::to_string(static_cast<int>(value.error().reason));
+    return std::string(as_text(*value));
+  }
+  size_t parts(InodeId inode) { return records(inode, Kind::Value).size(); }
+  InodeId file(const std::string& name) {
+    return volume->create_file(kRootInode, name, 0644, 0, 0, {}).value();
+  }
+};
+
+TEST_F(VolumeValues, AreKeptAsLargeAsLinuxTakesThem) {
+  const InodeId inode = file("file");
+  const size_t sizes[] = {0, 1, 2048, 2049, 4032, 4033, 65535, 65536};
+  for (const InodeId of : {inode, kRootInode}) {
+    for (const size_t size : sizes) set(of, "user." + std::to_string(size), text_of(size));
+  }
+  EXPECT_EQ(volume->set_xattr(inode, "user.more", Bytes(65537), false, false, {}).error().reason,
+            Reason::NoSpace);
+  for (int round = 0; round < 2; ++round) {
+    for (const InodeId of : {inode, kRootInode}) {
+      for (const size_t size : sizes) EXPECT_EQ(get(of, "user." + std::to_string(size)), text_of(size));
+      EXPECT_EQ(volume->list_xattrs(of)->size(), std::size(sizes));
+      EXPECT_EQ(parts(of), 2u + 2 + 3 + 33 + 33);
+    }
+    expect_sound();
+    reopen();
+  }
+}
+
+TEST_F(VolumeValues, ChangeTheirSizeAndGo) {
+  const InodeId inode = file("file");
+  set(inode, "user.other", text_of(5000));
+  for (const size_t size : {65536u, 3000u, 40'000u, 40'000u, 2048u, 0u, 2049u, 10u, 65536u}) {
+    SCOPED_TRACE(size);
+    const std::string value = text_of(size + 1).substr(1);
+    set(inode, "user.it", value);
+    EXPECT_EQ(get(inode, "user.it"), value);
+    EXPECT_EQ(get(inode, "user.other"), text_of(5000));
+    EXPECT_EQ(parts(inode), 3 + (size > 2048 ? (size + 2015) / 2016 : 0));
+    expect_sound();
+  }
+  EXPECT_EQ(volume->set_xattr(inode, "user.it", Bytes(3000), true, false, {}).error().reason, Reason::Exists);
+  EXPECT_EQ(volume->set_xattr(inode, "user.no", Bytes(3000), false, true, {}).error().reason, Reason::NoData);
+  ASSERT_TRUE(volume->remove_xattr(inode, "user.it", {}).ok());
+  EXPECT_EQ(parts(inode), 3u);
+  expect_sound();
+  ASSERT_TRUE(volume->unlink(kRootInode, "file", {}).ok());
+  for (const auto& [key, value] : VolumeForger(*volume).records()) EXPECT_NE(key.inode, inode);
+  expect_sound();
+}
+
+// Two parts share a node: a value takes little more than its size, and so does its file without the value.
+TEST_F(VolumeValues, TakeLittleMoreSpaceThanTheirSize) {
+  const InodeId inode = file("file");
+  file("behind");
+  commit();
+  const uint64_t before = survey(*volume)->used_blocks;
+  set(inode, "user.it", text_of(65536));
+  commit();
+  EXPECT_LE(survey(*volume)->used_blocks, before + 19);
+  ASSERT_TRUE(volume->remove_xattr(inode, "user.it", {}).ok());
+  commit();
+  EXPECT_LE(survey(*volume)->used_blocks, before);
+}
+
+// As if their names had one hash.
+TEST_F(VolumeValues, OfAttributesInOneRecordDoNotMeet) {
+  const InodeId inode = file("file");
+  set(inode, "user.a", text_of(5000));
+  set(inode, "user.b", text_of(9000).substr(1));
+  VolumeForger forger(*volume);
+  std::vector<Xattr> list;
+  RecordKey of_a{};
+  for (const auto& [key, record] : records(inode, Kind::Attribute)) {
+    list.push_back(decode_xattrs(record)->front());
+    if (list.back().name == "user.a") of_a = key;
+    forger.erase(key);
+  }
+  ASSERT_EQ(list.size(), 2u);
+  forger.put(of_a, encode_xattrs(list));
+  expect_sound();
+  set(inode, "user.a", text_of(65536));
+  set(inode, "user.a", "small");
+  set(inode, "user.a", text_of(3000));
+  expect_sound();
+  ASSERT_TRUE(volume->remove_xattr(inode, "user.a", {}).ok());
+  EXPECT_EQ(parts(inode), 5u);
+  EXPECT_EQ(volume->list_xattrs(inode).value(), std::vector<std::string>{"user.b"});
+  expect_sound();
+}
+
+struct ValueForgery {
+  const char* what;
+  bool readable;  // get_xattr() of the attribute sees nothing of it
+  std::function<void(VolumeForger&, const RecordKey& record, Xattr item)> forge;
+};
+
+// Of a file that has another attribute, number + 1, and before a file that has a like one, number + 2.
+const ValueForgery kValueForgeries[] = {
+    {"the first part is missing", false,
+     [](auto& f, auto& r, auto item) { f.erase(value_key(r.inode, item.number, 0)); }},
+    {"a part is missing", false,
+     [](auto& f, auto& r, auto item) { f.erase(value_key(r.inode, item.number, 3)); }},
+    {"the last part is missing", false,
+     [](auto& f, auto& r, auto item) { f.erase(value_key(r.inode, item.number, 4)); }},
+    {"a part is short", false,
+     [](auto& f, auto& r, auto item) { f.put(value_key(r.inode, item.number, 1), Bytes(2015)); }},
+    {"a part is long", false,
+     [](auto& f, auto& r, auto item) { f.put(value_key(r.inode, item.number, 1), Bytes(2017)); }},
+    {"the last part is long", false,
+     [](auto& f, auto& r, auto item) { f.put(value_key(r.inode, item.number, 4), Bytes(2016)); }},
+    {"a part too many", true,
+     [](auto& f, auto& r, auto item) { f.put(value_key(r.inode, item.number, 5), Bytes(10)); }},
+    {"a part that cannot be", true,
+     [](auto& f, auto& r, auto item) { f.put(value_key(r.inode, item.number, 63), Bytes(2016)); }},
+    {"parts of no attribute", true,
+     [](auto& f, auto& r, auto item) { f.put(value_key(r.inode, item.number + 9, 0), Bytes(2016)); }},
+    {"parts of an inode that is not there", true,
+     [](auto& f, auto& r, auto item) { f.put(value_key(r.inode + 9, item.number, 0), Bytes(2016)); }},
+    {"an attribute of an inode that is not there", true,
+     [](auto& f, auto& r, auto item) {
+       item.number = 0;
+       f.put({r.inode + 9, r.kind, r.sub}, encode_xattrs({item}));
+     }},
+    {"the parts are another inode's", false,
+     [](auto& f, auto& r, auto item) {
+       item.number += 2;
+       f.put(r, encode_xattrs({item}));
+     }},
+    {"the parts are another attribute's", true,
+     [](auto& f, auto& r, auto item) {
+       ++item.number;
+       f.put(r, encode_xattrs({item}));
+     }},
+    {"the attribute is gone", false, [](auto& f, auto& r, auto) { f.erase(r); }},
+    {"the size is smaller", false,
+     [](auto& f, auto& r, auto item) {
+       --item.size;
+       f.put(r, encode_xattrs({item}));
+     }},
+    {"the size is larger", false,
+     [](auto& f, auto& r, auto item) {
+       ++item.size;
+       f.put(r, encode_xattrs({item}));
+     }},
+    {"the size is one of small values", false,
+     [](auto& f, auto& r, auto item) {
+       item.size = 2048;
+       f.put(r, encode_xattrs({item}));
+     }},
+    {"the size cannot be", false,
+     [](auto& f, auto& r, auto item) {
+       item.size = 65537;
+       f.put(r, encode_xattrs({item}));
+     }},
+    {"the number cannot be", false,
+     [](auto& f, auto& r, auto item) {
+       item.number |= uint64_t{1} << 58;
+       f.put(r, encode_xattrs({item}));
+     }},
+    {"the record is cut", false,
+     [](auto& f, auto& r, auto item) {
+       Bytes record = encode_xattrs({item});
+       record.pop_back();
+       f.put(r, record);
+     }},
+};
+
+TEST_F(VolumeValues, AreNotTakenFromElsewhere) {
+  for (const ValueForgery& forgery : kValueForgeries) {
+    SCOPED_TRACE(forgery.what);
+    volume.reset();
+    storage.restore({});
+    SetUp();
+    const InodeId inode = file("file"), next = file("next");
+    set(inode, "user.it", text_of(9000));
+    set(inode, "user.other", text_of(9000));
+    set(next, "user.it", text_of(9000));
+    VolumeForger forger(*volume);
+    RecordKey of_it{};
+    Xattr item;
+    for (const auto& [key, record] : records(inode, Kind::Attribute)) {
+      const std::vector<Xattr> list = decode_xattrs(record).value();
+      if (list.front().name != "user.it") continue;
+      of_it = key;
+      item = list.front();
+    }
+    ASSERT_NE(forger.records().count(value_key(inode, item.number + 1, 4)), 0u);
+    ASSERT_NE(forger.records().count(value_key(next, item.number + 2, 4)), 0u);
+    forgery.forge(forger, of_it, item);
+    commit();
+    expect_problem();
+    expect_refused();
+    reopen_newest();
+    EXPECT_EQ(get(inode, "user.it") == text_of(9000), forgery.readable);
+    reopen_newest();
+    EXPECT_EQ(get(next, "user.it"), text_of(9000));
+    // Whatever is changed then, nobody is told anything but the value or that there is none.
+    reopen_newest();
+    (void)volume->set_xattr(inode, "user.it", Bytes(100), false, false, {});
+    (void)volume->remove_xattr(inode, "user.other", {});
+    (void)volume->set_xattr(inode, "user.other", Bytes(60'000), false, false, {});
+    (void)volume->remove_xattr(inode, "user.it", {});
+    const std::string left = get(inode, "user.other");
+    EXPECT_TRUE(left == std::string(60'000, '\0') || left.starts_with("error ")) << left.size();
   }
 }
 

@@ -13,6 +13,7 @@
 #include "volume/posix_storage.h"
 #include "volume/second_reader.h"
 #include "volume/volume.h"
+#include "volume/volume_forger.h"
 
 namespace cloister::volume {
 namespace {
@@ -71,6 +72,9 @@ class VolumeReader : public ::testing::Test {
   void expect(const std::string& start, ByteView content, const std::string& path) {
     lines.push_back(start + " " + to_hex(crypto::sha256(content)) + " " + path);
   }
+  void expect_attribute(const std::string& name, ByteView value, const std::string& path) {
+    expect("x " + to_hex(as_bytes(name)) + " " + std::to_string(value.size()), value, path);
+  }
   void fill(Volume& volume) {
     add(volume, kRootInode, "/empty", 0);
     add(volume, kRootInode, "/small", 1234);
@@ -87,6 +91,13 @@ class VolumeReader : public ::testing::Test {
     const std::string far = std::string(2048, 'a') + std::string(2047, 'b');
     ASSERT_TRUE(volume.make_symlink(kRootInode, "far", far, 0, 0, kNow).ok());
     expect("l 0777 4095", as_bytes(far), "/far");
+    for (const size_t size : {0, 7, 2048, 2049, 4032, 65536}) {
+      const std::string name = "user." + std::to_string(size);
+      Bytes value(size);
+      for (size_t i = 0; i < size; ++i) value[i] = static_cast<uint8_t>(i * 5 + i / 2016);
+      ASSERT_TRUE(volume.set_xattr(*folder, name, value, false, false, kNow).ok());
+      expect_attribute(name, value, "/folder");
+    }
   }
   void compare(const std::string& arguments) {
     const Output out = run("python3 '" CLOISTER_SOURCE_DIR "/tools/volume_reader.py' '" +
@@ -158,6 +169,7 @@ TEST_F(VolumeReader, ReadsWhatRandomOperationsLeave) {
       std::snprintf(mode, sizeof(mode), "%04o", node.permissions);
       expect(kinds.at(node.type) + mode + " " + std::to_string(node.content.size()), as_bytes(node.content),
              path);
+      for (const auto& [name, value] : node.xattrs) expect_attribute(name, as_bytes(value), path);
     });
     EXPECT_GT(lines.size(), 10u);
     compare(by_tag(tag));
@@ -224,6 +236,48 @@ TEST_F(VolumeReader, TellsWhatTheLibraryReadsOtherwise) {
   const std::string refused = told(old_tag, "");
   EXPECT_NE(refused.find("the volume: the second reader refuses it: The FSPF tag"), std::string::npos)
       << refused;
+}
+
+TEST_F(VolumeReader, RefusesForgedPartsOfTargetsAndAttributes) {
+  auto volume = Volume::create(*storage, key, {.now = kNow}).value();
+  const InodeId link = volume->make_symlink(kRootInode, "link", std::string(3000, 't'), 0, 0, kNow).value();
+  ASSERT_TRUE(volume->set_xattr(link, "user.a", Bytes(9000), false, false, kNow).ok());
+  VolumeForger forger(*volume);
+  std::vector<RecordKey> parts;
+  const auto records = forger.records();
+  for (const auto& [at, value] : records) {
+    if (at.inode == link && at.kind != Kind::Inode) parts.push_back(at);
+  }
+  ASSERT_EQ(parts.size(), 2u + 1 + 5);
+  const std::string reader =
+      "python3 '" CLOISTER_SOURCE_DIR "/tools/volume_reader.py' '" + (base / "volume").string() + "' ";
+  const auto read = [&] { return run(reader + by_tag(volume->commit().value()) + " digest").status; };
+  EXPECT_EQ(read(), 0);
+  for (const RecordKey& at : {parts[1], parts[7]}) {
+    SCOPED_TRACE(static_cast<int>(at.kind));
+    forger.erase(at);
+    EXPECT_EQ(read(), 3);
+    forger.put(at, Bytes(records.at(at).size() - 1));
+    EXPECT_EQ(read(), 3);
+    forger.put(at, records.at(at));
+  }
+  std::vector<Xattr> attribute = decode_xattrs(records.at(parts[2])).value();
+  const Xattr sound = attribute[0];
+  for (const auto& [size, number] : {std::pair<size_t, uint64_t>{2048, sound.number},
+                                     {65537, sound.number},
+                                     {9001, sound.number},
+                                     {9000, 0},
+                                     {9000, sound.number + 1}}) {
+    SCOPED_TRACE(size);
+    attribute[0].size = size;
+    attribute[0].number = sound.number;
+    Bytes record = encode_xattrs(attribute);
+    store_le(record.data() + record.size() - 8, number);
+    forger.put(parts[2], record);
+    EXPECT_EQ(read(), 3);
+  }
+  forger.put(parts[2], records.at(parts[2]));
+  EXPECT_EQ(read(), 0);
 }
 
 TEST(VolumeFormat, AnEmptyAuthenticatedVolumeHasTheDocumentedRootAndRecord) {

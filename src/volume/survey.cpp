@@ -3,6 +3,7 @@
 #include <map>
 
 #include "volume/care.h"
+#include "volume/large_values.h"
 #include "volume/volume_care.h"
 
 namespace cloister::volume {
@@ -66,7 +67,25 @@ class Surveyor {
     }
   }
 
+  void start_inode(InodeId inode) {
+    const InodeId before = values_of_;
+    values_of_ = inode;
+    if (!values_.start(inode)) problem(name(before) + " lacks a part of an extended attribute");
+  }
+  void attributes(InodeId inode, ByteView record) {
+    (void)inodes_[inode];  // that there is one is looked at in the end
+    const Result<std::vector<Xattr>> list = decode_xattrs(record);
+    if (!list.ok()) return problem(name(inode) + " has a malformed extended attribute");
+    for (const Xattr& item : *list) {
+      if (!values_.add(item)) problem(name(inode) + " has two extended attributes with one value");
+    }
+  }
+  void value_part(const RecordKey& key, size_t size) {
+    if (!values_.take_part(key, size)) problem(name(key.inode) + " has a part of no extended attribute");
+  }
+
   Survey finish() {
+    start_inode(0);
     for (const auto& [inode, known] : inodes_) check(inode, known);
     std::sort(out_.objects.begin(), out_.objects.end());
     return std::move(out_);
@@ -139,6 +158,8 @@ class Surveyor {
   std::vector<bool> blocks_;
   std::vector<bool> slots_;
   InodeId slots_of_ = 0;
+  LargeValues values_;
+  InodeId values_of_ = 0;
 };
 
 }  // namespace
@@ -165,12 +186,17 @@ Result<Survey> VolumeCare::survey(VolumeImpl& v) {
     const std::optional<Tree::Record> record = TRY(lower(v.tree_.lower_bound(key)));
     if (!record) break;
     key = record->key;
+    surveyor.start_inode(key.inode);
     if (key.kind == Kind::Inode) {
       Known& known = surveyor.at(key.inode);
       known.stored = true;
       known.record = TRY(decode_inode(record->value, v.mode_));
     } else if (key.kind == Kind::Inline) {
       ++surveyor.at(key.inode).inline_parts;
+    } else if (key.kind == Kind::Attribute) {
+      surveyor.attributes(key.inode, record->value);
+    } else if (key.kind == Kind::Value) {
+      surveyor.value_part(key, record->value.size());
     } else if (key.kind == Kind::Orphan) {
       surveyor.at(key.sub).orphan = true;
     } else if (key.kind == Kind::Chunks) {

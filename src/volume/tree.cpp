@@ -180,7 +180,8 @@ VolumeResult<void> Tree::put(const RecordKey& key, ByteView value) {
 }
 
 // Distributes the records and the new one over the leaf and one or two new leaves to its right. Appending
-// keeps the left leaf full, so that files written in order and names of new inodes pack tightly.
+// keeps the left leaf full, so that files written in order and names of new inodes pack tightly; parts of a
+// value come in order as well, mostly before what belongs to another inode.
 void Tree::split_leaf(Path& path, const RecordKey& key, ByteView value) {
   Node* left = path.steps[height_ - 1].node;
   uint8_t old[kBlockSize];
@@ -195,7 +196,7 @@ void Tree::split_leaf(Path& path, const RecordKey& key, ByteView value) {
   size_t total = 0;
   for (unsigned i = 0; i <= n; ++i) total += page::leaf_cost(item(i).value.size());
   const size_t capacity = kBlockSize - kPageHeader;
-  size_t target = at == n ? capacity : total / 2;
+  size_t target = at == n || key.kind == Kind::Value ? capacity : total / 2;
   page::clear(left->page, 0);
   uint8_t* into = left->page;
   size_t used = 0;

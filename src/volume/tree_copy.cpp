@@ -165,11 +165,7 @@ class CopierIn : public Copier {
       if (size < 0 && errno == ENODATA) continue;
       if (size < 0) return host_error("cannot read the extended attribute " + name + " of", path);
       const ByteView value = ByteView(buffer_).first(static_cast<size_t>(size));
-      if (value.size() > kMaxXattrValue) {
-        leave_out(path, name, "larger than " + std::to_string(kMaxXattrValue) + " bytes");
-      } else {
-        TRY(at_path(volume_.set_xattr(inode, name, value, false, false, now), path));
-      }
+      TRY(at_path(volume_.set_xattr(inode, name, value, false, false, now), path));
     }
     return {};
   }

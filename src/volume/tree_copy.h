@@ -22,7 +22,7 @@ struct CopyTotals {
   uint64_t bytes = 0;
   uint64_t skipped = 0;
   uint64_t copied_links = 0;     // out: further names that became files of their own
-  uint64_t lost_attributes = 0;  // too large for the volume, or refused by the folder's file system
+  uint64_t lost_attributes = 0;  // out: refused by the folder's file system
   std::string first_lost;        // path, name and why
   // One line about the last four, to be shown to the user; empty: everything was kept.
   std::string left_out() const;

@@ -226,28 +226,27 @@ TEST_F(TreeCopy, LinksOnlyToWhatItWrote) {
 }
 
 constexpr const char* kNoAttributes =
-    "the attributes to be copied can be made on ext4, XFS or Btrfs, or on Linux 6.6's tmpfs (set TMPDIR), "
-    "but not of "
-    "this size in ";
+    "attributes can be made on ext4, XFS or Btrfs, or on Linux 6.6's tmpfs (set TMPDIR), but not in ";
 
 std::string attribute(const fs::path& path, const char* name) {
-  char value[4096];
+  static char value[kMaxXattrValue];
   const ssize_t size = ::lgetxattr(path.c_str(), name, value, sizeof(value));
   return size < 0 ? std::string("none: ") + std::strerror(errno)
                   : std::string(value, static_cast<size_t>(size));
 }
 
+bool set(const fs::path& path, const char* name, const std::string& value) {
+  return ::lsetxattr(path.c_str(), name, value.data(), value.size(), 0) == 0;
+}
+
 TEST_F(TreeCopy, KeepsExtendedAttributesOfUsersBothWays) {
   const fs::path in = base / "in", out = base / "out";
-  const auto set = [](const fs::path& path, const char* name, const std::string& value) {
-    return ::lsetxattr(path.c_str(), name, value.data(), value.size(), 0) == 0;
-  };
   fs::create_directory(in / "folder");
   put(in / "file", "text");
   if (!set(in / "file", "user.text", "value")) GTEST_SKIP() << kNoAttributes << base;
   ASSERT_TRUE(set(in / "file", "user.empty", ""));
   ASSERT_TRUE(set(in / "folder", "user.of a folder", std::string("a\0b", 3)));
-  ASSERT_TRUE(set(in / "folder", "user.largest", std::string(kMaxXattrValue, 'v')));
+  ASSERT_TRUE(set(in / "folder", "user.large", std::string(2500, 'v')));
   static_cast<void>(set(in / "file", "trusted.owner", "root"));  // for root alone
   const timespec times[2] = {{1000, 5}, {1234, 6789}};
   ASSERT_EQ(::utimensat(AT_FDCWD, (in / "folder").c_str(), times, 0), 0);
@@ -271,27 +270,40 @@ TEST_F(TreeCopy, KeepsExtendedAttributesOfUsersBothWays) {
   EXPECT_EQ(attribute(out / "file", "user.text"), "value");
   EXPECT_EQ(attribute(out / "file", "user.empty"), "");
   EXPECT_EQ(attribute(out / "folder", "user.of a folder"), std::string("a\0b", 3));
-  EXPECT_EQ(attribute(out / "folder", "user.largest"), std::string(kMaxXattrValue, 'v'));
+  EXPECT_EQ(attribute(out / "folder", "user.large"), std::string(2500, 'v'));
   for (const char* name : {"trusted.owner", "trusted.volume", "user.a"})
     EXPECT_TRUE(attribute(out / "file", name).starts_with("none")) << name;
   EXPECT_EQ(status_of(out / "folder").st_mtim.tv_nsec, 6789);
   EXPECT_EQ(status_of(out / "file").st_mode & 07777, 0400u);
 }
 
-TEST_F(TreeCopy, NamesTheFirstAttributeThatAVolumeCannotHold) {
-  const std::string large(kMaxXattrValue + 1, 'v');
+TEST_F(TreeCopy, KeepsTheLongestTargetsAndLargestAttributesBothWays) {
+  const std::string target(kMaxTarget, 't'), value(kMaxXattrValue, 'v');
+  fs::create_symlink(target, base / "in/link");
   put(base / "in/file", "text");
-  if (::setxattr((base / "in/file").c_str(), "user.large", large.data(), large.size(), 0) != 0)
-    GTEST_SKIP() << kNoAttributes << base;
-  ASSERT_EQ(::setxattr((base / "in/file").c_str(), "user.small", "v", 1, 0), 0);
+  const bool can_hold = set(base / "in/file", "user.largest", value);
   MemoryStorage storage(false);
-  auto volume = Volume::create(storage, key, {});
-  ASSERT_TRUE(volume.ok());
-  const auto totals = copy_folder_in(**volume, base / "in");
+  auto volume = Volume::create(storage, key, {}).value();
+  auto totals = copy_folder_in(*volume, base / "in");
   ASSERT_TRUE(totals.ok()) << totals.error().message();
-  EXPECT_EQ(totals->left_out(),
-            "1 extended attributes are not kept, the first is file: user.large: larger than 2048 bytes");
-  EXPECT_TRUE((*volume)->get_xattr(*(*volume)->lookup(kRootInode, "file"), "user.small").ok());
+  EXPECT_EQ(totals->left_out(), "");
+  const InodeId file = volume->lookup(kRootInode, "file").value();
+  if (can_hold) {
+    EXPECT_EQ(as_text(*volume->get_xattr(file, "user.largest")), value);
+  } else {
+    ASSERT_TRUE(volume->set_xattr(file, "user.largest", as_bytes(value), false, false, {}).ok());
+  }
+  totals = copy_folder_out(*volume, base / "out");
+  ASSERT_TRUE(totals.ok()) << totals.error().message();
+  EXPECT_EQ(fs::read_symlink(base / "out/link"), target);
+  if (can_hold) {
+    EXPECT_EQ(totals->left_out(), "");
+    EXPECT_EQ(attribute(base / "out/file", "user.largest"), value);
+  } else {
+    EXPECT_TRUE(totals->left_out().starts_with(
+        "1 extended attributes are not kept, the first is file: user.largest: "))
+        << totals->left_out();
+  }
 }
 
 TEST_F(TreeCopy, OneWriterAtATimeIsTold) {

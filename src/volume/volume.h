@@ -25,7 +25,7 @@ using Root = ByteArray<32>;  // authenticated-only mode: SHA-256 root, goes into
 using InodeId = uint64_t;    // never reused within a volume; kRootInode is the root directory
 inline constexpr InodeId kRootInode = 1;
 inline constexpr size_t kMaxTarget = 4095;  // of a symbolic link, bytes: PATH_MAX counts a zero as well
-inline constexpr size_t kMaxXattrValue = 2048;
+inline constexpr size_t kMaxXattrValue = 65536;
 
 enum class Mode : uint8_t { Encrypted, AuthenticatedOnly };
 

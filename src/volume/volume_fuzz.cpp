@@ -149,7 +149,8 @@ void use(Volume& volume, InodeId inode, unsigned depth) {
   (void)volume.read(inode, attributes.value().size / 2, out);
   (void)volume.seek_data(inode, 0);
   (void)volume.read_symlink(inode);
-  (void)volume.list_xattrs(inode);
+  const VolumeResult<std::vector<std::string>> names = volume.list_xattrs(inode);
+  for (size_t i = 0; names.ok() && i < names->size(); ++i) (void)volume.get_xattr(inode, (*names)[i]);
   (void)volume.seek_hole(inode, 0);
   (void)volume.lookup(inode, "a");
   std::vector<DirectoryEntry> entries;

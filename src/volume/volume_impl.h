@@ -3,7 +3,8 @@
 //   volume_open.cpp     create, open: superblocks, tags, keys
 //   volume_commit.cpp   commit, acknowledge, retained states
 //   volume_blocks.cpp   sealing and opening of blocks, epochs, places in volume.fspf and in objects
-//   volume_names.cpp    directories            volume_inodes.cpp   inodes, attributes, links, removal, xattrs
+//   volume_names.cpp    directories            volume_inodes.cpp   inodes, attributes, links, removal
+//   volume_xattrs.cpp   extended attributes
 //   volume_content.cpp  read, write, truncate  volume_chunks.cpp   the cache of chunks and its write-back
 //   volume_verify.cpp   verify_all, finding free space again
 //
@@ -25,6 +26,7 @@
 
 namespace cloister::volume {
 
+class LargeValues;
 struct Inode;
 
 struct Chunk {
@@ -236,11 +238,18 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> erase_found(const RecordKey& key);
   VolumeResult<void> remove_orphans();
   VolumeResult<void> drop_link(Inode& inode, Timestamp now);
-  VolumeResult<Bytes> xattr_record(InodeId inode, std::string_view name);
   VolumeResult<void> begin_change();
   VolumeResult<void> make_room();
   void forget_inode(Inode* inode);
   void random(MutableByteView out);
+
+  // --- volume_xattrs.cpp
+  VolumeResult<std::vector<Xattr>> xattrs(ByteView record);
+  VolumeResult<std::vector<Xattr>> xattrs_like(InodeId inode, std::string_view name);
+  VolumeResult<void> put_xattrs(InodeId inode, std::string_view name, const std::vector<Xattr>& list,
+                                Timestamp now);
+  VolumeResult<Bytes> load_value(InodeId inode, Xattr& item);
+  VolumeResult<void> replace_parts(InodeId inode, const Xattr& old, const Xattr& fresh, ByteView value);
 
   // --- volume_names.cpp
   VolumeResult<std::vector<NameRecord>> entries(InodeId directory, uint64_t hash);
@@ -305,6 +314,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> verify_inode(InodeId id);
   VolumeResult<Inode*> owner_of(const RecordKey& key);
   VolumeResult<void> verify_inline(const RecordKey& key);
+  VolumeResult<void> verify_xattrs(const Tree::Record& record, LargeValues& values);
   VolumeResult<void> find_free_blocks();
   VolumeResult<std::vector<uint64_t>> epoch_blocks();  // the blocks of the epoch pages
   VolumeResult<void> find_free_slots(Inode& inode);

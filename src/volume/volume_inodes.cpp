@@ -1,4 +1,4 @@
-// Inodes: the cache of their records, attributes, links, removal, extended attributes.
+// Inodes: the cache of their records, attributes, links, removal.
 #include <algorithm>
 
 #include "volume/volume_impl.h"
@@ -11,37 +11,6 @@ constexpr size_t kOpenObjects = 64;
 
 RecordKey inode_key(InodeId id) { return {id, Kind::Inode, 0}; }
 RecordKey inline_key(InodeId id, uint64_t part) { return {id, Kind::Inline, part}; }
-
-struct Xattr {
-  std::string name;
-  Bytes value;
-};
-
-VolumeResult<std::vector<Xattr>> parse_xattrs(ByteView bytes) {
-  const VolumeError bad = damaged("The volume's metadata holds a malformed extended attribute");
-  ByteReader in(bytes, "attribute");
-  std::vector<Xattr> out;
-  while (!in.at_end()) {
-    const Result<uint8_t> name_size = in.le<uint8_t>();
-    if (!name_size.ok()) return bad;
-    const Result<ByteView> name = in.take(*name_size);
-    const Result<uint16_t> size = in.le<uint16_t>();
-    if (!name.ok() || !size.ok()) return bad;
-    const Result<ByteView> value = in.take(*size);
-    if (!value.ok()) return bad;
-    out.push_back({std::string(as_text(*name)), Bytes(value->begin(), value->end())});
-  }
-  return out;
-}
-
-Bytes encode_xattrs(const std::vector<Xattr>& list) {
-  ByteWriter out;
-  for (const Xattr& item : list) {
-    out.le(static_cast<uint8_t>(item.name.size())).text(item.name);
-    out.le(static_cast<uint16_t>(item.value.size())).bytes(item.value);
-  }
-  return out.take();
-}
 
 }  // namespace
 
@@ -304,88 +273,6 @@ VolumeResult<void> VolumeImpl::remove_orphans() {
     VolumeResult<Inode*> inode = get(id);
     if (inode.ok()) TRY(delete_inode(*inode.value()));
   }
-}
-
-VolumeResult<Bytes> VolumeImpl::xattr_record(InodeId id, std::string_view name) {
-  (void)TRY(get(id));
-  const std::optional<ByteView> value = TRY(tree_.find({id, Kind::Attribute, hash_name(keys_.names, name)}));
-  return value ? Bytes(value->begin(), value->end()) : Bytes();
-}
-
-VolumeResult<Bytes> VolumeImpl::get_xattr(InodeId id, std::string_view name) {
-  TRY(check_readable());
-  TRY(make_room());
-  const Bytes record = TRY(xattr_record(id, name));
-  std::vector<Xattr> list = TRY(parse_xattrs(record));
-  for (Xattr& item : list) {
-    if (item.name == name) return std::move(item.value);
-  }
-  return VolumeError{Reason::NoData, "no such extended attribute"};
-}
-
-VolumeResult<void> VolumeImpl::set_xattr(InodeId id, std::string_view name, ByteView value, bool create_only,
-                                         bool replace_only, Timestamp now) {
-  TRY(begin_change());
-  if (name.empty() || name.size() > 255)
-    return VolumeError{Reason::Range, "bad name of an extended attribute"};
-  if (value.size() > kMaxXattrValue)
-    return VolumeError{Reason::NoSpace, "the extended attribute is too large"};
-  const Bytes record = TRY(xattr_record(id, name));
-  std::vector<Xattr> list = TRY(parse_xattrs(record));
-  const auto found =
-      std::find_if(list.begin(), list.end(), [&](const Xattr& item) { return item.name == name; });
-  if (found != list.end() && create_only) return VolumeError{Reason::Exists, "the extended attribute exists"};
-  if (found == list.end() && replace_only) return VolumeError{Reason::NoData, "no such extended attribute"};
-  if (found != list.end()) {
-    found->value.assign(value.begin(), value.end());
-  } else {
-    list.push_back({std::string(name), Bytes(value.begin(), value.end())});
-  }
-  const Bytes encoded = encode_xattrs(list);
-  if (encoded.size() > kMaxValue) return VolumeError{Reason::NoSpace, "the extended attribute is too large"};
-  const Changing changing(*this);
-  TRY(tree_.put({id, Kind::Attribute, hash_name(keys_.names, name)}, encoded));
-  Inode* inode = TRY(get(id));
-  inode->record.changed = now;
-  mark(*inode);
-  return {};
-}
-
-VolumeResult<std::vector<std::string>> VolumeImpl::list_xattrs(InodeId id) {
-  TRY(check_readable());
-  TRY(make_room());
-  (void)TRY(get(id));
-  std::vector<std::string> names;
-  RecordKey key{id, Kind::Attribute, 0};
-  while (true) {
-    const std::optional<Tree::Record> record = TRY(tree_.lower_bound(key));
-    if (!record || record->key.inode != id || record->key.kind != Kind::Attribute) return names;
-    const std::vector<Xattr> list = TRY(parse_xattrs(record->value));
-    for (const Xattr& item : list) names.push_back(item.name);
-    key.sub = record->key.sub + 1;
-    if (key.sub == 0) return names;
-  }
-}
-
-VolumeResult<void> VolumeImpl::remove_xattr(InodeId id, std::string_view name, Timestamp now) {
-  TRY(begin_change());
-  const Bytes record = TRY(xattr_record(id, name));
-  std::vector<Xattr> list = TRY(parse_xattrs(record));
-  const auto found =
-      std::find_if(list.begin(), list.end(), [&](const Xattr& item) { return item.name == name; });
-  if (found == list.end()) return VolumeError{Reason::NoData, "no such extended attribute"};
-  list.erase(found);
-  const RecordKey key{id, Kind::Attribute, hash_name(keys_.names, name)};
-  const Changing changing(*this);
-  if (list.empty()) {
-    TRY(tree_.erase(key));
-  } else {
-    TRY(tree_.put(key, encode_xattrs(list)));
-  }
-  Inode* inode = TRY(get(id));
-  inode->record.changed = now;
-  mark(*inode);
-  return {};
 }
 
 }  // namespace cloister::volume

@@ -241,7 +241,7 @@ TEST_F(VolumeTest, KeepsExtendedAttributes) {
   ASSERT_TRUE(volume->set_xattr(inode, "user.small", as_bytes("v"), false, false, kNow).ok());
   EXPECT_EQ(reason(volume->set_xattr(inode, "user.small", as_bytes("w"), true, false, kNow)), Reason::Exists);
   EXPECT_EQ(reason(volume->set_xattr(inode, "user.none", as_bytes("w"), false, true, kNow)), Reason::NoData);
-  EXPECT_EQ(reason(volume->set_xattr(inode, "user.huge", Bytes(2049), false, false, kNow)), Reason::NoSpace);
+  EXPECT_EQ(reason(volume->set_xattr(inode, "user.huge", Bytes(65537), false, false, kNow)), Reason::NoSpace);
   reopen();
   EXPECT_EQ(*volume->get_xattr(inode, "user.large"), large);
   EXPECT_EQ(volume->list_xattrs(inode)->size(), 2u);

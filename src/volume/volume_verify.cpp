@@ -1,6 +1,7 @@
 // Walks over the whole tree: verification, and finding places that no state uses any more.
 #include <algorithm>
 
+#include "volume/large_values.h"
 #include "volume/volume_impl.h"
 
 namespace cloister::volume {
@@ -161,26 +162,46 @@ VolumeResult<void> VolumeImpl::verify_inline(const RecordKey& key) {
   return poison(damaged("The volume's metadata holds content that belongs to no file"));
 }
 
+VolumeResult<void> VolumeImpl::verify_xattrs(const Tree::Record& record, LargeValues& values) {
+  const RecordKey key = record.key;
+  if (key.kind == Kind::Value) {
+    if (values.take_part(key, record.value.size())) return {};
+    return poison(damaged("The volume's metadata holds a part of no extended attribute"));
+  }
+  const std::vector<Xattr> list = TRY(xattrs(record.value));
+  for (const Xattr& item : list) {
+    if (!values.add(item)) return poison(damaged("Two extended attributes of a file have one value"));
+  }
+  (void)TRY(owner_of(key));
+  return {};
+}
+
 Result<void> VolumeImpl::verify_all() {
   TRY(lower(check_readable()));
   RecordKey key{};
   uint64_t counted = 0;
+  LargeValues values;
+  const VolumeError incomplete = damaged("The volume's metadata lacks a part of an extended attribute");
   while (true) {
     TRY(lower(make_room()));
     const std::optional<Tree::Record> record = TRY(lower(tree_.lower_bound(key)));
     if (!record) break;
     key = record->key;
+    if (!values.start(key.inode)) return static_cast<Error>(poison(incomplete));
     if (key.kind == Kind::Inode) {
       ++counted;
       TRY(lower(verify_inode(key.inode)));
     } else if (key.kind == Kind::Inline) {
       TRY(lower(verify_inline(key)));
+    } else if (key.kind == Kind::Attribute || key.kind == Kind::Value) {
+      TRY(lower(verify_xattrs(*record, values)));
     } else if (key.kind == Kind::Entry) {
       const std::vector<NameRecord> list = TRY(lower(entries(key.inode, key.sub)));
       for (const NameRecord& item : list) (void)TRY(lower(get(item.inode)));
     }
     if (++key.sub == 0) key.kind = static_cast<Kind>(static_cast<uint8_t>(key.kind) + 1);
   }
+  if (!values.whole()) return static_cast<Error>(poison(incomplete));
   for (uint32_t index = 0; mode_ == Mode::Encrypted && index < state_.epochs; ++index) {
     TRY(lower(epoch(index)));
   }

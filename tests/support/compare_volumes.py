@@ -39,10 +39,9 @@ def read(volume_reader, folder, name):
         volume = volume_reader.Volume(folder, key=bytes.fromhex(name[0]), tag=bytes.fromhex(name[1]))
     else:
         volume = volume_reader.Volume(folder, root=bytes.fromhex(name[0]))
-    inodes = sum((1, 0) in records for records in volume.records.values())
-    sizes = [volume.inode(number) for number, records in volume.records.items() if (1, 0) in records]
-    data_size = sum(inode["size"] for inode in sizes if inode["type"] == 1)
-    lines = [f"usage {inodes} {data_size}", *describe(volume, b"", 1, volume.inode(1))]
+    inodes = [volume.inode(number) for number, kind in volume.records if kind == 1]
+    data_size = sum(inode["size"] for inode in inodes if inode["type"] == 1)
+    lines = [f"usage {len(inodes)} {data_size}", *describe(volume, b"", 1, volume.inode(1))]
     for path, number, inode in volume.walk():
         lines.extend(describe(volume, path, number, inode))
     for fd in (volume.main, *volume.objects.values()):
