@@ -14,16 +14,17 @@ head -c 300000 /dev/urandom >IN/b/other
 truncate -s 50M IN/b/sparse
 echo text >IN/b/small
 ln -s small IN/b/link
+ln -s "$(printf '%4095s' '' | tr ' ' /)" IN/b/far
 
 key=(--key-file key --tag-file tag)
 "$cloister" volume create vol "${key[@]}"
 "$cloister" volume add vol IN "${key[@]}" 2>/dev/null
-[ "$("$cloister" volume du vol "${key[@]}" | tail -1)" = '     3305482 total' ] ||
+[ "$("$cloister" volume du vol "${key[@]}" | tail -1)" = '     3309577 total' ] ||
   fail "du says $("$cloister" volume du vol "${key[@]}")"
 expect 0 'large' "$cloister" volume du vol a "${key[@]}"
 expect 1 'no such file' "$cloister" volume du vol nowhere "${key[@]}"
 expect 0 'no faults' "$cloister" volume fsck vol "${key[@]}"
-expect 0 '3 directories, 1 symbolic links' "$cloister" volume fsck vol "${key[@]}"
+expect 0 '3 directories, 2 symbolic links' "$cloister" volume fsck vol "${key[@]}"
 
 # An object that a dead writer left behind is seen and removed; a foreign file is neither.
 mkdir -p vol/objects/ab

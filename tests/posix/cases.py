@@ -12,6 +12,7 @@ import mmap
 import os
 import stat
 import sys
+import tempfile
 import time
 
 CASES = []
@@ -326,6 +327,18 @@ def symbolic_links():
         attempt(os.symlink, "x", "l"), attempt(os.symlink, "", "z")
 
 
+@case
+def symbolic_links_as_long_as_a_path_may_be():
+    out = []
+    for size in (2047, 2048, 2049, 4094, 4095):
+        target = "./" * (size // 2 - 1) + "leaf"[-2 - size % 2:]
+        os.symlink(target, f"l{size}")
+        os.rename(f"l{size}", f"m{size}")
+        out.append((shape(f"m{size}"), os.readlink(f"m{size}") == target))
+    write("leaf"[-3:], b"followed")
+    return out, read("m4095"), attempt(read, "m4094"), attempt(os.symlink, "t" * 4096, "x")
+
+
 # --- content
 
 @case
@@ -479,6 +492,41 @@ def extended_attributes():
     os.setxattr("a", "user.one", b"22", os.XATTR_REPLACE)
     os.removexattr("a", "user.big")
     return out + [os.getxattr("a", "user.one"), sorted(os.listxattr("a"))]
+
+
+def takes_large_attributes(folder):
+    """As few file systems of a host do; a mounted volume must."""
+    device = os.stat(folder).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo") as mounts:
+        if any(line.split()[2] == number and " - fuse" in line for line in mounts):
+            return True
+    write(folder + "/probe")
+    return attempt(os.setxattr, folder + "/probe", "user.probe", bytes(65536)) is None
+
+
+@case
+def attributes_as_large_as_linux_takes_them():
+    with tempfile.TemporaryDirectory(dir="." if takes_large_attributes(".") else "/dev/shm") as folder:
+        os.chmod(folder, 0o755)
+        path = folder + "/a"
+        write(path)
+        out = []
+        for size in (2047, 2048, 2049, 4096, 65535, 65536):
+            value = bytes(range(255)) * 257 + b"end"
+            out.append(attempt(os.setxattr, path, f"user.{size}", value[-size:]))
+            out.append(os.getxattr(path, f"user.{size}") == value[-size:])
+        out += [attempt(os.setxattr, path, "user.more", bytes(65537)), sorted(os.listxattr(path)),
+                attempt(os.setxattr, path, "user.65536", bytes(4000), os.XATTR_CREATE),
+                attempt(os.setxattr, path, "user.none", bytes(4000), os.XATTR_REPLACE)]
+        for size in (3000, 10, 65536, 40000, 0):
+            os.setxattr(path, "user.65535", b"x" * size, os.XATTR_REPLACE)
+            out.append(os.getxattr(path, "user.65535") == b"x" * size)
+        os.removexattr(path, "user.65536")
+        out += [attempt(os.getxattr, path, "user.65536"), len(os.getxattr(path, "user.4096"))]
+        for i in range(260):
+            os.setxattr(path, f"user.{i:03}".ljust(255, "n"), b"v")
+        return out, attempt(os.listxattr, path), os.getxattr(path, "user.259".ljust(255, "n"))
 
 
 @case
