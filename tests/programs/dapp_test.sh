@@ -34,8 +34,10 @@ for kind in glibc glibc-static musl musl-static; do
   "${compiler[@]}" -O1 "$source_folder/examples/copy_files/copy_files.c" -o "copy-$kind"
   arguments+=(--program "./copy-$kind:/usr/bin/copy-$kind")
 done
-gcc -O1 -w -D_GNU_SOURCE "$source_folder/tests/syscalls/inotifies.c" -o inotifies -pthread
-arguments+=(--program ./inotifies:/usr/bin/inotifies)
+for case in inotifies largest; do
+  gcc -O1 -w -D_GNU_SOURCE "$source_folder/tests/syscalls/$case.c" -o $case -pthread
+  arguments+=(--program ./$case:/usr/bin/$case)
+done
 cloister build "${arguments[@]}" --name copy_dapp --heap 256M -o copy_dapp.enclave --template copy_dapp.yml >/dev/null
 sed -i 's|command: .*|command: ["env", "-S", "@@1"]|' copy_dapp.yml
 line=$(push_with -t copy_dapp.yml)
@@ -57,6 +59,7 @@ both() {
 }
 both 'cp -r IN OUT/copy-r'
 both 'TMPDIR=OUT NO_SOCKET_FILES=1 inotifies'
+both 'TMPDIR=OUT largest'
 both "sh -c 'rm -r OUT/syscall-case-*'"
 both 'cp -a IN OUT/copy-a'
 both 'mv OUT/copy-r OUT/moved'

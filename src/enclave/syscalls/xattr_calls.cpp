@@ -13,7 +13,7 @@
 namespace cloister::enclave {
 namespace {
 
-constexpr uint64_t kMaxValue = 65536, kMaxName = 255;
+constexpr uint64_t kMaxValue = 65536, kMaxList = 65536, kMaxName = 255;
 
 enum class By : uint8_t { Path, Link, Descriptor };
 
@@ -88,6 +88,8 @@ SysResult<int64_t> list(SyscallArgs& args, By by) {
   if (!found.ok()) return found.error();
   std::string text;
   for (const std::string& name : TRY(found->inode->list_attributes())) text.append(name).push_back('\0');
+  // More names than any list may have: listxattr(2) calls that a bug, but Linux has it.
+  if (text.size() > kMaxList && args.a[2] >= kMaxList) return Errno::TooBig;
   return give(args.a[1], args.a[2], text.data(), text.size());
 }
 

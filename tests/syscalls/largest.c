@@ -1,0 +1,115 @@
+#include <sys/mman.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+#include "facts.h"
+// The longest targets of symbolic links and the largest extended attributes, and what is a byte too large.
+enum { kTarget = 4095, kValue = 65536, kNames = 260 };
+static char value[kValue + 1], text[100000];
+
+static const char* target_of(size_t size, const char* last) {
+  static char target[kTarget + 2];
+  memset(target, '/', size);
+  for (size_t i = 0; i < size; i += 2) target[i] = '.';
+  memcpy(target + size - strlen(last), last, strlen(last));
+  target[size] = 0;
+  return target;
+}
+
+static void links(void) {
+  static const size_t kSizes[] = {2047, 2048, 2049, 4094, kTarget, kTarget + 1};
+  struct stat status;
+  put_file("a", "followed");
+  for (size_t i = 0; i < 6; ++i) {
+    const char* target = target_of(kSizes[i], kSizes[i] % 2 ? "a" : "/a");
+    unlink("link");
+    CALL(symlink(target, "link"));
+    CALL(readlink("link", text, sizeof(text)));
+    FACT(memcmp(text, target, strlen(target)) == 0);
+  }
+  unlink("link");
+  CALL(symlinkat(target_of(kTarget, "a"), AT_FDCWD, "link"));
+  CALL(lstat("link", &status));
+  FACT(status.st_size);
+  CALL(readlink("link", text, 100));
+  CALL(readlinkat(AT_FDCWD, "link", text, kTarget - 1));
+  CALL(readlink("link", text, 1 << 30));
+  int fd;
+  CALL((fd = open("link", O_RDONLY)) > 0);
+  CALL(read(fd, text, 100));
+  close(fd);
+  CALL(symlink(target_of(kTarget, "."), "folder"));
+  CALL(access("folder/a", R_OK));
+  CALL(access("folder/folder/folder/link", R_OK));
+  CALL(access("folder/b", R_OK));
+  CALL(rename("folder/link", "folder/moved"));
+  CALL(readlink("moved", text, sizeof(text)));
+}
+
+static void values(void) {
+  for (size_t i = 0; i < sizeof(value); ++i) value[i] = i * 7 + i / 2016;
+  put_file("a", "");
+  int fd = open("a", O_RDWR);
+  CALL(setxattr("a", "user.it", value, 2048, 0));
+  CALL(setxattr("a", "user.it", value, 2049, 0));
+  CALL(setxattr("a", "user.it", value, kValue, 0));
+  CALL(setxattr("a", "user.it", value, kValue, XATTR_CREATE));
+  CALL(setxattr("a", "user.it", value, kValue + 1, XATTR_REPLACE));
+  CALL(setxattr("a", "user.it", value, 1ull << 40, 0));
+  CALL(getxattr("a", "user.it", NULL, 0));
+  CALL(getxattr("a", "user.it", text, 100));
+  CALL(getxattr("a", "user.it", text, kValue - 1));
+  CALL(getxattr("a", "user.it", text, kValue));
+  FACT(memcmp(text, value, kValue) == 0);
+  CALL(fgetxattr(fd, "user.it", text, sizeof(text)));
+  CALL(fsetxattr(fd, "user.other", value + 1, kValue, XATTR_CREATE));
+  CALL(lsetxattr("a", "user.it", value + 1, 40000, XATTR_REPLACE));
+  CALL(lgetxattr("a", "user.it", text, sizeof(text)));
+  FACT(memcmp(text, value + 1, 40000) == 0);
+  // The end of the value, or of the buffer, is not there.
+  char* pages = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  munmap(pages + 61440, 4096);
+  CALL(setxattr("a", "user.other", pages, kValue, 0));
+  CALL(getxattr("a", "user.other", pages, kValue));
+  CALL(setxattr("a", "user.it", "small", 5, 0));
+  CALL(getxattr("a", "user.it", text, sizeof(text)));
+  CALL(getxattr("a", "user.other", text, sizeof(text)));
+  FACT(memcmp(text, value + 1, kValue) == 0);
+  CALL(removexattr("a", "user.other"));
+  CALL(getxattr("a", "user.other", text, sizeof(text)));
+  close(fd);
+}
+
+// More names than a list may have.
+static void names(void) {
+  put_file("b", "");
+  int fd = open("b", O_RDWR), failed = 0;
+  for (int i = 0; i < kNames; ++i) {
+    char name[256];
+    snprintf(name, sizeof(name), "user.%0250d", i);
+    failed += setxattr("b", name, value, 100, 0) != 0;
+    if (i == 255) CALL(listxattr("b", text, kValue));
+    if (i == 256) CALL(listxattr("b", text, kValue));
+  }
+  FACT(failed);
+  CALL(listxattr("b", NULL, 0));
+  CALL(listxattr("b", text, 100));
+  CALL(listxattr("b", text, kValue - 1));
+  CALL(llistxattr("b", text, kValue));
+  CALL(flistxattr(fd, text, sizeof(text)));
+  close(fd);
+}
+
+int main(void) {
+  scratch();
+  links();
+  // Few file systems hold such values; those of the enclave say that they are like tmpfs.
+  struct statfs space;
+  const int hold = statfs(".", &space) == 0 && space.f_type == 0x01021994;
+  if (!hold) setenv("TMPDIR", "/dev/shm", 1), scratch();
+  values();
+  names();
+  if (hold) return 0;
+  getcwd(text, sizeof(text));
+  unlink("a"), unlink("b");
+  return rmdir(text);
+}
