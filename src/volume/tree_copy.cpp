@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
+#include <set>
 #include <unordered_map>
 
 #include "base/descriptor.h"
@@ -156,10 +157,14 @@ class CopierIn : public Copier {
     const ssize_t listed = ::flistxattr(fd, text, buffer_.size());
     if (listed < 0 && (errno == ENOTSUP || errno == ENOSYS)) return {};
     if (listed < 0) return host_error("cannot list the extended attributes of", path);
-    const std::string names(text, static_cast<size_t>(listed));
-    for (size_t at = 0; at < names.size();) {
-      const std::string name = names.c_str() + at;
-      at += name.size() + 1;
+    // Sorted, as names of files: the order decides the numbers of large values.
+    std::set<std::string> names;
+    for (std::string_view rest(text, static_cast<size_t>(listed)); !rest.empty();) {
+      const std::string_view name = rest.substr(0, rest.find('\0'));
+      names.emplace(name);
+      rest.remove_prefix(std::min(rest.size(), name.size() + 1));
+    }
+    for (const std::string& name : names) {
       if (!for_users(name)) continue;
       const ssize_t size = ::fgetxattr(fd, name.c_str(), buffer_.data(), buffer_.size());
       if (size < 0 && errno == ENODATA) continue;
