@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <random>
 
 #include "volume/care.h"
 #include "volume/faulty_storage.h"
@@ -227,6 +228,68 @@ TEST_F(VolumeBarrier, AnAuthorsHugeCommitIsRefused) {
   ASSERT_FALSE(opened.ok());
   EXPECT_EQ(opened.error().code(), Code::Integrity);
   EXPECT_NE(opened.error().message().find("larger than it can be"), std::string::npos);
+}
+
+// A writer is killed in its commit: all of it is in the host's caches, and nothing durable.
+class VolumeKill : public ::testing::Test {
+ protected:
+  void start() {
+    {
+      auto volume = Volume::create(memory, kKey, {}).value();
+      ASSERT_TRUE(volume->create_file(kRootInode, "file", 0644, 0, 0, {}).ok());
+      ASSERT_TRUE(volume->commit().ok());
+    }
+    ASSERT_TRUE(change(memory, 1));
+    MemoryStorage copy(false);
+    copy.restore(memory.snapshot());
+    Faults whole{.changes_only = true}, killed{.stay_broken = true, .changes_only = true};
+    FaultyStorage untouched(copy, whole), storage(memory, killed);
+    ASSERT_TRUE(change(untouched, 2));
+    killed.fail_at = whole.count - 1;  // the barrier: what follows are a writer's last words
+    ASSERT_FALSE(change(storage, 2));
+    ASSERT_EQ(content(), 2);
+  }
+  static bool change(Storage& storage, uint8_t value) {
+    auto opened = Volume::open_newest_without_freshness(storage, kKey, {});
+    if (!opened.ok()) return false;
+    const InodeId file = (*opened)->lookup(kRootInode, "file").value();
+    return (*opened)->write(file, 0, Bytes(40 * kBlockSize, value), {}).ok() && (*opened)->commit().ok();
+  }
+  // -1: it cannot be read.
+  int content() {
+    auto opened = Volume::open_newest_without_freshness(memory, kKey, {.read_only = true});
+    if (!opened.ok() || !(*opened)->verify_all().ok()) return -1;
+    uint8_t byte = 0;
+    const InodeId file = (*opened)->lookup(kRootInode, "file").value();
+    return (*opened)->read(file, 39 * kBlockSize, {&byte, 1}).ok() ? byte : -1;
+  }
+  MemoryStorage memory;
+};
+
+TEST_F(VolumeKill, NothingIsLostWhenThePowerFailsWhileTheNextWriterWorks) {
+  std::mt19937 random(1);
+  bool ended = false;
+  for (uint64_t fail_at = 1; !ended; ++fail_at) {
+    for (unsigned survival = 0; survival < 12; ++survival) {
+      SCOPED_TRACE("operation " + std::to_string(fail_at) + " survival " + std::to_string(survival));
+      memory.restore({});
+      start();
+      Faults faults{.fail_at = fail_at, .stay_broken = true, .changes_only = true};
+      FaultyStorage storage(memory, faults);
+      const bool committed = change(storage, 3);
+      ended = faults.count < fail_at;
+      memory.crash([&] { return survival != 0 && random() % 2 == 0; });
+      const int found = content();
+      ASSERT_TRUE(committed ? found == 3 : found >= 1 && found <= 3) << found;
+    }
+  }
+}
+
+TEST_F(VolumeKill, ACommitWithoutChangesMakesTheStateBeforeDurable) {
+  start();
+  ASSERT_TRUE(Volume::open_newest_without_freshness(memory, kKey, {}).value()->commit().ok());
+  memory.crash([] { return false; });
+  EXPECT_EQ(content(), 2);
 }
 
 }  // namespace

@@ -13,15 +13,23 @@
 
 namespace cloister::volume {
 
+// Makes sure that the opened state is what a loss of power leaves: what only others reach may then be written
+// over. Newer states, which were discarded by opening an older one, go. A writer that was killed in its
+// commit may have left everything in the host's caches.
+VolumeResult<void> VolumeImpl::settle_opened() {
+  if (stale_slots_.empty() && !perhaps_cached_) return {};
+  const Bytes zeros(kBlockSize, 0);
+  for (const unsigned slot : stale_slots_) TRY(lift(main_->write_at(slot * kBlockSize, zeros)));
+  const VolumeResult<void> synced = lift(main_->sync());
+  if (!synced.ok()) return poison(synced.error());
+  stale_slots_.clear();
+  perhaps_cached_ = false;
+  return {};
+}
+
 VolumeResult<void> VolumeImpl::prepare_writes() {
   if (prepared_) return {};
-  if (!stale_slots_.empty()) {
-    // Newer states that were discarded by opening an older one: their blocks are about to be overwritten.
-    const Bytes zeros(kBlockSize, 0);
-    for (const unsigned slot : stale_slots_) TRY(lift(main_->write_at(slot * kBlockSize, zeros)));
-    TRY(lift(main_->sync()));
-    stale_slots_.clear();
-  }
+  TRY(settle_opened());
   if (state_.blocks > 4096 && state_.live_blocks < state_.blocks / 2) TRY(find_free_blocks());
   prepared_ = true;
   return remove_orphans();
@@ -153,7 +161,10 @@ VolumeResult<void> VolumeImpl::write_superblock(const Superblock& next, unsigned
 
 Result<Tag> VolumeImpl::commit() {
   TRY(lower(check_readable()));
-  if (!changed_) return tag_;
+  if (!changed_) {
+    if (!read_only_ && perhaps_cached_) TRY(lower(settle_opened()));
+    return tag_;
+  }
   TRY(lower(prepare_writes()));
   TRY(lower(fill_slots()));
   TRY(lower(write_everything()));

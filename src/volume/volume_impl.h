@@ -299,6 +299,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   void set_size(Inode& inode, uint64_t size, Timestamp now);
 
   // --- volume_commit.cpp
+  VolumeResult<void> settle_opened();
   VolumeResult<void> prepare_writes();
   VolumeResult<void> fill_slots();
   VolumeResult<void> write_everything();
@@ -337,6 +338,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   std::vector<unsigned> stale_slots_;  // hold superblocks newer than the opened one
   std::vector<unsigned> gone_slots_;   // hold superblocks older than the acknowledged one
   bool found_unfinished_ = false;
+  bool perhaps_cached_ = false;                // nobody knows whether the opened state is durable
   std::optional<crypto::Digest> opened_slot_;  // what the opened state's slot held, up to kDone
   bool slots_filled_ = false;
 

@@ -187,8 +187,9 @@ Result<std::unique_ptr<Volume>> VolumeImpl::open_newest(Storage& storage, const 
   const auto mount_whole = [&](const Candidate& candidate) -> Result<std::unique_ptr<Volume>> {
     std::unique_ptr<Volume> volume =
         TRY(VolumeImpl::mount(storage, std::move(main), scan.valid, candidate, options));
-    if (candidate.superblock.one_barrier)
-      TRY(lower(static_cast<VolumeImpl&>(*volume).verify_newest_commit()));
+    VolumeImpl& opened = static_cast<VolumeImpl&>(*volume);
+    if (candidate.superblock.one_barrier) TRY(lower(opened.verify_newest_commit()));
+    opened.perhaps_cached_ = !candidate.done;
     return volume;
   };
   Result<std::unique_ptr<Volume>> newest = mount_whole(scan.valid[0]);
