@@ -3,6 +3,7 @@
 // there.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "volume/care.h"
@@ -120,6 +121,12 @@ class Life {
       : storage_(storage), model_(start.model), random_(seed), recover_(std::move(recover)) {
     history_.acknowledged = start;
     open(start.tag);
+  }
+  // The newest state, whatever its tag, that a life before this one left.
+  void open_newest() {
+    volume_.reset();
+    auto opened = Volume::open_newest_without_freshness(storage_, kKey, kSmallCache);
+    if (opened.ok()) volume_ = std::move(opened).value();
   }
   // Until it dies, or so many steps.
   const History& live(int steps) {
@@ -313,6 +320,44 @@ TEST(TallCrash, OpensAtEveryPromisedTagAfterOneFailedReadOrChange) {
 }
 
 TEST(TallCrash, GoesOnAfterAFullDisk) { crash_seeds(2001, 4, End::FullDisk); }
+
+// Writers are killed one after the other, what they wrote still in the host's caches, and sometimes the power
+// fails: `possible` may then be found. What is promised is durable, and nothing before it is possible any
+// more.
+void kill_writers(MemoryStorage& memory, std::vector<State> possible, unsigned seed) {
+  std::mt19937 random(seed);
+  for (unsigned kill = 0; kill < 6; ++kill) {
+    const std::string what = "seed " + std::to_string(seed) + " writer " + std::to_string(kill);
+    const State start = possible.back();
+    Faults faults{.fail_at = random() % 40 + 1, .stay_broken = true, .changes_only = true};
+    FaultyStorage faulty(memory, faults);
+    Life life(faulty, start, random(), {});
+    life.open_newest();
+    const History history = life.live(6);
+    if (history.last().tag != start.tag) possible = {history.last()};
+    const bool power_fails = random() % 2 == 0;
+    if (power_fails) memory.crash([&] { return random() % 2 == 0; });
+    auto opened = Volume::open_newest_without_freshness(memory, kKey, kReader);
+    ASSERT_TRUE(opened.ok()) << what << ": " << opened.error().message();
+    const Tag tag = (*opened)->tag();
+    const auto known = std::ranges::find(possible, tag, &State::tag);
+    ASSERT_TRUE(known != possible.end() || history.attempted) << what << ": an older state";
+    const State found = known != possible.end() ? *known : State{tag, {}, *history.attempted};
+    expect_whole(**opened, found.model, what);
+    if (::testing::Test::HasFatalFailure()) return;
+    if (power_fails) possible.clear();
+    possible.push_back(found);
+  }
+}
+
+TEST(TallCrash, KeepsPromisesWhenThePowerFailsAfterKilledWriters) {
+  for (unsigned seed = 1; seed <= 24 * times() && !HasFatalFailure(); ++seed) {
+    MemoryStorage memory;
+    const Base& start = seed % 2 == 0 ? tall() : barely_tall();
+    memory.restore(start.files);
+    kill_writers(memory, {start.state}, seed);
+  }
+}
 
 // A worn volume; then its compaction dies.
 TEST(TallCrash, KeepsThePublishedStateWhenCompactionDies) {
