@@ -22,9 +22,9 @@ constexpr size_t kUnacknowledged = 7;
 unsigned times() { return std::getenv("CLOISTER_LONG_TESTS") != nullptr ? 32 : 1; }
 // So many crashes of each life at most, spread over its operations; long tests crash at every one.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr uint64_t kPoints = 6;  // each takes ten times as long there
+constexpr uint64_t kPoints = 4;  // each takes ten times as long there
 #else
-constexpr uint64_t kPoints = 40;
+constexpr uint64_t kPoints = 24;
 #endif
 
 const Key kKey = test_key(9);
@@ -76,12 +76,15 @@ struct Base {
 };
 
 // A tall volume that `epochs` mounts have written to. Made once.
-Base make_base(unsigned files, uint32_t epochs) {
+Base make_base(unsigned files, uint32_t epochs, bool worn = false) {
   Base out;
   MemoryStorage storage(false);
   std::mt19937 random(files);
   auto volume = Volume::create(storage, kKey, {}).value();
   EXPECT_EQ(out.state.model.fill(*volume, random, files), "");
+  if (worn) {
+    EXPECT_EQ(out.state.model.wear(*volume), "");
+  }
   for (uint32_t epoch = 1; epoch < epochs; ++epoch) {
     const Tag tag = volume->commit().value();
     volume.reset();
@@ -94,7 +97,9 @@ Base make_base(unsigned files, uint32_t epochs) {
   volume.reset();
   out.files = storage.snapshot();
   EXPECT_GE(height_of(storage, out.state), 3u);
-  EXPECT_EQ(superblock_of(storage, out.state).epochs, epochs);
+  const Superblock head = superblock_of(storage, out.state);
+  EXPECT_EQ(head.epochs, epochs);
+  EXPECT_TRUE(!worn || (head.blocks > 4096 && head.live_blocks < head.blocks / 2));
   return out;
 }
 const Base& tall() {
@@ -106,6 +111,12 @@ const Base& barely_tall() {
   static const Base made = make_base(150, 99);
   return made;
 }
+// Each writer looks for the free space that earlier ones left.
+const Base& worn() {
+  static const Base made = make_base(200, 2, true);
+  return made;
+}
+const Base& base(unsigned seed) { return seed % 3 == 0 ? worn() : seed % 3 == 1 ? tall() : barely_tall(); }
 
 struct History {
   State acknowledged;
@@ -248,7 +259,7 @@ void crash_everywhere(const Base& start, unsigned seed, End end) {
 
 void crash_seeds(unsigned first, unsigned count, End end) {
   for (unsigned seed = first; seed < first + count * times(); ++seed) {
-    crash_everywhere(seed % 2 == 0 ? tall() : barely_tall(), seed, end);
+    crash_everywhere(base(seed), seed, end);
     if (::testing::Test::HasFatalFailure()) return;
   }
 }
@@ -257,7 +268,7 @@ TEST(TallVolume, AgreesOverRunsOfChanges) {
   unsigned tall_ones = 0, all = 0;
   for (unsigned seed = 1; seed <= 24 * times(); ++seed) {
     MemoryStorage memory(false);
-    const Base& start = seed % 2 == 0 ? tall() : barely_tall();
+    const Base& start = base(seed);
     memory.restore(start.files);
     Life life(memory, start.state, seed, {});
     const State last = life.live(100).last();
@@ -313,13 +324,13 @@ TEST(TallVolume, IsEqualUnderAnotherKeyAndInTheClear) {
 
 TEST(TallCrash, OpensAtEveryPromisedTagAfterDeathAtAnyOperation) { crash_seeds(1, 6, End::Death); }
 
-TEST(TallCrash, OpensAtEveryPromisedTagAfterOneFailedOperation) { crash_seeds(1001, 4, End::OneFailure); }
+TEST(TallCrash, OpensAtEveryPromisedTagAfterOneFailedOperation) { crash_seeds(1001, 3, End::OneFailure); }
 
 TEST(TallCrash, OpensAtEveryPromisedTagAfterOneFailedReadOrChange) {
-  crash_seeds(3001, 2, End::OneFailureOrRead);
+  crash_seeds(3001, 3, End::OneFailureOrRead);
 }
 
-TEST(TallCrash, GoesOnAfterAFullDisk) { crash_seeds(2001, 4, End::FullDisk); }
+TEST(TallCrash, GoesOnAfterAFullDisk) { crash_seeds(2001, 3, End::FullDisk); }
 
 // Writers are killed one after the other, what they wrote still in the host's caches, and sometimes the power
 // fails: `possible` may then be found. What is promised is durable, and nothing before it is possible any
@@ -353,7 +364,7 @@ void kill_writers(MemoryStorage& memory, std::vector<State> possible, unsigned s
 TEST(TallCrash, KeepsPromisesWhenThePowerFailsAfterKilledWriters) {
   for (unsigned seed = 1; seed <= 24 * times() && !HasFatalFailure(); ++seed) {
     MemoryStorage memory;
-    const Base& start = seed % 2 == 0 ? tall() : barely_tall();
+    const Base& start = base(seed);
     memory.restore(start.files);
     kill_writers(memory, {start.state}, seed);
   }
@@ -361,9 +372,9 @@ TEST(TallCrash, KeepsPromisesWhenThePowerFailsAfterKilledWriters) {
 
 // A worn volume; then its compaction dies.
 TEST(TallCrash, KeepsThePublishedStateWhenCompactionDies) {
-  for (unsigned seed = 1; seed <= 2 * times(); ++seed) {
+  for (unsigned seed = 1; seed <= 3 * times(); ++seed) {
     MemoryStorage grown(false);
-    const Base& start = seed % 2 == 0 ? tall() : barely_tall();
+    const Base& start = base(seed);
     grown.restore(start.files);
     const State worn = Life(grown, start.state, seed, {}).live(12).last();
     const auto files = grown.snapshot();

@@ -208,11 +208,10 @@ void TallModel::write_chunks(Run& run, const std::string& name, uint64_t first, 
   if (run.going()) large_[name] = std::make_shared<File>(std::move(file));
 }
 
-void TallModel::cut_large(Run& run, const std::string& name) {
+void TallModel::cut_large(Run& run, const std::string& name, uint64_t to) {
   if (!large_.contains(name)) return;
   const InodeId inode = run.find(kRootInode, name);
   File file = *large_[name];
-  const uint64_t to = run.random() % (kLargeChunks + 1);
   if (!run.attempt("truncate", [&] { return run.volume.truncate(inode, to * kBlockSize, kNow); })) return;
   file.size = to * kBlockSize;
   file.chunks.erase(file.chunks.lower_bound(to), file.chunks.end());
@@ -238,7 +237,7 @@ void TallModel::change_large(Run& run) {
   } else if (what < 5) {
     write_chunks(run, name, group * kGroup + run.random() % kGroup, run.random() % 500 + 1, 1);
   } else if (what < 7) {
-    cut_large(run, name);
+    cut_large(run, name, run.random() % (kLargeChunks + 1));
   } else {
     remove_large(run, name);
   }
@@ -336,6 +335,18 @@ std::string TallModel::fill(Volume& volume, std::mt19937& random, unsigned files
   write_chunks(run, "large0", kGroup - 1, 100, kGroup);
   write_chunks(run, "large1", 5, 200, 1);
   write_chunks(run, "large2", 0, 60, 37);
+  if (run.failed) return "the storage failed";
+  return run.difference;
+}
+
+std::string TallModel::wear(Volume& volume) {
+  std::mt19937 random(version_);
+  const Recover never;
+  Run run{volume, random, never};
+  for (unsigned i = 0; i < 270; ++i) write_chunks(run, "worn" + std::to_string(i), 0, 16, 1);
+  for (unsigned i = 0; i < 270; ++i) remove_large(run, "worn" + std::to_string(i));
+  write_chunks(run, "large3", 0, 900, 1);
+  cut_large(run, "large3", 60);
   if (run.failed) return "the storage failed";
   return run.difference;
 }

@@ -20,6 +20,8 @@ class TallModel {
   using Recover = std::function<bool()>;
   // Fills an empty volume; about `files` small files. "" or what went wrong.
   std::string fill(Volume& volume, std::mt19937& random, unsigned files);
+  // Leaves so much free space in volume.fspf and in an object that the next writers look for it.
+  std::string wear(Volume& volume);
   // One small change to both. "" or what went wrong.
   std::string touch(Volume& volume);
   // One run of changes to both. What differs, or "". A failure of the storage that `recover` does not repair
@@ -48,7 +50,7 @@ class TallModel {
   void change_xattrs(Run& run, unsigned directory, unsigned count);
   void write_small(Run& run, InodeId inode, File& file);
   void write_chunks(Run& run, const std::string& name, uint64_t first, uint64_t count, uint64_t stride);
-  void cut_large(Run& run, const std::string& name);
+  void cut_large(Run& run, const std::string& name, uint64_t to);
   void remove_large(Run& run, const std::string& name);
   void change_large(Run& run);
   void change_bag(Run& run, unsigned count);
