@@ -162,7 +162,8 @@ VolumeResult<void> VolumeImpl::shrink_chunks(Inode& inode, uint64_t size) {
   const size_t tail = static_cast<size_t>(size % kBlockSize);
   if (tail != 0) {
     const bool stored = TRY(chunk_ref(inode, keep - 1)).present;
-    if (stored || chunks_.find(inode.id(), keep - 1) != nullptr) {
+    const Chunk* held = chunks_.find(inode.id(), keep - 1);
+    if (stored || (held != nullptr && held->dirty)) {  // else a hole, and stays one
       Chunk* chunk = TRY(cached(inode, keep - 1, 1));
       std::memset(chunk->data + tail, 0, kBlockSize - tail);
       mark_chunk(chunk);

@@ -222,6 +222,17 @@ TEST_F(VolumeTest, KnowsDataAndHoles) {
   EXPECT_EQ(volume->attributes(inode)->allocated, 4096u);
 }
 
+TEST_F(VolumeTest, AHoleThatWasReadStaysOneWhenTheFileIsCutInIt) {
+  const InodeId f = file("f", std::string(4096, 'x'));
+  ASSERT_TRUE(volume->truncate(f, 100 * 4096, kNow).ok());
+  Bytes out(10);
+  ASSERT_TRUE(volume->read(f, 50 * 4096, out).ok());
+  ASSERT_TRUE(volume->truncate(f, 50 * 4096 + 1000, kNow).ok());
+  EXPECT_EQ(reason(volume->seek_data(f, 4096)), Reason::NotFound);
+  reopen();
+  EXPECT_EQ(volume->attributes(f)->allocated, 4096u);
+}
+
 TEST_F(VolumeTest, HoldsSixteenTebibytesOfHole) {
   const InodeId inode = file("f", "");
   const uint64_t far = (16ull << 40) - 3;
