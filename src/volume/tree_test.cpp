@@ -15,21 +15,35 @@ unsigned times() { return std::getenv("CLOISTER_LONG_TESTS") != nullptr ? 64 : 1
 
 class Pages : public TreeIo {
  public:
+  // From now on one operation in `chance` fails; 0: none.
+  void fail(unsigned chance) { chance_ = chance; }
+  size_t count() const { return pages_.size(); }
+  uint64_t end() const { return next_; }
+
   VolumeResult<void> read_node(const Ref& ref, unsigned, uint8_t* page) override {
+    if (fails()) return VolumeError{Reason::Io, "reading failed"};
     std::copy(pages_.at(ref.place).begin(), pages_.at(ref.place).end(), page);
     return {};
   }
   VolumeResult<Ref> write_node(unsigned, const uint8_t* page) override {
+    if (fails()) return VolumeError{Reason::NoSpace, "writing failed"};
     Ref ref;
     ref.place = next_++;
     ref.present = true;
     pages_[ref.place] = Bytes(page, page + kBlockSize);
     return ref;
   }
-  VolumeResult<void> finish_nodes() override { return {}; }
-  void forget_node(const Ref& ref) override { pages_.erase(ref.place); }
+  VolumeResult<void> finish_nodes() override {
+    if (fails()) return VolumeError{Reason::NoSpace, "writing failed"};
+    return {};
+  }
+  void forget_node(const Ref& ref) override { EXPECT_EQ(pages_.erase(ref.place), 1u); }
 
  private:
+  bool fails() { return chance_ != 0 && random_() % chance_ == 0; }
+
+  unsigned chance_ = 0;
+  std::mt19937 random_;
   std::map<uint64_t, Bytes> pages_;
   uint64_t next_ = kFirstBlock;
 };
@@ -92,6 +106,61 @@ TEST(Tree, FindsEveryRecordAfterRunsOfChanges) {
     }
   }
   EXPECT_GE(highest, 3u) << "nodes between the root and the leaves";
+}
+
+// One of many changes to a tree whose storage fails now and then.
+void change(Tree& tree, Pages& pages, Model& model, uint64_t number, bool put, std::mt19937& random) {
+  const size_t length = random() % 8 == 0 ? 20 : 1900;
+  if (put) {
+    const VolumeResult<void> done = tree.put(key_of(number), Bytes(length, 1));
+    if (done.ok()) model[number] = length;
+  } else {
+    const VolumeResult<bool> erased = tree.erase(key_of(number));
+    if (erased.ok()) {
+      ASSERT_EQ(*erased, model.erase(number) == 1);
+    } else {  // before it was removed, or when its leaf was to be joined with another
+      pages.fail(0);
+      if (!tree.find(key_of(number)).value().has_value()) model.erase(number);
+    }
+  }
+}
+
+TEST(Tree, StaysWholeWhenItsStorageFails) {
+  unsigned highest = 0;
+  for (unsigned seed = 1; seed <= 2 * times(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    constexpr uint64_t kKeys = 10'000;
+    std::mt19937 random(seed);
+    Pages pages;
+    Tree tree(pages, seed % 2 == 0 ? Mode::AuthenticatedOnly : Mode::Encrypted);
+    tree.start_empty();
+    Model model;
+    for (int run = 0; run < 16; ++run) {
+      const uint64_t start = random() % kKeys, size = run == 0 ? 2 * kKeys : random() % kKeys;
+      const bool put = run % 2 == 0, scattered = run == 0 || random() % 2 == 0;
+      for (uint64_t i = 0; i < size; ++i) {
+        pages.fail(200);
+        change(tree, pages, model, (scattered ? random() : start + i) % kKeys, put, random);
+        pages.fail(random() % 2 == 0 ? 200 : 0);
+        if (random() % 700 == 0) (void)tree.flush();
+        if (random() % 400 == 0) tree.trim(20);
+        if (random() % 3000 != 0 || !tree.flush().ok()) continue;
+        const uint64_t limit = pages.end() - random() % 3000;
+        (void)tree.relocate([&](const Ref& ref) {
+          return ref.place >= limit && ref.place < kMaxPlace && ref.place % 3 == 0;
+        });
+      }
+      pages.fail(0);
+      highest = std::max(highest, tree.height());
+      ASSERT_TRUE(tree.flush().ok());
+      size_t nodes = 0;
+      ASSERT_TRUE(tree.each_node([&](const Ref&) { ++nodes; }).ok());
+      ASSERT_EQ(nodes, pages.count()) << "none is left over";
+      expect_same(tree, model);
+      if (HasFatalFailure()) return;
+    }
+  }
+  EXPECT_GE(highest, 4u);
 }
 
 }  // namespace
