@@ -225,8 +225,8 @@ void expect_promises(MemoryStorage& memory, const History& history, std::mt19937
 
 enum class End { Death, OneFailure, OneFailureOrRead, FullDisk };
 
-// Lives that meet their end at operations of the storage, in long tests at every one.
-void crash_everywhere(const Base& start, unsigned seed, End end) {
+// Lives that meet their end at operations of the storage, in long tests at every one. Returns how many.
+uint64_t crash_everywhere(const Base& start, unsigned seed, End end) {
   const auto live = [&](MemoryStorage& memory, uint64_t fail_at, uint64_t& count) {
     memory.restore(start.files);
     Faults faults{.fail_at = fail_at,
@@ -244,24 +244,27 @@ void crash_everywhere(const Base& start, unsigned seed, End end) {
   MemoryStorage whole;
   std::mt19937 random(seed);
   expect_promises(whole, live(whole, 0, operations), random, "seed " + std::to_string(seed));
-  ASSERT_GT(operations, 3u);
   const uint64_t step = std::max<uint64_t>(times() > 1 ? 1 : operations / kPoints, 1);
-  for (uint64_t fail_at = 1 + seed % step; fail_at <= operations; fail_at += step) {
+  uint64_t lives = 0;
+  for (uint64_t fail_at = 1 + seed % step; fail_at <= operations; fail_at += step, ++lives) {
     MemoryStorage memory;
     const History history = live(memory, fail_at, ignored);
     const unsigned survival = random() % 3;  // nothing, everything, half of what was not synced
     memory.crash([&] { return survival == 1 || (survival == 2 && random() % 2 == 0); });
     expect_promises(memory, history, random,
                     "seed " + std::to_string(seed) + " operation " + std::to_string(fail_at));
-    if (::testing::Test::HasFatalFailure()) return;
+    if (::testing::Test::HasFatalFailure()) break;
   }
+  return lives;
 }
 
 void crash_seeds(unsigned first, unsigned count, End end) {
+  uint64_t lives = 0;
   for (unsigned seed = first; seed < first + count * times(); ++seed) {
-    crash_everywhere(base(seed), seed, end);
+    lives += crash_everywhere(base(seed), seed, end);
     if (::testing::Test::HasFatalFailure()) return;
   }
+  EXPECT_GT(lives, uint64_t{2} * count * times());
 }
 
 TEST(TallVolume, AgreesOverRunsOfChanges) {
