@@ -18,14 +18,16 @@ namespace cloister::volume {
 namespace {
 
 constexpr size_t kUnacknowledged = 7;
-// CLOISTER_LONG_TESTS=1: with this many times the seeds.
-unsigned times() { return std::getenv("CLOISTER_LONG_TESTS") != nullptr ? 32 : 1; }
-// So many crashes of each life at most, spread over its operations; long tests crash at every one.
+// CLOISTER_LONG_TESTS=1: with this many times the seeds, and the crashes of each.
+unsigned times() { return std::getenv("CLOISTER_LONG_TESTS") != nullptr ? 5 : 1; }
+// So many crashes of a life at most, spread over its operations.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr uint64_t kPoints = 4;  // each takes ten times as long there
 #else
 constexpr uint64_t kPoints = 24;
 #endif
+
+uint64_t step_over(uint64_t operations) { return std::max<uint64_t>(operations / (kPoints * times()), 1); }
 
 const Key kKey = test_key(9);
 constexpr OpenOptions kSmallCache{.cache_size = 1u << 20};
@@ -225,7 +227,7 @@ void expect_promises(MemoryStorage& memory, const History& history, std::mt19937
 
 enum class End { Death, OneFailure, OneFailureOrRead, FullDisk };
 
-// Lives that meet their end at operations of the storage, in long tests at every one. Returns how many.
+// Lives that meet their end at operations of the storage. Returns how many.
 uint64_t crash_everywhere(const Base& start, unsigned seed, End end) {
   const auto live = [&](MemoryStorage& memory, uint64_t fail_at, uint64_t& count) {
     memory.restore(start.files);
@@ -244,7 +246,7 @@ uint64_t crash_everywhere(const Base& start, unsigned seed, End end) {
   MemoryStorage whole;
   std::mt19937 random(seed);
   expect_promises(whole, live(whole, 0, operations), random, "seed " + std::to_string(seed));
-  const uint64_t step = std::max<uint64_t>(times() > 1 ? 1 : operations / kPoints, 1);
+  const uint64_t step = step_over(operations);
   uint64_t lives = 0;
   for (uint64_t fail_at = 1 + seed % step; fail_at <= operations; fail_at += step, ++lives) {
     MemoryStorage memory;
@@ -406,7 +408,7 @@ TEST(TallCrash, KeepsThePublishedStateWhenCompactionDies) {
       return faults.count;
     };
     const uint64_t operations = live(0);
-    const uint64_t step = std::max<uint64_t>(times() > 1 ? 1 : operations / kPoints, 1);
+    const uint64_t step = step_over(operations);
     for (uint64_t fail_at = 1; fail_at <= operations && !HasFatalFailure(); fail_at += step) live(fail_at);
     if (HasFatalFailure()) return;
   }
@@ -452,7 +454,7 @@ TEST(TallCrash, OpensAtEveryPromisedRoot) {
       }
     };
     live(0);
-    const uint64_t last = operations, step = std::max<uint64_t>(times() > 1 ? 1 : last / kPoints, 1);
+    const uint64_t last = operations, step = step_over(last);
     for (uint64_t fail_at = 1; fail_at <= last && !HasFatalFailure(); fail_at += step) live(fail_at);
     if (HasFatalFailure()) return;
   }
