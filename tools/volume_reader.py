@@ -16,10 +16,7 @@ import stat
 import struct
 import sys
 
-BLOCK = 4096
-SLOTS = 8
-MAIN_CHUNKS = 16
-MAX_HEIGHT = 16
+BLOCK, SLOTS, MAIN_CHUNKS = 4096, 8, 16
 
 
 class Damaged(Exception):
@@ -63,11 +60,10 @@ class Volume:
         self.main = self.open_file("volume.fspf")
         self.epochs, self.objects, self.records = {}, {}, {}
         self.find_superblock(tag, root)
-        self.reference_size = 32 if self.encrypted else 40
-        self.group = 1920 // self.reference_size
+        self.reference_size, self.group = (32, 60) if self.encrypted else (40, 48)
         if self.encrypted:
             self.read_epochs()
-        self.read_tree(self.root, self.height - 1)
+        self.read_tree(self.root, self.height - 1, (0, 0, 0), (1 << 64, 0, 0))
 
     def open_file(self, name):
         path = os.path.join(self.folder, name)
@@ -107,11 +103,10 @@ class Volume:
                 except Damaged:
                     continue
                 name = hmac.new(derive(b"tag"), head + body, hashlib.sha256).digest()[:16]
-                wanted = tag
             else:
-                metadata, name, wanted = None, hashlib.sha256(head + body).digest(), root
+                metadata, name = None, hashlib.sha256(head + body).digest()
             valid = True
-            if hmac.compare_digest(name, wanted):
+            if hmac.compare_digest(name, tag if self.encrypted else root):
                 self.take_superblock(volume_id, metadata, body)
                 return
         need(not valid, "The FSPF tag is not fresh - suspected replay attack")
@@ -126,7 +121,7 @@ class Volume:
         root.present, self.root = True, root
         self.inodes, self.data_size, self.blocks = struct.unpack_from("<QQQ", body, 88)
         self.epoch_page, self.epoch_digest = struct.unpack_from("<Q", body, 128)[0], body[136:168]
-        need(1 <= self.height <= MAX_HEIGHT, "bad height")
+        need(1 <= self.height <= 16, "bad height")
         need(body[168] <= 1 and body[169:172] == bytes(3) and body[184:] == bytes(72), "unknown feature")
 
     def read_epochs(self):
@@ -153,24 +148,26 @@ class Volume:
         key = hkdf(secret, salt, b"cloister volume " + label + epoch_id)
         return open_gcm(key, struct.pack("<IQ", kind, ref.counter), block, ref.digest, aad, message)
 
-    def read_tree(self, ref, level):
+    def read_tree(self, ref, level, low, high):
         need(ref.present and not ref.in_main and SLOTS <= ref.place < self.blocks, "bad reference to a node")
         node = self.open_block(self.main, ref, self.metadata_key, b"node", 1, 0, level,
                                "Verification of the volume's metadata failed")
-        need(node[0] == level, "bad level")
         count = struct.unpack_from("<H", node, 2)[0]
-        if level:
-            width = 17 + self.reference_size
-            need(8 + count * width <= BLOCK, "bad node")
-            for at in range(8 + 17, 8 + count * width, width):
-                self.read_tree(Reference(node[at:at + self.reference_size], self.encrypted), level - 1)
-            return
-        need(8 + 2 * count <= BLOCK, "bad leaf")
-        for offset in struct.unpack_from(f"<{count}H", node, 8):
-            need(offset + 19 <= BLOCK, "bad record")
-            inode, sub, kind, size = struct.unpack_from("<QQBH", node, offset)
-            need(offset + 19 + size <= BLOCK, "bad record")
-            self.records.setdefault((inode, kind), {})[sub] = node[offset + 19:offset + 19 + size]
+        width = 17 + self.reference_size if level else 2
+        need(node[0] == level and 8 + count * width <= BLOCK and (count or not level), "bad node")
+        offsets = range(8, 8 + count * width, width) if level else struct.unpack_from(f"<{count}H", node, 8)
+        need(all(offset + 19 <= BLOCK for offset in offsets), "bad record")
+        keys = [(inode, kind, sub) for inode, sub, kind in (struct.unpack_from("<QQB", node, at) for at in offsets)]
+        ends = [low] + keys[1:] + [high] if level else keys
+        found = level or not keys or low <= keys[0] and keys[-1] < high
+        need(found and all(a < b for a, b in zip(ends, ends[1:])), "keys are not in order")
+        for i, at in enumerate(offsets):
+            if level:
+                self.read_tree(Reference(node[at + 17:at + width], self.encrypted), level - 1, ends[i], ends[i + 1])
+                continue
+            end = at + 19 + struct.unpack_from("<H", node, at + 17)[0]
+            need(end <= BLOCK, "bad record")
+            self.records.setdefault(keys[i][:2], {})[keys[i][2]] = node[at + 19:end]
 
     def record(self, inode, kind, sub):
         return self.records.get((inode, kind), {}).get(sub, b"")
@@ -242,14 +239,17 @@ class Volume:
         return self.open_block(fd, ref, inode.get("key"), b"chunk", 2, number, index,
                                f"Verification of file chunk {index} of inode {number} failed.")
 
-    def walk(self, directory=1, path=b"", depth=0):
-        need(depth < 1000, "directories are nested too deeply")
-        for name, child in sorted(self.entries(directory)):
-            below = path + b"/" + name
-            inode = self.inode(child)
-            yield below, child, inode
-            if inode["type"] == 2:
-                yield from self.walk(child, below, depth + 1)
+    def walk(self):
+        todo, seen = [(b"", 1)], {1}
+        while todo:
+            path, directory = todo.pop()
+            for name, child in sorted(self.entries(directory)):
+                below, inode = path + b"/" + name, self.inode(child)
+                yield below, child, inode
+                if inode["type"] == 2:
+                    need(child not in seen, "a directory is named twice")
+                    seen.add(child)
+                    todo.append((below, child))
 
 
 def main():

@@ -2,6 +2,9 @@
 
 #include <map>
 
+#include "volume/directories_met.h"
+#include "volume/errors.h"
+
 namespace cloister::volume {
 namespace {
 
@@ -14,6 +17,7 @@ class Copier {
 
   VolumeResult<void> folder(InodeId source, InodeId target, unsigned depth) {
     if (depth > kMaxDepth) return VolumeError{Reason::Invalid, "directories are nested too deeply"};
+    TRY(lift(met_.enter(source)));
     uint64_t cookie = 0;
     do {
       std::vector<DirectoryEntry> entries;
@@ -84,11 +88,13 @@ class Copier {
   Volume& to_;
   Bytes buffer_;
   std::map<InodeId, InodeId> several_names_;
+  DirectoriesMet met_;
 };
 
 }  // namespace
 
 Result<void> copy_volume(Volume& from, Volume& to) {
+  TRY(lower(from.verify_tree()));
   VolumeResult<void> copied = Copier(from, to).folder(kRootInode, kRootInode, 0);
   if (!copied.ok()) return static_cast<Error>(copied.error());
   return {};

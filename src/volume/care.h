@@ -1,5 +1,5 @@
-// Looking after volumes on the owner's machine: a survey of their structure, giving space back to the host,
-// copying a volume into another one (under another key). Host only.
+// Looking after volumes on the owner's machine: a survey of their structure, mending it, giving space back to
+// the host, copying a volume into another one (under another key). Host only.
 #pragma once
 
 #include <functional>
@@ -25,9 +25,20 @@ struct Survey {
 
 // Reads the metadata and compares what it says in two places: links with names, directories with their
 // parents, sizes with chunks, and that no place is used twice. The content is verify_all's. An authentic
-// volume with a problem was written by a faulty or hostile owner of the key. `volume` has no uncommitted
-// changes.
+// volume with a problem was written by a faulty build or a hostile owner of the key. `volume` has no
+// uncommitted changes.
 Result<Survey> survey(Volume& volume);
+
+struct Repaired {
+  std::vector<std::string> mended;  // what was wrong and is right now
+  std::vector<std::string> lost;    // what is no longer there, or can no longer be read
+};
+// For a volume that survey() or verify_all() find fault with, opened with OpenOptions::for_repair. Takes
+// every record that a node still holds, wherever it stands, into a new tree and makes the records agree: of
+// two for one thing the newer counts; records of files that do not exist go; files and directories without a
+// name get one in /lost+found; chunks that are not what they must be become holes. The state before stays as
+// it is until `publish` has stored the new tag. Encrypted volumes only (Unsupported).
+Result<Repaired> repair(Volume& volume, const std::function<Result<void>(const Tag&)>& publish);
 
 struct Compacted {
   uint64_t moved = 0;  // blocks that were written elsewhere

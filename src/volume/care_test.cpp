@@ -163,7 +163,8 @@ TEST(VolumeSurvey, SeesThatAnObjectIsMissing) {
   ASSERT_TRUE(opened.ok()) << opened.error().message();
   auto seen = survey(**opened);
   ASSERT_TRUE(seen.ok()) << seen.error().message();
-  EXPECT_EQ(seen->problems.size(), 4u);
+  ASSERT_EQ(seen->problems.size(), 1u);
+  EXPECT_NE(seen->problems[0].find("4 chunks"), std::string::npos) << seen->problems[0];
 }
 
 TEST(VolumeCompact, ShrinksToWhatIsUsedAndKeepsEverything) {

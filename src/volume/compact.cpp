@@ -17,7 +17,6 @@ constexpr uint64_t kNodesPerRound = 16384;  // they are all in memory: 64 MiB
 
 }  // namespace
 
-// Commits, publishes, and makes what only older states reach free.
 Result<void> VolumeCare::settle(VolumeImpl& v, const Publish& publish) {
   const Tag tag = TRY(v.commit());
   TRY(publish(tag));

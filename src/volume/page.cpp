@@ -37,17 +37,12 @@ void store_key(uint8_t* at, const RecordKey& key) {
 namespace page {
 namespace {
 
-bool check_inner(const uint8_t* p, size_t reference_size) {
-  const unsigned n = count(p);
-  if (n == 0 || n > inner_capacity(reference_size) || heap(p) != 0) return false;
-  for (unsigned i = 1; i < n; ++i) {
-    if (inner_key(p, i - 1, reference_size) >= inner_key(p, i, reference_size)) return false;
-  }
-  return true;
+bool well_formed_inner(const uint8_t* p, size_t reference_size) {
+  return count(p) != 0 && count(p) <= inner_capacity(reference_size) && heap(p) == 0;
 }
 
 // The records must tile the heap exactly, or later insertions and removals would move overlapping bytes.
-bool check_leaf(const uint8_t* p) {
+bool well_formed_leaf(const uint8_t* p) {
   const unsigned n = count(p);
   const size_t start = heap(p);
   if (start > kBlockSize || start < kPageHeader + 2 * static_cast<size_t>(n)) return false;
@@ -64,9 +59,14 @@ bool check_leaf(const uint8_t* p) {
   for (unsigned i = 0; i < n; ++i) {
     const unsigned offset = record_offset(p, i);
     if (offset >= kBlockSize || !begins[offset]) return false;
-    if (i != 0 && leaf_key(p, i - 1) >= leaf_key(p, i)) return false;
   }
   return true;
+}
+
+// The first key an inner node has to obey: its first child takes every smaller one.
+unsigned first_key(const uint8_t* p) { return level(p) == 0 ? 0 : 1; }
+RecordKey key_at(const uint8_t* p, unsigned index, size_t reference_size) {
+  return level(p) == 0 ? leaf_key(p, index) : inner_key(p, index, reference_size);
 }
 
 }  // namespace
@@ -77,9 +77,27 @@ void clear(uint8_t* p, unsigned new_level) {
   if (new_level == 0) put16(p + 4, kBlockSize);
 }
 
-bool check(const uint8_t* p, unsigned expected_level, size_t reference_size) {
+bool well_formed(const uint8_t* p, unsigned expected_level, size_t reference_size) {
   if (level(p) != expected_level || p[1] != 0 || raw16(p + 6) != 0) return false;
-  return expected_level == 0 ? check_leaf(p) : check_inner(p, reference_size);
+  return expected_level == 0 ? well_formed_leaf(p) : well_formed_inner(p, reference_size);
+}
+
+bool in_order(const uint8_t* p, size_t reference_size) {
+  for (unsigned i = 1; i < count(p); ++i) {
+    if (key_at(p, i - 1, reference_size) >= key_at(p, i, reference_size)) return false;
+  }
+  return true;
+}
+
+bool check(const uint8_t* p, unsigned expected_level, size_t reference_size) {
+  return well_formed(p, expected_level, reference_size) && in_order(p, reference_size);
+}
+
+bool within(const uint8_t* p, const KeyRange& range, size_t reference_size) {
+  const unsigned n = count(p);
+  const unsigned first = first_key(p);
+  return n <= first ||
+         (key_at(p, first, reference_size) >= range.low && key_at(p, n - 1, reference_size) < range.high);
 }
 
 unsigned lower_bound(const uint8_t* p, const RecordKey& key) {
@@ -151,6 +169,13 @@ unsigned child_index(const uint8_t* p, const RecordKey& key, size_t reference_si
     }
   }
   return low - 1;
+}
+
+KeyRange child_range(const uint8_t* p, unsigned index, const KeyRange& range, size_t reference_size) {
+  KeyRange out = range;
+  if (index != 0) out.low = inner_key(p, index, reference_size);
+  if (index + 1 < count(p)) out.high = inner_key(p, index + 1, reference_size);
+  return out;
 }
 
 RecordKey inner_key(const uint8_t* p, unsigned index, size_t reference_size) {

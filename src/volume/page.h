@@ -39,6 +39,12 @@ struct RecordKey {
   auto operator<=>(const RecordKey&) const = default;
 };
 
+// The keys that the entries above a node leave to it: low <= key < high. No record has the highest key.
+struct KeyRange {
+  RecordKey low;
+  RecordKey high{.inode = ~uint64_t{0}, .kind = Kind{255}, .sub = ~uint64_t{0}};
+};
+
 RecordKey load_key(const uint8_t* at);
 void store_key(uint8_t* at, const RecordKey& key);
 
@@ -47,8 +53,12 @@ namespace page {
 inline unsigned level(const uint8_t* p) { return p[0]; }
 inline unsigned count(const uint8_t* p) { return load_le<uint16_t>(p + 2); }
 void clear(uint8_t* p, unsigned level);
-// `reference_size` is that of the volume's mode.
+// `reference_size` is that of the volume's mode. check() is both: reading a page needs the first alone.
+bool well_formed(const uint8_t* p, unsigned level, size_t reference_size);
+bool in_order(const uint8_t* p, size_t reference_size);
 bool check(const uint8_t* p, unsigned level, size_t reference_size);
+// Whether look-ups that the entries above lead here find what is here.
+bool within(const uint8_t* p, const KeyRange& range, size_t reference_size);
 
 // --- leaf
 unsigned lower_bound(const uint8_t* p, const RecordKey& key);  // first record with a key >= `key`
@@ -65,6 +75,7 @@ inline unsigned inner_capacity(size_t reference_size) {
   return static_cast<unsigned>((kBlockSize - kPageHeader) / (kKeySize + reference_size));
 }
 unsigned child_index(const uint8_t* p, const RecordKey& key, size_t reference_size);
+KeyRange child_range(const uint8_t* p, unsigned index, const KeyRange& range, size_t reference_size);
 RecordKey inner_key(const uint8_t* p, unsigned index, size_t reference_size);
 uint8_t* inner_reference(uint8_t* p, unsigned index, size_t reference_size);
 void inner_insert(uint8_t* p, unsigned index, const RecordKey& key, ByteView reference);

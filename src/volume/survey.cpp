@@ -1,9 +1,11 @@
-// The survey: one walk over all records of the tree, then what they say about each other is compared.
+// The survey: two walks over all nodes of the tree, the first for what inodes say, then what the records say
+// about each other is compared. No key is believed: a damaged tree has records that no look-up finds.
 #include <algorithm>
 #include <map>
 
 #include "volume/care.h"
 #include "volume/large_values.h"
+#include "volume/node_walk.h"
 #include "volume/volume_care.h"
 
 namespace cloister::volume {
@@ -22,7 +24,15 @@ struct Known {
   uint64_t subdirectories = 0;  // of these, directories
   uint64_t inline_parts = 0;
   uint64_t chunks = 0;
+  uint64_t beyond = 0;    // of these, behind the end of the file
+  uint64_t no_place = 0;  // of these, where another is, or behind the end of the object
 };
+
+uint64_t chunk_count(const InodeRecord& record) {
+  return record.is_inline ? 0 : record.size / kBlockSize + (record.size % kBlockSize != 0 ? 1 : 0);
+}
+
+}  // namespace
 
 class Surveyor {
  public:
@@ -49,6 +59,32 @@ class Surveyor {
   }
   bool object_started(InodeId inode) const { return slots_of_ == inode; }
 
+  // Every node that is wrong is told, not all below it.
+  void node(const NodeWalk::Node& node) {
+    use_block(node.ref.place);
+    const size_t width = ref_size(mode_);
+    if (page::in_order(node.page, width) && page::within(node.page, node.range, width)) return;
+    problem("block " + std::to_string(node.ref.place) +
+            " of volume.fspf, a node of the metadata, is not in order: look-ups miss records");
+  }
+
+  void inode(InodeId inode, InodeRecord record) {
+    Known& known = inodes_[inode];
+    if (known.stored) problem(name(inode) + " has two records");
+    known.stored = true;
+    known.record = std::move(record);
+  }
+
+  void entry(InodeId directory, InodeId inode, FileType type) {
+    Known& in = inodes_[directory];
+    ++in.entries;
+    in.subdirectories += type == FileType::Directory;
+    Known& known = inodes_[inode];
+    ++known.names;
+    known.named_in = directory;
+    known.named_as = type;
+  }
+
   void chunks(InodeId inode, uint64_t group, ByteView refs) {
     Known& known = inodes_[inode];
     const size_t width = ref_size(mode_);
@@ -56,10 +92,11 @@ class Surveyor {
       const Ref ref = load_ref(refs.data() + i * width, mode_);
       if (!ref.present) continue;
       ++known.chunks;
+      known.beyond += group * group_count(mode_) + i >= chunk_count(known.record);
       if (lies_in_main(group * group_count(mode_) + i, ref)) {
         use_block(ref.place);
       } else if (ref.place >= slots_.size() || slots_[ref.place]) {
-        problem(name(inode) + " has two chunks in one place, or one beyond the end of its object");
+        ++known.no_place;
       } else {
         slots_[ref.place] = true;
         ++out_.used_slots;
@@ -86,6 +123,7 @@ class Surveyor {
 
   Survey finish() {
     start_inode(0);
+    (void)inodes_[kRootInode];
     for (const auto& [inode, known] : inodes_) check(inode, known);
     std::sort(out_.objects.begin(), out_.objects.end());
     return std::move(out_);
@@ -101,10 +139,11 @@ class Surveyor {
 
   void check(InodeId inode, const Known& known) {
     const InodeRecord& r = known.record;
+    if (!known.stored && known.names == 0) {
+      return problem("there are records of " + name(inode) + ", which does not exist");
+    }
     if (!known.stored) {
-      return problem(name(inode) +
-                     (known.names == 0 ? std::string(" has records")
-                                       : " is named in directory " + std::to_string(known.named_in)) +
+      return problem(name(inode) + " is named in directory " + std::to_string(known.named_in) +
                      " but does not exist");
     }
     if (known.inline_parts != inline_parts(r))
@@ -125,6 +164,13 @@ class Surveyor {
     if (r.type == FileType::Regular && !r.is_inline && r.chunks != known.chunks) {
       problem(name(inode) + " counts " + std::to_string(r.chunks) + " chunks, there are " +
               std::to_string(known.chunks));
+    }
+    if (known.no_place != 0) {
+      problem(name(inode) + " has " + std::to_string(known.no_place) +
+              " chunks where another is, or beyond the end of its object");
+    }
+    if (known.beyond != 0) {
+      problem(name(inode) + " has " + std::to_string(known.beyond) + " chunks behind its end");
     }
     if (r.has_object) {
       out_.objects.push_back(object_name(r.object));
@@ -162,8 +208,6 @@ class Surveyor {
   InodeId values_of_ = 0;
 };
 
-}  // namespace
-
 // Zero when there is none: what should be in it is then beyond its end.
 Result<uint64_t> VolumeCare::object_size(VolumeImpl& v, const InodeRecord& record) {
   if (!record.has_object) return uint64_t{0};
@@ -173,52 +217,64 @@ Result<uint64_t> VolumeCare::object_size(VolumeImpl& v, const InodeRecord& recor
   return (*file)->size();
 }
 
+// All but inode records.
+Result<void> VolumeCare::survey_record(VolumeImpl& v, Surveyor& surveyor, const RecordKey& key,
+                                       ByteView value) {
+  if (key.kind == Kind::Orphan) {
+    surveyor.at(key.sub).orphan = true;
+    return {};
+  }
+  const InodeRecord& record = surveyor.at(key.inode).record;
+  if (key.kind == Kind::Chunks) {
+    if (!surveyor.object_started(key.inode)) {
+      const uint64_t size = TRY(object_size(v, record));
+      surveyor.start_object(key.inode, size);
+    }
+    surveyor.chunks(key.inode, key.sub, value);
+  } else if (key.kind == Kind::Entry) {
+    const std::vector<VolumeImpl::NameRecord> list = TRY(lower(v.parse_entries(value)));
+    for (const VolumeImpl::NameRecord& item : list) surveyor.entry(key.inode, item.inode, item.type);
+  } else if (key.kind == Kind::Inline) {
+    ++surveyor.at(key.inode).inline_parts;
+  } else if (key.kind == Kind::Attribute) {
+    surveyor.attributes(key.inode, value);
+  } else if (key.kind == Kind::Value) {
+    surveyor.value_part(key, value.size());
+  }
+  return {};
+}
+
 Result<Survey> VolumeCare::survey(VolumeImpl& v) {
   if (v.changed_) return Error(Code::InvalidArgument, "the volume has uncommitted changes");
   TRY(lower(v.check_readable()));
   Surveyor surveyor(v.mode_);
   const uint64_t main_size = TRY(v.main_->size());
   surveyor.start(v.state_.blocks, main_size);
-  TRY(lower(v.tree_.each_node([&](const Ref& ref) { surveyor.use_block(ref.place); })));
-  RecordKey key{};
-  while (true) {
-    TRY(lower(v.make_room()));
-    const std::optional<Tree::Record> record = TRY(lower(v.tree_.lower_bound(key)));
-    if (!record) break;
-    key = record->key;
-    surveyor.start_inode(key.inode);
-    if (key.kind == Kind::Inode) {
-      Known& known = surveyor.at(key.inode);
-      known.stored = true;
-      known.record = TRY(decode_inode(record->value, v.mode_));
-    } else if (key.kind == Kind::Inline) {
-      ++surveyor.at(key.inode).inline_parts;
-    } else if (key.kind == Kind::Attribute) {
-      surveyor.attributes(key.inode, record->value);
-    } else if (key.kind == Kind::Value) {
-      surveyor.value_part(key, record->value.size());
-    } else if (key.kind == Kind::Orphan) {
-      surveyor.at(key.sub).orphan = true;
-    } else if (key.kind == Kind::Chunks) {
-      if (!surveyor.object_started(key.inode)) {  // its inode record came before
-        const uint64_t size = TRY(object_size(v, surveyor.at(key.inode).record));
-        surveyor.start_object(key.inode, size);
-      }
-      surveyor.chunks(key.inode, key.sub, record->value);
-    } else if (key.kind == Kind::Entry) {
-      const std::vector<VolumeImpl::NameRecord> list = TRY(lower(v.entries(key.inode, key.sub)));
-      Known& directory = surveyor.at(key.inode);
-      for (const VolumeImpl::NameRecord& item : list) {
-        ++directory.entries;
-        directory.subdirectories += item.type == FileType::Directory;
-        Known& known = surveyor.at(item.inode);
-        ++known.names;
-        known.named_in = key.inode;
-        known.named_as = item.type;
-      }
+  NodeWalk walk(v);
+  TRY(walk.run([&](const NodeWalk::Node& node) -> Result<void> {
+    if (node.page == nullptr) {
+      return Error(Code::Integrity, "Verification of the volume's metadata failed (block " +
+                                        std::to_string(node.ref.place) + " of volume.fspf)");
     }
-    if (++key.sub == 0) key.kind = static_cast<Kind>(static_cast<uint8_t>(key.kind) + 1);
+    surveyor.node(node);
+    for (unsigned i = 0; node.level == 0 && i < page::count(node.page); ++i) {
+      const RecordKey key = page::leaf_key(node.page, i);
+      if (key.kind != Kind::Inode) continue;
+      surveyor.inode(key.inode, TRY(decode_inode(page::leaf_value(node.page, i), v.mode_)));
+    }
+    return {};
+  }));
+  if (walk.met_again() != 0) {
+    surveyor.problem(std::to_string(walk.met_again()) + " nodes of the metadata are named twice");
   }
+  TRY(walk.run([&](const NodeWalk::Node& node) -> Result<void> {
+    for (unsigned i = 0; node.page != nullptr && node.level == 0 && i < page::count(node.page); ++i) {
+      const RecordKey key = page::leaf_key(node.page, i);
+      surveyor.start_inode(key.inode);
+      if (key.kind != Kind::Inode) TRY(survey_record(v, surveyor, key, page::leaf_value(node.page, i)));
+    }
+    return {};
+  }));
   for (const uint64_t block : TRY(lower(v.epoch_blocks()))) surveyor.use_block(block);
   return surveyor.finish();
 }

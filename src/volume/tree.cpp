@@ -49,28 +49,80 @@ void Tree::discard(Node* node) {
   drop(node);
 }
 
-VolumeResult<Tree::Node*> Tree::load(const Ref& ref, unsigned level) {
-  if (!ref.present) return damaged("The volume's metadata names a node that is missing");
+// Its MAC is right, so this is how it was written.
+VolumeError Tree::not_in_order(const Ref& ref) {
+  return io_.refuse_node(damaged("The volume's metadata is not in order (block " + std::to_string(ref.place) +
+                                 " of volume.fspf): `cloister volume fsck` tells more"));
+}
+
+VolumeResult<Tree::Node*> Tree::load_in_order(const Ref& ref, unsigned level, bool& is_fresh) {
   Node* node = nodes_.find(ref.place);
-  if (node != nullptr) {
-    if (page::level(node->page) != level) return damaged("Verification of a metadata node failed");
+  if (node != nullptr && ref.present) {
+    if (page::level(node->page) != level) return not_in_order(ref);
     lru_.touch(node);
     return node;
   }
-  if (ref.place >= kTemporary) return damaged("The volume's metadata names a node that cannot be");
+  if (!ref.present || ref.place >= kTemporary) return not_in_order(ref);
+  is_fresh = true;
   auto fresh = std::make_unique<Node>();
   TRY(io_.read_node(ref, level, fresh->page));
-  if (!page::check(fresh->page, level, ref_size_)) return damaged("Verification of a metadata node failed");
+  if (!page::check(fresh->page, level, ref_size_)) return not_in_order(ref);
   for (unsigned i = 0; level > 0 && i < page::count(fresh->page); ++i) {
     const Ref child = load_ref(page::inner_reference(fresh->page, i, ref_size_), mode_);
-    if (!child.present || child.in_main || child.place >= kTemporary)
-      return damaged("Verification of a metadata node failed");
+    if (!child.present || child.in_main || child.place >= kTemporary) return not_in_order(ref);
   }
   node = fresh.release();
   node->origin = ref;
   nodes_.insert(node, ref.place);
   lru_.add(node);
   return node;
+}
+
+// Builds before Tree::merge() kept the key of a first child left trees whose entries lead elsewhere than to
+// the records: to go on would be to take those for missing, and to write them a second time.
+template <class F>
+VolumeResult<Tree::Node*> Tree::load(const Ref& ref, unsigned level, Look look, F&& range) {
+  bool fresh = false;
+  Node* node = TRY(load_in_order(ref, level, fresh));
+  if ((!fresh && look == Look::Once) || page::within(node->page, range(), ref_size_)) return node;
+  if (fresh) drop(node);
+  return not_in_order(ref);
+}
+
+VolumeResult<Tree::Node*> Tree::load(const Below& at, unsigned level) {
+  return load(at.ref, level, Look::Always, [&] { return at.range; });
+}
+
+VolumeResult<Tree::Node*> Tree::top() { return load({root_, {}}, height_ - 1); }
+
+VolumeResult<Tree::Node*> Tree::below(const Path& path, unsigned depth, Look look) {
+  const Step& step = path.steps[depth];
+  const Ref ref = load_ref(page::inner_reference(step.node->page, step.index, ref_size_), mode_);
+  return load(ref, height_ - 2 - depth, look, [&] { return range_below(path, depth); });
+}
+
+// From the nearest steps that have an entry on that side.
+KeyRange Tree::range_below(const Path& path, unsigned depth) const {
+  KeyRange range;
+  bool low = false, high = false;
+  for (unsigned i = depth + 1; i-- > 0 && !(low && high);) {
+    const Step& step = path.steps[i];
+    const KeyRange here = page::child_range(step.node->page, step.index, range, ref_size_);
+    if (!low && step.index != 0) range.low = here.low;
+    if (!high && step.index + 1 < page::count(step.node->page)) range.high = here.high;
+    low = low || step.index != 0;
+    high = high || step.index + 1 < page::count(step.node->page);
+  }
+  return range;
+}
+
+std::vector<Tree::Below> Tree::all_below(Node* node, const KeyRange& range) const {
+  std::vector<Below> out;
+  for (unsigned i = 0; i < page::count(node->page); ++i) {
+    out.push_back({load_ref(page::inner_reference(node->page, i, ref_size_), mode_),
+                   page::child_range(node->page, i, range, ref_size_)});
+  }
+  return out;
 }
 
 void Tree::make_dirty(Node* node, uint8_t* slot) {
@@ -87,35 +139,33 @@ void Tree::make_dirty(Node* node, uint8_t* slot) {
   }
 }
 
+VolumeResult<const uint8_t*> Tree::leaf_of(const RecordKey& key, Path& path) {
+  Node* root = TRY(top());
+  path.steps[0] = {root, 0};
+  for (unsigned depth = 0; depth + 1 < height_; ++depth) {
+    path.steps[depth].index = page::child_index(path.steps[depth].node->page, key, ref_size_);
+    Node* node = TRY(below(path, depth, Look::Once));
+    path.steps[depth + 1] = {node, 0};
+  }
+  return static_cast<const uint8_t*>(path.steps[height_ - 1].node->page);
+}
+
 VolumeResult<std::optional<ByteView>> Tree::find(const RecordKey& key) {
-  Ref ref = root_;
-  for (unsigned level = height_ - 1; level > 0; --level) {
-    Node* node = TRY(load(ref, level));
-    const unsigned index = page::child_index(node->page, key, ref_size_);
-    ref = load_ref(page::inner_reference(node->page, index, ref_size_), mode_);
-  }
-  Node* leaf = TRY(load(ref, 0));
-  const unsigned index = page::lower_bound(leaf->page, key);
-  if (index == page::count(leaf->page) || page::leaf_key(leaf->page, index) != key) {
-    return std::optional<ByteView>();
-  }
-  return std::optional<ByteView>(page::leaf_value(leaf->page, index));
+  Path path;
+  const uint8_t* leaf = TRY(leaf_of(key, path));
+  const unsigned index = page::lower_bound(leaf, key);
+  // Also what follows is looked at: a record in a wrong place is most often there.
+  if (index == page::count(leaf)) (void)TRY(next_leaf(key, path));
+  if (index == page::count(leaf) || page::leaf_key(leaf, index) != key) return std::optional<ByteView>();
+  return std::optional<ByteView>(page::leaf_value(leaf, index));
 }
 
 VolumeResult<std::optional<Tree::Record>> Tree::lower_bound(const RecordKey& key) {
   Path path;
-  Ref ref = root_;
-  for (unsigned level = height_ - 1; level > 0; --level) {
-    Node* node = TRY(load(ref, level));
-    const unsigned index = page::child_index(node->page, key, ref_size_);
-    path.steps[height_ - 1 - level] = {node, index};
-    ref = load_ref(page::inner_reference(node->page, index, ref_size_), mode_);
-  }
-  Node* leaf = TRY(load(ref, 0));
-  const unsigned index = page::lower_bound(leaf->page, key);
-  if (index == page::count(leaf->page)) return next_leaf(key, path);
-  return std::optional<Record>(
-      Record{page::leaf_key(leaf->page, index), page::leaf_value(leaf->page, index)});
+  const uint8_t* leaf = TRY(leaf_of(key, path));
+  const unsigned index = page::lower_bound(leaf, key);
+  if (index == page::count(leaf)) return next_leaf(key, path);
+  return std::optional<Record>(Record{page::leaf_key(leaf, index), page::leaf_value(leaf, index)});
 }
 
 // The leaf of `key` has nothing after it: from leaf to leaf, up to the first ancestor with another child and
@@ -127,10 +177,8 @@ VolumeResult<std::optional<Tree::Record>> Tree::next_leaf(const RecordKey& key, 
       ++path.steps[--depth].index;
     } while (path.steps[depth].index >= page::count(path.steps[depth].node->page));
     for (; depth < height_ - 1; ++depth) {
-      const Step& step = path.steps[depth];
-      const Ref ref = load_ref(page::inner_reference(step.node->page, step.index, ref_size_), mode_);
-      Node* const below = TRY(load(ref, height_ - 2 - depth));
-      path.steps[depth + 1] = {below, 0};
+      Node* node = TRY(below(path, depth, Look::Always));
+      path.steps[depth + 1] = {node, 0};
     }
     const uint8_t* leaf = path.steps[depth].node->page;
     const unsigned index = page::lower_bound(leaf, key);
@@ -140,18 +188,14 @@ VolumeResult<std::optional<Tree::Record>> Tree::next_leaf(const RecordKey& key, 
 }
 
 VolumeResult<void> Tree::descend_for_change(const RecordKey& key, Path& path) {
-  Ref ref = root_;
-  uint8_t* slot = nullptr;
-  for (unsigned depth = 0; depth < height_; ++depth) {
-    const unsigned level = height_ - 1 - depth;
-    Node* node = TRY(load(ref, level));
-    make_dirty(node, slot);
-    path.steps[depth] = {node, 0};
-    if (level == 0) break;
-    const unsigned index = page::child_index(node->page, key, ref_size_);
-    path.steps[depth].index = index;
-    slot = page::inner_reference(node->page, index, ref_size_);
-    ref = load_ref(slot, mode_);
+  Node* root = TRY(top());
+  path.steps[0] = {root, 0};
+  make_dirty(path.steps[0].node, nullptr);
+  for (unsigned depth = 0; depth + 1 < height_; ++depth) {
+    path.steps[depth].index = page::child_index(path.steps[depth].node->page, key, ref_size_);
+    Node* node = TRY(below(path, depth, Look::Once));
+    path.steps[depth + 1] = {node, 0};
+    make_dirty(path.steps[depth + 1].node, slot_of(path, depth + 1));
   }
   return {};
 }
@@ -281,7 +325,7 @@ VolumeResult<bool> Tree::erase(const RecordKey& key) {
 VolumeResult<void> Tree::shrink(Path& path) {
   for (unsigned depth = height_ - 1; depth > 0; --depth) TRY(merge(path, depth));
   while (height_ > 1) {
-    Node* root = TRY(load(root_, height_ - 1));
+    Node* root = TRY(top());
     if (page::count(root->page) != 1) break;
     root_ = load_ref(page::inner_reference(root->page, 0, ref_size_), mode_);
     --height_;
@@ -310,9 +354,11 @@ VolumeResult<void> Tree::merge(Path& path, unsigned depth) {
   if (siblings < 2 || used(node->page) * 3 > capacity) return {};
   const unsigned left_index = parent.index + 1 < siblings ? parent.index : parent.index - 1;
   uint8_t* left_slot = page::inner_reference(up, left_index, ref_size_);
-  uint8_t* right_slot = page::inner_reference(up, left_index + 1, ref_size_);
-  Node* left = TRY(load(load_ref(left_slot, mode_), level));
-  Node* right = TRY(load(load_ref(right_slot, mode_), level));
+  Step& at = path.steps[depth - 1];
+  at.index = left_index;
+  Node* left = TRY(below(path, depth - 1, Look::Once));
+  ++at.index;
+  Node* right = TRY(below(path, depth - 1, Look::Once));
   if (left == right || (used(left->page) + used(right->page)) * 5 > capacity * 4) return {};
   make_dirty(left, left_slot);
   // The first child also holds the keys from the parent's entry up to its own (page::inner_insert).

@@ -27,6 +27,9 @@ class TreeIo {
   virtual VolumeResult<void> finish_nodes() = 0;
   // The newest state no longer reaches this block.
   virtual void forget_node(const Ref& ref) = 0;
+  // A node says what cannot be, though it is verified: nothing that builds on it may be written. Returns the
+  // error.
+  virtual VolumeError refuse_node(VolumeError error) = 0;
 };
 
 class Tree {
@@ -61,20 +64,21 @@ class Tree {
   // Calls `visit(ref)` for every node block of the tree (flushed), reading inner nodes only.
   template <class F>
   VolumeResult<void> each_node(F&& visit) {
-    return each_below(root_, height_ - 1, visit);
+    return each_below({root_, {}}, height_ - 1, visit);
   }
-  // Calls `visit(page)` for the leaves that are reached by references for which `wanted` is true alone.
+  // Calls `visit(page)` for the leaves that are reached by references for which `wanted` is true alone. While
+  // it is asked, and by a visit that is done, nodes may be dropped.
   template <class Wanted, class Visit>
   VolumeResult<void> each_leaf_where(Wanted&& wanted, Visit&& visit) {
-    return each_leaf_below(root_, height_ - 1, wanted, visit);
+    return each_leaf_below({root_, {}}, height_ - 1, wanted, visit);
   }
   // Has every node for whose reference `misplaced` is true written elsewhere by the next flush (and so what
   // is above it). The tree is flushed.
   template <class F>
   VolumeResult<void> relocate(F&& misplaced) {
     Path path;
-    Node* top = TRY(load(root_, height_ - 1));
-    path.steps[0] = {top, 0};
+    Node* root = TRY(top());
+    path.steps[0] = {root, 0};
     if (misplaced(root_)) make_dirty(path.steps[0].node, nullptr);
     return relocate_below(path, 0, misplaced);
   }
@@ -94,6 +98,10 @@ class Tree {
     Node* node;
     unsigned index;
   };
+  struct Below {
+    Ref ref;
+    KeyRange range;
+  };
   struct Path {
     Step steps[kMaxHeight];  // [0] is the root
   };
@@ -104,12 +112,25 @@ class Tree {
   };
   static constexpr uint64_t kTemporary = kMaxPlace;
 
-  VolumeResult<Node*> load(const Ref& ref, unsigned level);
+  VolumeResult<Node*> load(const Ref& ref, unsigned level, const KeyRange& range);
+  // One that was in memory has been looked at, unless a forged tree leads to it by two ways: then whoever
+  // goes from node to node must look again, or would go on for ever.
+  enum class Look { Once, Always };
+  VolumeError not_in_order(const Ref& ref);
+  VolumeResult<Node*> load_in_order(const Ref& ref, unsigned level, bool& fresh);
+  template <class F>
+  VolumeResult<Node*> load(const Ref& ref, unsigned level, Look look, F&& range);
+  VolumeResult<Node*> load(const Below& at, unsigned level);
+  VolumeResult<Node*> top();
+  VolumeResult<Node*> below(const Path& path, unsigned depth, Look look);  // where that step leads
+  KeyRange range_below(const Path& path, unsigned depth) const;
+  std::vector<Below> all_below(Node* node, const KeyRange& range) const;
   Node* make_node(unsigned level);
   void make_dirty(Node* node, uint8_t* slot);
   void drop(Node* node);
   void discard(Node* node);  // from the tree, not only from the cache
   Ref temporary_ref(const Node* node) const;
+  VolumeResult<const uint8_t*> leaf_of(const RecordKey& key, Path& path);
   VolumeResult<void> descend_for_change(const RecordKey& key, Path& path);
   VolumeResult<std::optional<Record>> next_leaf(const RecordKey& key, Path& path);
   void split_leaf(Path& path, const RecordKey& key, ByteView value);
@@ -119,17 +140,13 @@ class Tree {
   VolumeResult<void> write_dirty(Node* node, uint8_t* slot, std::vector<Written>& written);
 
   template <class F>
-  VolumeResult<void> each_below(const Ref& ref, unsigned level, F& visit) {
-    visit(ref);
+  VolumeResult<void> each_below(const Below& at, unsigned level, F& visit) {
+    visit(at.ref);
     if (level == 0) return {};
-    Node* node = TRY(load(ref, level));
-    std::vector<Ref> children;
-    for (unsigned i = 0; i < page::count(node->page); ++i) {
-      children.push_back(load_ref(page::inner_reference(node->page, i, ref_size_), mode_));
-    }
-    for (const Ref& child : children) {
+    Node* node = TRY(load(at, level));
+    for (const Below& child : all_below(node, at.range)) {
       if (level == 1) {
-        visit(child);
+        visit(child.ref);
       } else {
         TRY(each_below(child, level - 1, visit));
       }
@@ -138,15 +155,12 @@ class Tree {
   }
 
   template <class Wanted, class Visit>
-  VolumeResult<void> each_leaf_below(const Ref& ref, unsigned level, Wanted& wanted, Visit& visit) {
-    if (!wanted(ref)) return {};
-    Node* node = TRY(load(ref, level));
+  VolumeResult<void> each_leaf_below(const Below& at, unsigned level, Wanted& wanted, Visit& visit) {
+    if (!wanted(at.ref)) return {};
+    Node* node = TRY(load(at, level));
     if (level == 0) return visit(static_cast<const uint8_t*>(node->page));
-    std::vector<Ref> children;
-    for (unsigned i = 0; i < page::count(node->page); ++i) {
-      children.push_back(load_ref(page::inner_reference(node->page, i, ref_size_), mode_));
-    }
-    for (const Ref& child : children) TRY(each_leaf_below(child, level - 1, wanted, visit));
+    for (const Below& child : all_below(node, at.range))
+      TRY(each_leaf_below(child, level - 1, wanted, visit));
     return {};
   }
 
@@ -160,7 +174,7 @@ class Tree {
       const Ref ref = load_ref(page::inner_reference(node->page, i, ref_size_), mode_);
       const bool moves = misplaced(ref);
       if (level == 1 && !moves) continue;
-      Node* child = TRY(load(ref, level - 1));
+      Node* child = TRY(below(path, depth, Look::Once));
       if (moves) {
         for (unsigned above = 0; above <= depth; ++above)
           make_dirty(path.steps[above].node, slot_of(path, above));

@@ -16,6 +16,7 @@
 
 #include "base/descriptor.h"
 #include "base/text.h"
+#include "volume/directories_met.h"
 #include "volume/errors.h"
 
 namespace cloister::volume {
@@ -259,6 +260,7 @@ class CopierOut : public Copier {
 
   Result<void> folder(int fd, InodeId directory, const std::string& path, unsigned depth) {
     if (depth > kMaxDepth) return Error(Code::Unsupported, path + ": folders are nested too deeply");
+    TRY(met_.enter(directory));
     uint64_t cookie = 0;
     do {
       std::vector<DirectoryEntry> entries;
@@ -428,6 +430,7 @@ class CopierOut : public Copier {
   };
   const int target_;
   std::unordered_map<InodeId, Linked> linked_;
+  DirectoriesMet met_;
 };
 
 }  // namespace
@@ -456,6 +459,7 @@ Result<CopyTotals> copy_folder_in(Volume& volume, const std::filesystem::path& f
 
 Result<CopyTotals> copy_folder_out(Volume& volume, const std::filesystem::path& folder,
                                    const CopyOptions& options) {
+  TRY(volume.verify_tree());
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
     return host_error("cannot create", folder.native());
   const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -38,6 +38,8 @@ class Pages : public TreeIo {
     return {};
   }
   void forget_node(const Ref& ref) override { EXPECT_EQ(pages_.erase(ref.place), 1u); }
+  VolumeError refuse_node(VolumeError error) override { return error; }
+  uint8_t* page(const Ref& ref) { return pages_.at(ref.place).data(); }
 
  private:
   bool fails() { return chance_ != 0 && random_() % chance_ == 0; }
@@ -161,6 +163,67 @@ TEST(Tree, StaysWholeWhenItsStorageFails) {
     }
   }
   EXPECT_GE(highest, 4u);
+}
+
+// Node 5 below the first one below the root says that its keys begin later than they do, which builds before
+// page::inner_erase() kept the first key wrote.
+TEST(Tree, RefusesRecordsWhereLookUpsDoNotFindThem) {
+  Pages pages;
+  Tree tree(pages, Mode::Encrypted);
+  tree.start_empty();
+  for (uint64_t number = 0; number < 600; ++number)
+    ASSERT_TRUE(tree.put(key_of(number), Bytes(1900, 1)).ok());
+  ASSERT_TRUE(tree.flush().ok());
+  ASSERT_EQ(tree.height(), 3u);
+  constexpr size_t kWidth = ref_size(Mode::Encrypted);
+  const auto below = [&](const Ref& ref, unsigned index) {
+    return load_ref(page::inner_reference(pages.page(ref), index, kWidth), Mode::Encrypted);
+  };
+  const Ref inner = below(tree.root(), 0);
+  const uint8_t* leaf = pages.page(below(inner, 5));
+  ASSERT_EQ(page::count(leaf), 2u);
+  const RecordKey hidden = page::leaf_key(leaf, 0), last = page::leaf_key(leaf, 1);
+  uint8_t* entry = pages.page(inner) + kPageHeader + 5 * (kKeySize + kWidth);
+  ASSERT_EQ(load_key(entry), hidden);
+  store_key(entry, last);
+  const auto fresh = [&] {
+    auto out = std::make_unique<Tree>(pages, Mode::Encrypted);
+    out->start_at(tree.root(), tree.height());
+    return out;
+  };
+  EXPECT_TRUE(fresh()->find(key_of(0)).value().has_value());
+  EXPECT_EQ(fresh()->find(hidden).error().reason, Reason::Integrity);
+  EXPECT_EQ(fresh()->lower_bound(hidden).error().reason, Reason::Integrity);
+  EXPECT_EQ(fresh()->erase(last).error().reason, Reason::Integrity);
+  const auto all = [](const Ref&) { return true; };
+  const auto nothing = [](const uint8_t*) -> VolumeResult<void> { return {}; };
+  EXPECT_EQ(fresh()->each_leaf_where(all, nothing).error().reason, Reason::Integrity);
+  EXPECT_EQ(fresh()->put(last, {}).error().reason, Reason::Integrity);
+}
+
+// Its author may be hostile: every entry of a level leads to the one node below, which is a leaf without
+// records at the end. Whoever went by all of 80^14 ways would not come back.
+TEST(Tree, EndsWhereManyWaysLeadToOneNode) {
+  Pages pages;
+  constexpr unsigned kHeight = 15;
+  constexpr size_t kWidth = ref_size(Mode::Encrypted);
+  Ref ref;
+  for (unsigned level = 0; level < kHeight; ++level) {
+    uint8_t page[kBlockSize];
+    page::clear(page, level);
+    Bytes packed(kWidth);
+    store_ref(packed.data(), ref, Mode::Encrypted);
+    for (unsigned i = 0; level > 0 && i < 80; ++i) page::inner_insert(page, i, key_of(i), packed);
+    ref = pages.write_node(level, page).value();
+  }
+  Tree tree(pages, Mode::Encrypted);
+  tree.start_at(ref, kHeight);
+  EXPECT_EQ(tree.lower_bound(key_of(0)).error().reason, Reason::Integrity);
+  EXPECT_EQ(tree.find(key_of(0)).error().reason, Reason::Integrity);
+  EXPECT_EQ(tree.each_node([](const Ref&) {}).error().reason, Reason::Integrity);
+  const auto all = [](const Ref&) { return true; };
+  const auto nothing = [](const uint8_t*) -> VolumeResult<void> { return {}; };
+  EXPECT_EQ(tree.each_leaf_where(all, nothing).error().reason, Reason::Integrity);
 }
 
 }  // namespace

@@ -105,6 +105,8 @@ struct OpenOptions {
   bool cache_reads = true;
   // From the trusted service (design: epochs). Without it a random 64-bit epoch is drawn.
   std::optional<uint64_t> epoch;
+  // For repair() of care.h alone: opens also what has no root directory that can be found.
+  bool for_repair = false;
 };
 
 class Volume {
@@ -189,6 +191,9 @@ class Volume {
   // be freed.
   virtual Result<void> acknowledge(const Tag& tag) = 0;
   virtual bool dirty() const = 0;  // changes since the last commit
+  // Reads all metadata: every record is where look-ups find it. Whoever copies everything asks first, for a
+  // file that is not found would be left out, and a chunk be taken for a hole.
+  virtual VolumeResult<void> verify_tree() = 0;
   // Reads and verifies every byte reachable; the first fault is returned.
   virtual Result<void> verify_all() = 0;
 

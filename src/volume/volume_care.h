@@ -6,6 +6,8 @@
 
 namespace cloister::volume {
 
+class Surveyor;
+
 class VolumeCare {
  public:
   // --- survey.cpp
@@ -13,12 +15,17 @@ class VolumeCare {
 
   // --- compact.cpp
   using Publish = std::function<Result<void>(const Tag&)>;
+  // Commits, publishes, and makes what only older states reach free.
+  static Result<void> settle(VolumeImpl& v, const Publish& publish);
   static Result<Compacted> compact(VolumeImpl& v, const Publish& publish);
 
  private:
-  static Result<uint64_t> object_size(VolumeImpl& v, const InodeRecord& record);  // survey.cpp
+  // --- survey.cpp
+  static Result<uint64_t> object_size(VolumeImpl& v, const InodeRecord& record);
+  static Result<void> survey_record(VolumeImpl& v, Surveyor& surveyor, const RecordKey& key, ByteView value);
+
+  // --- compact.cpp
   static Result<Compacted> compact_in_rounds(VolumeImpl& v, const Publish& publish);
-  static Result<void> settle(VolumeImpl& v, const Publish& publish);
   static VolumeResult<std::vector<InodeId>> files_with_chunks(VolumeImpl& v);
   static VolumeResult<uint64_t> move_chunks(VolumeImpl& v, InodeId id, uint64_t main_end);
   static VolumeResult<uint64_t> move_nodes(VolumeImpl& v, uint64_t main_end);

@@ -103,9 +103,10 @@ class VolumeImpl final : public Volume, private TreeIo {
     std::optional<Error> other;  // said by whoever can write there
   };
   static Result<Scan> scan(StorageFile& main, const Key& key);
-  static Result<std::unique_ptr<Volume>> mount(Storage& storage, std::unique_ptr<StorageFile> main,
-                                               const std::vector<Candidate>& valid, const Candidate& chosen,
-                                               const OpenOptions& options);
+  static Result<std::unique_ptr<VolumeImpl>> mount(Storage& storage, std::unique_ptr<StorageFile> main,
+                                                   const std::vector<Candidate>& valid,
+                                                   const Candidate& chosen, const OpenOptions& options);
+  Result<void> expect_root();
   static Result<std::unique_ptr<Volume>> open_newest(Storage& storage, const Key& key,
                                                      const OpenOptions& options);
 
@@ -151,6 +152,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   Result<Tag> commit() override;
   Result<void> acknowledge(const Tag& tag) override;
   bool dirty() const override { return changed_; }
+  VolumeResult<void> verify_tree() override;
   Result<void> verify_all() override;
   Usage usage() const override { return {state_.inodes, state_.data_size}; }
 
@@ -197,6 +199,8 @@ class VolumeImpl final : public Volume, private TreeIo {
     VolumeImpl& volume_;
   };
   friend class Changing;
+  friend class NodeWalk;
+  friend class Salvage;
   friend class VolumeCare;
   friend class VolumeForger;  // of tests: writes what this code never would
 
@@ -206,6 +210,10 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> finish_nodes() override { return writer_.flush(); }
   void forget_node(const Ref& ref) override { free_block(ref); }
   VolumeError poison(VolumeError error);
+  VolumeError refuse_node(VolumeError error) override {
+    sealed_so_ = true;
+    return poison(std::move(error));
+  }
   bool writer_went_on();
   VolumeResult<void> check_readable();
   VolumeResult<void> read_exactly(StorageFile& file, uint64_t offset, MutableByteView out);
@@ -240,11 +248,13 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> drop_link(Inode& inode, Timestamp now);
   VolumeResult<void> begin_change();
   VolumeResult<void> make_room();
+  size_t node_limit() const;  // nodes that stay in memory
   void forget_inode(Inode* inode);
   void random(MutableByteView out);
 
   // --- volume_xattrs.cpp
   VolumeResult<std::vector<Xattr>> xattrs(ByteView record);
+  bool found_by_names(uint64_t hash, const std::vector<Xattr>& list) const;
   VolumeResult<std::vector<Xattr>> xattrs_like(InodeId inode, std::string_view name);
   VolumeResult<void> put_xattrs(InodeId inode, std::string_view name, const std::vector<Xattr>& list,
                                 Timestamp now);
@@ -253,6 +263,8 @@ class VolumeImpl final : public Volume, private TreeIo {
 
   // --- volume_names.cpp
   VolumeResult<std::vector<NameRecord>> entries(InodeId directory, uint64_t hash);
+  static VolumeResult<std::vector<NameRecord>> parse_entries(ByteView value);
+  static Bytes encode_entries(const std::vector<NameRecord>& list);
   VolumeResult<std::optional<NameRecord>> find_entry(InodeId directory, std::string_view name);
   VolumeResult<void> put_entries(InodeId directory, uint64_t hash, const std::vector<NameRecord>& list);
   VolumeResult<void> add_entry(Inode& directory, std::string_view name, const Inode& inode, Timestamp now);
@@ -313,9 +325,10 @@ class VolumeImpl final : public Volume, private TreeIo {
   // --- volume_verify.cpp
   VolumeResult<void> verify_newest_commit();
   VolumeResult<void> verify_inode(InodeId id);
-  VolumeResult<Inode*> owner_of(const RecordKey& key);
+  VolumeResult<void> expect_inode(InodeId id);
+  VolumeResult<void> verify_record(const RecordKey& key, ByteView value, LargeValues& values);
   VolumeResult<void> verify_inline(const RecordKey& key);
-  VolumeResult<void> verify_xattrs(const Tree::Record& record, LargeValues& values);
+  VolumeResult<void> verify_xattrs(const RecordKey& key, ByteView value, LargeValues& values);
   VolumeResult<void> find_free_blocks();
   VolumeResult<std::vector<uint64_t>> epoch_blocks();  // the blocks of the epoch pages
   VolumeResult<void> find_free_slots(Inode& inode);
@@ -346,6 +359,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   bool prepared_ = false;
   unsigned changing_ = 0;
   std::optional<VolumeError> poisoned_;
+  bool sealed_so_ = false;  // met a node that cannot be, though its MAC is right
 
   std::map<uint32_t, Epoch> epochs_;       // known salts
   std::optional<uint32_t> current_epoch_;  // index

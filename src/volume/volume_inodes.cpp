@@ -121,14 +121,17 @@ void VolumeImpl::forget_inode(Inode* inode) {
   delete inode;
 }
 
+size_t VolumeImpl::node_limit() const {
+  return static_cast<size_t>(std::max<uint64_t>(cache_size_ / 4 / kBlockSize, 64));
+}
+
 // At the start of every operation, while no pointers into the caches are alive.
 VolumeResult<void> VolumeImpl::make_room() {
-  const uint64_t node_limit = std::max<uint64_t>(cache_size_ / 4 / kBlockSize, 64);
   if (!read_only_ && !poisoned_) {
     if (dirty_chunks_ * kBlockSize > cache_size_ / 2) TRY(flush_all_chunks());
-    if (tree_.dirty_nodes() > node_limit) TRY(tree_.flush());
+    if (tree_.dirty_nodes() > node_limit()) TRY(tree_.flush());
   }
-  tree_.trim(static_cast<size_t>(node_limit));
+  tree_.trim(node_limit());
   if (chunks_.size() * kBlockSize > cache_size_) {
     Chunk* chunk = chunk_lru_.oldest();
     while (chunk != nullptr && chunks_.size() * kBlockSize > cache_size_ - cache_size_ / 8) {

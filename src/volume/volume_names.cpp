@@ -24,10 +24,16 @@ bool plausible_name(std::string_view name) { return check_name(name).ok(); }
 }  // namespace
 
 VolumeResult<std::vector<VolumeImpl::NameRecord>> VolumeImpl::entries(InodeId directory, uint64_t hash) {
-  std::vector<NameRecord> out;
   const std::optional<ByteView> value = TRY(tree_.find({directory, Kind::Entry, hash}));
-  if (!value) return out;
-  ByteReader in(*value, "directory entry");
+  if (!value) return std::vector<NameRecord>();
+  VolumeResult<std::vector<NameRecord>> list = parse_entries(*value);
+  if (!list.ok()) return poison(list.error());
+  return list;
+}
+
+VolumeResult<std::vector<VolumeImpl::NameRecord>> VolumeImpl::parse_entries(ByteView value) {
+  std::vector<NameRecord> out;
+  ByteReader in(value, "directory entry");
   while (!in.at_end()) {
     const Result<uint64_t> inode = in.le<uint64_t>();
     const Result<uint8_t> type = in.le<uint8_t>();
@@ -36,7 +42,7 @@ VolumeResult<std::vector<VolumeImpl::NameRecord>> VolumeImpl::entries(InodeId di
     // A hostile author must not smuggle "..", "a/b" or an unknown type to whoever lists the directory.
     if (!inode.ok() || !type.ok() || !size.ok() || !name.ok() || *type < 1 || *type > 3 ||
         !plausible_name(as_text(*name))) {
-      return poison(damaged("The volume's metadata holds a malformed directory entry"));
+      return damaged("The volume's metadata holds a malformed directory entry");
     }
     out.push_back({std::string(as_text(*name)), *inode, static_cast<FileType>(*type)});
   }
@@ -52,13 +58,7 @@ VolumeResult<std::optional<VolumeImpl::NameRecord>> VolumeImpl::find_entry(Inode
   return std::optional<NameRecord>();
 }
 
-VolumeResult<void> VolumeImpl::put_entries(InodeId directory, uint64_t hash,
-                                           const std::vector<NameRecord>& list) {
-  const RecordKey key{directory, Kind::Entry, hash};
-  if (list.empty()) {
-    TRY(tree_.erase(key));
-    return {};
-  }
+Bytes VolumeImpl::encode_entries(const std::vector<NameRecord>& list) {
   ByteWriter out;
   for (const NameRecord& item : list) {
     out.le(item.inode)
@@ -66,8 +66,19 @@ VolumeResult<void> VolumeImpl::put_entries(InodeId directory, uint64_t hash,
         .le(static_cast<uint8_t>(item.name.size()))
         .text(item.name);
   }
-  if (out.size() > kMaxValue) return VolumeError{Reason::NoSpace, "too many names with one hash"};
-  return tree_.put(key, out.view());
+  return out.take();
+}
+
+VolumeResult<void> VolumeImpl::put_entries(InodeId directory, uint64_t hash,
+                                           const std::vector<NameRecord>& list) {
+  const RecordKey key{directory, Kind::Entry, hash};
+  if (list.empty()) {
+    TRY(tree_.erase(key));
+    return {};
+  }
+  const Bytes packed = encode_entries(list);
+  if (packed.size() > kMaxValue) return VolumeError{Reason::NoSpace, "too many names with one hash"};
+  return tree_.put(key, packed);
 }
 
 VolumeResult<void> VolumeImpl::add_entry(Inode& directory, std::string_view name, const Inode& inode,

@@ -109,9 +109,9 @@ Result<VolumeImpl::Scan> VolumeImpl::scan(StorageFile& main, const Key& key) {
   return scan;
 }
 
-Result<std::unique_ptr<Volume>> VolumeImpl::mount(Storage& storage, std::unique_ptr<StorageFile> main,
-                                                  const std::vector<Candidate>& valid,
-                                                  const Candidate& chosen, const OpenOptions& options) {
+Result<std::unique_ptr<VolumeImpl>> VolumeImpl::mount(Storage& storage, std::unique_ptr<StorageFile> main,
+                                                      const std::vector<Candidate>& valid,
+                                                      const Candidate& chosen, const OpenOptions& options) {
   auto volume = std::make_unique<VolumeImpl>(storage, chosen.superblock, chosen.keys, options);
   volume->main_ = std::move(main);
   volume->tag_ = chosen.tag;
@@ -126,13 +126,15 @@ Result<std::unique_ptr<Volume>> VolumeImpl::mount(Storage& storage, std::unique_
   volume->fresh_epoch_ = chosen.superblock.epochs;
   volume->fresh_block_ = chosen.superblock.blocks;
   volume->tree_.start_at(chosen.superblock.root, chosen.superblock.height);
-  VolumeResult<Inode*> root = volume->get_directory(kRootInode);
-  if (!root.ok()) {
-    if (root.error().reason == Reason::Io) return static_cast<Error>(root.error());
-    if (root.error().reason == Reason::Integrity) return static_cast<Error>(root.error());
-    return Error(Code::Integrity, "The volume has no root directory");
-  }
-  return std::unique_ptr<Volume>(std::move(volume));
+  return volume;
+}
+
+Result<void> VolumeImpl::expect_root() {
+  const VolumeResult<Inode*> root = get_directory(kRootInode);
+  if (root.ok()) return {};
+  const Reason reason = root.error().reason;
+  if (reason == Reason::Io || reason == Reason::Integrity) return static_cast<Error>(root.error());
+  return Error(Code::Integrity, "The volume has no root directory");
 }
 
 Result<std::unique_ptr<Volume>> Volume::create(Storage& storage, const Key& key,
@@ -159,7 +161,10 @@ Result<std::unique_ptr<Volume>> Volume::open(Storage& storage, const Key& key, c
   const VolumeImpl::Scan scan = TRY(VolumeImpl::scan(*main, key));
   for (const VolumeImpl::Candidate& candidate : scan.valid) {
     if (equal_constant_time(candidate.tag, tag)) {
-      return VolumeImpl::mount(storage, std::move(main), scan.valid, candidate, options);
+      std::unique_ptr<VolumeImpl> volume =
+          TRY(VolumeImpl::mount(storage, std::move(main), scan.valid, candidate, options));
+      if (!options.for_repair) TRY(volume->expect_root());
+      return std::unique_ptr<Volume>(std::move(volume));
     }
   }
   if (!scan.valid.empty()) return Error(Code::Integrity, std::string(kReplay));
@@ -184,18 +189,26 @@ Result<std::unique_ptr<Volume>> VolumeImpl::open_newest(Storage& storage, const 
   std::sort(scan.valid.begin(), scan.valid.end(), [](const Candidate& a, const Candidate& b) {
     return a.superblock.generation > b.superblock.generation;
   });
+  bool may_be_unfinished = false;
   const auto mount_whole = [&](const Candidate& candidate) -> Result<std::unique_ptr<Volume>> {
-    std::unique_ptr<Volume> volume =
+    std::unique_ptr<VolumeImpl> volume =
         TRY(VolumeImpl::mount(storage, std::move(main), scan.valid, candidate, options));
-    VolumeImpl& opened = static_cast<VolumeImpl&>(*volume);
-    if (candidate.superblock.one_barrier) TRY(lower(opened.verify_newest_commit()));
-    opened.perhaps_cached_ = !candidate.done;
-    return volume;
+    volume->perhaps_cached_ = !candidate.done;
+    Result<void> whole =
+        candidate.superblock.one_barrier ? lower(volume->verify_newest_commit()) : Result<void>();
+    // What its writer sealed as it is has become durable.
+    may_be_unfinished = !whole.ok() && !volume->sealed_so_;
+    if (options.for_repair && volume->sealed_so_) {
+      volume->poisoned_.reset();
+      return std::unique_ptr<Volume>(std::move(volume));
+    }
+    TRY(std::move(whole));
+    if (!options.for_repair) TRY(volume->expect_root());
+    return std::unique_ptr<Volume>(std::move(volume));
   };
   Result<std::unique_ptr<Volume>> newest = mount_whole(scan.valid[0]);
-  const bool unfinished = !newest.ok() && newest.error().code() == Code::Integrity &&
-                          scan.valid[0].superblock.one_barrier && !scan.valid[0].done &&
-                          scan.valid.size() > 1;
+  const bool unfinished = !newest.ok() && newest.error().code() == Code::Integrity && may_be_unfinished &&
+                          !scan.valid[0].done && scan.valid.size() > 1;
   if (!unfinished) return newest;
   // Only the newest can be unfinished: the next commit begins after the barrier.
   main = TRY(open_main(storage, mode));
@@ -224,9 +237,10 @@ Result<std::unique_ptr<Volume>> Volume::open_authenticated(Storage& storage, con
     }
     VolumeImpl::Candidate chosen{*parsed, Keys{}, {}, slot};
     std::memcpy(chosen.tag.data(), root.data(), chosen.tag.size());
-    Result<std::unique_ptr<Volume>> volume = VolumeImpl::mount(storage, std::move(main), {}, chosen, fixed);
-    if (volume.ok()) static_cast<VolumeImpl&>(**volume).set_root(root);
-    return volume;
+    std::unique_ptr<VolumeImpl> volume = TRY(VolumeImpl::mount(storage, std::move(main), {}, chosen, fixed));
+    TRY(volume->expect_root());
+    volume->set_root(root);
+    return std::unique_ptr<Volume>(std::move(volume));
   }
   if (problem) return Error(Code::Integrity, problem->message());
   return Error(Code::Integrity, "Verification of volume.fspf failed: it holds no state of a volume");

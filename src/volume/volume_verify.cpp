@@ -22,30 +22,41 @@ VolumeResult<std::vector<uint64_t>> VolumeImpl::epoch_blocks() {
   return out;
 }
 
+// The numbers of blocks and slots are claims of the volume's author: what the host's files do not hold is
+// free, and needs no memory here.
 VolumeResult<void> VolumeImpl::find_free_blocks() {
   const std::vector<uint64_t> pages = TRY(epoch_blocks());
-  std::vector<bool> used(static_cast<size_t>(state_.blocks), false);
+  const uint64_t written = std::min(state_.blocks, TRY(lift(main_->size())) / kBlockSize);
+  std::vector<bool> used(static_cast<size_t>(written), false);
+  bool twice = false;
   const auto use = [&](uint64_t block) {
-    if (block < used.size()) used[static_cast<size_t>(block)] = true;
+    if (block >= used.size()) return;
+    twice = twice || used[static_cast<size_t>(block)];
+    used[static_cast<size_t>(block)] = true;
   };
-  TRY(tree_.each_node([&](const Ref& ref) { use(ref.place); }));
-  RecordKey key{};
-  while (true) {
-    const std::optional<Tree::Record> record = TRY(tree_.lower_bound(key));
-    if (!record) break;
-    key = record->key;
-    if (key.kind == Kind::Chunks) {
+  // Not by looking for records: what a look-up misses is used all the same.
+  const auto node = [&](const Ref& ref) {
+    use(ref.place);
+    tree_.trim(node_limit());
+    return true;
+  };
+  TRY(tree_.each_leaf_where(node, [&](const uint8_t* leaf) -> VolumeResult<void> {
+    for (unsigned i = 0; i < page::count(leaf); ++i) {
+      const RecordKey key = page::leaf_key(leaf, i);
+      const ByteView refs = page::leaf_value(leaf, i);
       const size_t width = ref_size(mode_);
-      for (size_t i = 0; (i + 1) * width <= record->value.size(); ++i) {
-        const Ref ref = load_ref(record->value.data() + i * width, mode_);
-        if (ref.present && lies_in_main(key.sub * group_count(mode_) + i, ref)) use(ref.place);
+      for (size_t n = 0; key.kind == Kind::Chunks && (n + 1) * width <= refs.size(); ++n) {
+        const Ref ref = load_ref(refs.data() + n * width, mode_);
+        if (ref.present && lies_in_main(key.sub * group_count(mode_) + n, ref)) use(ref.place);
       }
     }
-    if (++key.sub == 0) key.kind = static_cast<Kind>(static_cast<uint8_t>(key.kind) + 1);
-  }
+    return {};
+  }));
   for (const uint64_t block : pages) use(block);
+  // One of them was taken for free once. It would be again when the first goes.
+  if (twice) return poison(damaged("The volume uses a block twice: `cloister volume fsck` tells more"));
   state_.live_blocks = 0;
-  for (uint64_t block = kFirstBlock; block < state_.blocks; ++block) {
+  for (uint64_t block = kFirstBlock; block < written; ++block) {
     if (used[static_cast<size_t>(block)]) ++state_.live_blocks;
   }
   // Given up by the state being built, but an openable one still reaches them.
@@ -53,9 +64,10 @@ VolumeResult<void> VolumeImpl::find_free_blocks() {
     for (uint64_t i = 0; freed.inode == 0 && i < freed.count; ++i) use(freed.place + i);
   }
   free_blocks_.clear();
-  for (uint64_t block = kFirstBlock; block < state_.blocks; ++block) {
+  for (uint64_t block = kFirstBlock; block < written; ++block) {
     if (!used[static_cast<size_t>(block)]) free_blocks_.add(block, 1);
   }
+  free_blocks_.add(written, state_.blocks - written);
   return {};
 }
 
@@ -63,9 +75,17 @@ VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
   inode.slots_searched = true;
   if (inode.record.slots <= 2 * inode.record.chunks + 256) return {};
   if (inode.group_dirty) TRY(store_group(inode));
-  std::vector<bool> used(static_cast<size_t>(inode.record.slots), false);
+  uint64_t written = 0;
+  if (inode.record.has_object) {
+    StorageFile* object = TRY(object_of(inode, true));
+    written = std::min(inode.record.slots, TRY(lift(object->size())) / kBlockSize);
+  }
+  std::vector<bool> used(static_cast<size_t>(written), false);
+  bool twice = false;
   const auto use = [&](uint64_t slot) {
-    if (slot < used.size()) used[static_cast<size_t>(slot)] = true;
+    if (slot >= used.size()) return;
+    twice = twice || used[static_cast<size_t>(slot)];
+    used[static_cast<size_t>(slot)] = true;
   };
   RecordKey key{inode.id(), Kind::Chunks, 0};
   while (true) {
@@ -78,12 +98,14 @@ VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
       if (ref.present && !lies_in_main(record->key.sub * group_count(mode_) + i, ref)) use(ref.place);
     }
   }
+  if (twice) return poison(damaged("The volume uses a block twice: `cloister volume fsck` tells more"));
   for (const Freed& freed : freed_) {
     for (uint64_t i = 0; freed.inode == inode.id() && i < freed.count; ++i) use(freed.place + i);
   }
-  for (uint64_t slot = 0; slot < inode.record.slots; ++slot) {
+  for (uint64_t slot = 0; slot < written; ++slot) {
     if (!used[static_cast<size_t>(slot)]) inode.free_slots.add(slot, 1);
   }
+  inode.free_slots.add(written, inode.record.slots - written);
   return {};
 }
 
@@ -149,35 +171,64 @@ VolumeResult<void> VolumeImpl::verify_inode(InodeId id) {
   }
 }
 
-VolumeResult<Inode*> VolumeImpl::owner_of(const RecordKey& key) {
-  VolumeResult<Inode*> inode = get(key.inode);
-  if (inode.ok() || inode.error().reason != Reason::NotFound) return inode;
-  return poison(damaged("The volume's metadata holds records that belong to no file"));
+// Every node is read before anything is taken for missing.
+VolumeResult<void> VolumeImpl::verify_tree() {
+  TRY(check_readable());
+  const auto node = [&](const Ref&) {
+    tree_.trim(node_limit());
+    return true;
+  };
+  return tree_.each_leaf_where(node, [](const uint8_t*) -> VolumeResult<void> { return {}; });
+}
+
+VolumeResult<void> VolumeImpl::expect_inode(InodeId id) {
+  const VolumeResult<Inode*> found = get(id);
+  if (found.ok()) return {};
+  if (found.error().reason != Reason::NotFound) return found.error();
+  return poison(
+      damaged("The volume's metadata holds records of a file that does not exist: `cloister volume fsck` "
+              "tells more"));
 }
 
 // No part may be there that nothing reads.
 VolumeResult<void> VolumeImpl::verify_inline(const RecordKey& key) {
-  const Inode* inode = TRY(owner_of(key));
+  const Inode* inode = TRY(get(key.inode));
   if (inode->inline_dirty || key.sub < inline_parts(inode->record)) return {};
   return poison(damaged("The volume's metadata holds content that belongs to no file"));
 }
 
-VolumeResult<void> VolumeImpl::verify_xattrs(const Tree::Record& record, LargeValues& values) {
-  const RecordKey key = record.key;
+VolumeResult<void> VolumeImpl::verify_xattrs(const RecordKey& key, ByteView value, LargeValues& values) {
   if (key.kind == Kind::Value) {
-    if (values.take_part(key, record.value.size())) return {};
+    if (values.take_part(key, value.size())) return {};
     return poison(damaged("The volume's metadata holds a part of no extended attribute"));
   }
-  const std::vector<Xattr> list = TRY(xattrs(record.value));
+  const std::vector<Xattr> list = TRY(xattrs(value));
+  if (!found_by_names(key.sub, list))
+    return poison(damaged("The volume's metadata holds an extended attribute that is not found"));
   for (const Xattr& item : list) {
     if (!values.add(item)) return poison(damaged("Two extended attributes of a file have one value"));
   }
-  (void)TRY(owner_of(key));
+  return {};
+}
+
+VolumeResult<void> VolumeImpl::verify_record(const RecordKey& key, ByteView value, LargeValues& values) {
+  if (key.kind == Kind::Inode) return verify_inode(key.inode);
+  if (key.kind == Kind::Orphan) return {};
+  if (key.kind == Kind::Attribute || key.kind == Kind::Value) TRY(verify_xattrs(key, value, values));
+  TRY(expect_inode(key.inode));
+  if (key.kind == Kind::Inline) return verify_inline(key);
+  if (key.kind != Kind::Entry) return {};
+  const std::vector<NameRecord> list = TRY(entries(key.inode, key.sub));
+  for (const NameRecord& item : list) {
+    TRY(expect_inode(item.inode));
+    if (hash_name(keys_.names, item.name) != key.sub)
+      return poison(damaged("The volume's metadata holds a name that is not found"));
+  }
   return {};
 }
 
 Result<void> VolumeImpl::verify_all() {
-  TRY(lower(check_readable()));
+  TRY(lower(verify_tree()));
   RecordKey key{};
   uint64_t counted = 0;
   LargeValues values;
@@ -188,17 +239,8 @@ Result<void> VolumeImpl::verify_all() {
     if (!record) break;
     key = record->key;
     if (!values.start(key.inode)) return static_cast<Error>(poison(incomplete));
-    if (key.kind == Kind::Inode) {
-      ++counted;
-      TRY(lower(verify_inode(key.inode)));
-    } else if (key.kind == Kind::Inline) {
-      TRY(lower(verify_inline(key)));
-    } else if (key.kind == Kind::Attribute || key.kind == Kind::Value) {
-      TRY(lower(verify_xattrs(*record, values)));
-    } else if (key.kind == Kind::Entry) {
-      const std::vector<NameRecord> list = TRY(lower(entries(key.inode, key.sub)));
-      for (const NameRecord& item : list) (void)TRY(lower(get(item.inode)));
-    }
+    counted += key.kind == Kind::Inode;
+    TRY(lower(verify_record(key, record->value, values)));
     if (++key.sub == 0) key.kind = static_cast<Kind>(static_cast<uint8_t>(key.kind) + 1);
   }
   if (!values.whole()) return static_cast<Error>(poison(incomplete));

@@ -16,6 +16,12 @@ VolumeResult<std::vector<Xattr>> VolumeImpl::xattrs(ByteView record) {
   return std::move(list).value();
 }
 
+bool VolumeImpl::found_by_names(uint64_t hash, const std::vector<Xattr>& list) const {
+  return std::all_of(list.begin(), list.end(), [&](const Xattr& item) {
+    return !item.name.empty() && hash_name(keys_.names, item.name) == hash;
+  });
+}
+
 VolumeResult<std::vector<Xattr>> VolumeImpl::xattrs_like(InodeId id, std::string_view name) {
   (void)TRY(get(id));
   const std::optional<ByteView> record = TRY(tree_.find({id, Kind::Attribute, hash_name(keys_.names, name)}));

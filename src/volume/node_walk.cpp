@@ -1,0 +1,45 @@
+#include "volume/node_walk.h"
+
+#include <algorithm>
+
+namespace cloister::volume {
+
+Result<void> NodeWalk::run(const Visit& visit) {
+  visit_ = &visit;
+  met_again_ = 0;
+  // A claimed number of blocks needs no memory.
+  const uint64_t blocks = std::min(v_.state_.blocks, TRY(v_.main_->size()) / kBlockSize);
+  met_.assign(static_cast<size_t>(blocks), false);
+  return below(v_.state_.root, v_.state_.height - 1, {}, true);
+}
+
+Result<bool> NodeWalk::read(const Ref& ref, unsigned level, uint8_t* page) {
+  if (!ref.present || ref.in_main || ref.place < kFirstBlock || ref.place >= met_.size()) return false;
+  const crypto::Aes256Gcm* key = v_.mode_ == Mode::Encrypted ? TRY(lower(v_.node_key(ref.epoch))) : nullptr;
+  const VolumeResult<void> read = v_.read_exactly(*v_.main_, ref.place * kBlockSize, {page, kBlockSize});
+  if (!read.ok() && read.error().reason != Reason::Integrity) return static_cast<Error>(read.error());
+  return read.ok() && v_.open_block(key, {BlockType::Node, 0, level}, ref, page) &&
+         page::well_formed(page, level, ref_size(v_.mode_));
+}
+
+Result<void> NodeWalk::below(const Ref& ref, unsigned level, const KeyRange& range, bool found) {
+  if (ref.present && ref.place < met_.size()) {
+    if (met_[static_cast<size_t>(ref.place)]) {
+      ++met_again_;
+      return {};
+    }
+    met_[static_cast<size_t>(ref.place)] = true;
+  }
+  alignas(64) uint8_t page[kBlockSize];
+  const bool readable = TRY(read(ref, level, page));
+  const size_t width = ref_size(v_.mode_);
+  found = found && readable && page::in_order(page, width) && page::within(page, range, width);
+  TRY((*visit_)({ref, level, range, found, readable ? page : nullptr}));
+  for (unsigned i = 0; readable && level > 0 && i < page::count(page); ++i) {
+    TRY(below(load_ref(page::inner_reference(page, i, width), v_.mode_), level - 1,
+              page::child_range(page, i, range, width), found));
+  }
+  return {};
+}
+
+}  // namespace cloister::volume
