@@ -12,6 +12,7 @@
 #include "cli/volume_key.h"
 #include "cli/volume_opening.h"
 #include "volume/care.h"
+#include "volume/directories_met.h"
 
 namespace cloister::cli {
 namespace {
@@ -25,13 +26,18 @@ using Number = unsigned long long;
 constexpr unsigned kMaxDepth = 4096;
 
 // A file with several names counts where it is met first.
-Result<uint64_t> bytes_below(Volume& volume, volume::InodeId inode, std::set<volume::InodeId>& met,
-                             unsigned depth) {
+struct Met {
+  std::set<volume::InodeId> files;
+  volume::DirectoriesMet directories;
+};
+Result<uint64_t> bytes_below(Volume& volume, volume::InodeId inode, Met& met, unsigned depth) {
   const volume::Attributes a = TRY(volume.attributes(inode));
-  if (a.links > 1 && a.type != volume::FileType::Directory && !met.insert(inode).second) return uint64_t{0};
+  if (a.links > 1 && a.type != volume::FileType::Directory && !met.files.insert(inode).second)
+    return uint64_t{0};
   uint64_t sum = a.allocated;
   if (a.type != volume::FileType::Directory) return sum;
   if (depth > kMaxDepth) return Error(Code::InvalidArgument, "directories are nested too deeply");
+  TRY(met.directories.enter(inode));
   uint64_t cookie = 0;
   do {
     std::vector<volume::DirectoryEntry> entries;
@@ -45,7 +51,7 @@ Result<void> disk_usage(const VolumeArguments& a) {
   const OpenedVolume opened = TRY(open_volume(a, true));
   Volume& volume = *opened.volume;
   const volume::InodeId at = TRY(walk(volume, a.path));
-  std::set<volume::InodeId> met;
+  Met met;
   std::vector<volume::DirectoryEntry> entries;
   const volume::Attributes here = TRY(volume.attributes(at));
   if (here.type == volume::FileType::Directory) {
@@ -98,24 +104,15 @@ Unused unused_objects(const fs::path& folder, const std::vector<std::string>& us
 
 // The writer's lock keeps others from changing the volume meanwhile; without write permission nobody else of
 // ours can.
-Result<OpenedVolume> open_quiet(const VolumeArguments& a) {
+Result<OpenedVolume> open_quiet(const VolumeArguments& a, bool for_repair) {
   const volume::Key key = TRY(load_key(a));
-  Result<OpenedVolume> opened = open_volume(a, key, {});
-  if (!opened.ok() && opened.error().code() == Code::Denied) return open_volume(a, key, {.read_only = true});
+  Result<OpenedVolume> opened = open_volume(a, key, {.for_repair = for_repair});
+  if (!opened.ok() && opened.error().code() == Code::Denied)
+    return open_volume(a, key, {.read_only = true, .for_repair = for_repair});
   return opened;
 }
 
-Result<void> check_volume(const VolumeArguments& a) {
-  const OpenedVolume opened = TRY(open_quiet(a));
-  std::printf("state: opens, tag %s\n", to_hex(opened.volume->tag()).c_str());
-  std::fflush(stdout);
-  TRY(opened.volume->verify_all());
-  const auto usage = opened.volume->usage();
-  std::printf("content: every byte verified, %llu bytes\n", static_cast<Number>(usage.data_size));
-  const volume::Survey seen = TRY(volume::survey(*opened.volume));
-  std::printf("structure: %llu files, %llu directories, %llu symbolic links\n",
-              static_cast<Number>(seen.files), static_cast<Number>(seen.directories),
-              static_cast<Number>(seen.symlinks));
+void tell_space(const VolumeArguments& a, const volume::Survey& seen) {
   const Number unused =
       seen.blocks - std::min(seen.blocks, seen.used_blocks + 8) + seen.slots - seen.used_slots;
   std::printf("space: %llu bytes in gaps of volume.fspf and objects\n", unused * 4096);
@@ -128,13 +125,66 @@ Result<void> check_volume(const VolumeArguments& a) {
     std::printf("unlinked: %llu files that were open when the last writer ended; the next one removes them\n",
                 static_cast<Number>(seen.unlinked));
   }
+}
+
+// The structure first: where it has faults, what is read by it says little.
+Result<void> look_at(const VolumeArguments& a, Volume& volume) {
+  const volume::Survey seen = TRY(volume::survey(volume));
+  std::printf("structure: %llu files, %llu directories, %llu symbolic links\n",
+              static_cast<Number>(seen.files), static_cast<Number>(seen.directories),
+              static_cast<Number>(seen.symlinks));
   for (const std::string& text : seen.problems) std::printf("problem: %s\n", text.c_str());
-  if (seen.problems.empty()) {
-    std::puts("no faults");
-    return {};
+  if (!seen.problems.empty()) {
+    return Error(Code::Malformed, std::to_string(seen.problems.size()) + " faults in the volume's structure",
+                 "mend it with --repair; keep a copy of the folder until then");
   }
-  return Error(Code::Malformed, std::to_string(seen.problems.size()) + " faults in the volume's structure",
-               "copy what is readable out with: cloister volume get");
+  tell_space(a, seen);
+  std::fflush(stdout);
+  TRY(volume.verify_all());
+  std::printf("content: every byte verified, %llu bytes\n", static_cast<Number>(volume.usage().data_size));
+  std::puts("no faults");
+  return {};
+}
+
+Result<void> check_volume(const VolumeArguments& a) {
+  const OpenedVolume opened = TRY(open_quiet(a, true));
+  std::printf("state: opens, tag %s\n", to_hex(opened.volume->tag()).c_str());
+  std::fflush(stdout);
+  return look_at(a, *opened.volume);
+}
+
+// --- fsck --repair
+
+bool is_fault(const Error& error) {
+  return error.code() == Code::Malformed || error.code() == Code::Integrity;
+}
+
+Result<void> repair_volume(const VolumeArguments& a) {
+  const volume::Key key = TRY(load_key(a));
+  {
+    const OpenedVolume opened = TRY(open_volume(a, key, {.for_repair = true}));
+    std::printf("state: opens, tag %s\n", to_hex(opened.volume->tag()).c_str());
+    Result<void> seen = look_at(a, *opened.volume);
+    if (seen.ok() || !is_fault(seen.error())) return seen;
+    std::printf("fault: %s\n", seen.error().message().c_str());
+  }
+  const OpenedVolume opened = TRY(open_volume(a, key, {.for_repair = true}));
+  volume::Tag mended{};
+  const volume::Repaired done =
+      TRY(volume::repair(*opened.volume, [&](const volume::Tag& tag) -> Result<void> {
+        mended = tag;
+        if (!a.tag_file.empty()) return hand_over(a, tag);
+        std::printf("state: mended, tag %s\n", to_hex(tag).c_str());
+        std::fflush(stdout);
+        return {};
+      }));
+  for (const std::string& text : done.mended) std::printf("mended: %s\n", text.c_str());
+  for (const std::string& text : done.lost) std::printf("lost: %s\n", text.c_str());
+  const auto again = TRY(Volume::open(*opened.storage, key, mended, {.read_only = true}));
+  TRY(look_at(a, *again));
+  if (done.lost.empty()) return {};
+  return Error(Code::Integrity, "the volume is mended, but not everything was there or could be read",
+               "the lines that begin with `lost:` say what is missing");
 }
 
 // --- compact
@@ -186,7 +236,7 @@ Result<void> rekey(const VolumeArguments& a, const std::string& new_key_file,
   if (fs::exists(fs::symlink_status(target, problem))) {
     return Error(Code::InvalidArgument, target + " exists", "name a folder that does not exist yet");
   }
-  const OpenedVolume from = TRY(open_quiet(a));
+  const OpenedVolume from = TRY(open_quiet(a, false));
   VolumeArguments to;
   to.key_file = new_key_file;
   to.tag_file = new_tag_file;
@@ -215,8 +265,22 @@ void add_volume_care_commands(CLI::App& group, const std::shared_ptr<VolumeArgum
                         "cloister volume du vol dir --key-file vol.key --tag TAG", a, action, disk_usage);
   sub->add_option("PATH", a->path, "Path in the volume");
   add_opening_options(sub, *a);
+  const auto mend = std::make_shared<bool>(false);
   sub = volume_subcommand(group, "fsck", "Verify every byte and the structure, and report",
-                          "cloister volume fsck vol --key-file vol.key --tag TAG", a, action, check_volume);
+                          "cloister volume fsck vol --key-file vol.key --tag TAG", a, action,
+                          [mend](const VolumeArguments& arguments) {
+                            return *mend ? repair_volume(arguments) : check_volume(arguments);
+                          });
+  add_remark(
+      sub,
+      "Builds before 29 November 2026 could damage the metadata of volumes with more than 40 MB when files "
+      "were "
+      "removed\n"
+      "or became shorter: run this once on volumes that they wrote, and with --repair where it finds faults. "
+      "What they\n"
+      "did not cut off then may be in a file again. Keep a copy of the folder: --repair drops what cannot be "
+      "read.");
+  sub->add_flag("--repair", *mend, "Mend what can be, say what is lost, and print the new tag");
   add_opening_options(sub, *a);
   sub = volume_subcommand(group, "compact", "Give unused space back; prints new tags, the last one counts",
                           "cloister volume compact vol --key-file vol.key --tag-file vol.tag", a, action,

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "cli/volume_opening.h"
+#include "volume/directories_met.h"
 
 namespace cloister::cli {
 namespace {
@@ -41,7 +42,9 @@ Result<void> get(const VolumeArguments& a) {
   return {};
 }
 
-Result<void> list_below(Volume& volume, volume::InodeId directory, const std::string& prefix) {
+Result<void> list_below(Volume& volume, volume::InodeId directory, const std::string& prefix,
+                        volume::DirectoriesMet& met) {
+  TRY(met.enter(directory));
   uint64_t cookie = 0;
   do {
     std::vector<volume::DirectoryEntry> entries;
@@ -53,7 +56,7 @@ Result<void> list_below(Volume& volume, volume::InodeId directory, const std::st
                                                                   : '-';
       std::printf("%c%04o %12llu %s\n", kind, attributes.permissions,
                   static_cast<unsigned long long>(attributes.size), (prefix + printable(entry.name)).c_str());
-      if (kind == 'd') TRY(list_below(volume, entry.inode, prefix + printable(entry.name) + "/"));
+      if (kind == 'd') TRY(list_below(volume, entry.inode, prefix + printable(entry.name) + "/", met));
     }
   } while (cookie != 0);
   return {};
@@ -62,7 +65,8 @@ Result<void> list_below(Volume& volume, volume::InodeId directory, const std::st
 Result<void> list(const VolumeArguments& a) {
   const OpenedVolume opened = TRY(open_volume(a, true));
   const volume::InodeId at = TRY(walk(*opened.volume, a.path));
-  return list_below(*opened.volume, at, "");
+  volume::DirectoriesMet met;
+  return list_below(*opened.volume, at, "", met);
 }
 
 Result<void> cat(const VolumeArguments& a) {

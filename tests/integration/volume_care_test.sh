@@ -123,6 +123,44 @@ object=$(find vol/objects -type f -name '??????????????????????????????' | head 
 printf changed-by-the-host | dd of="$object" bs=1 seek=5000 conv=notrunc status=none
 expect 3 'Verification of file chunk' "$cloister" volume fsck vol "${key[@]}"
 
+# What is left is kept: chunks that cannot be read become holes, and the report says which. Twice changes nothing.
+expect 0 'no faults' "$cloister" volume fsck --repair new "${new[@]}"
+cp -r new damaged && cp newtag damagedtag
+damaged=(--key-file newkey --tag-file damagedtag)
+object=$(find damaged/objects -type f -size +1M)  # of a/large
+printf changed-by-the-host | dd of="$object" bs=1 seek=5000 conv=notrunc status=none
+cp -r damaged printed
+expect 3 'state: mended, tag ' "$cloister" volume fsck --repair printed --key-file newkey --tag "$(cat newtag)"
+mended=${out#*mended, tag }
+expect 0 'no faults' "$cloister" volume fsck printed --key-file newkey --tag "${mended:0:32}"
+expect 3 'Verification of file chunk' "$cloister" volume fsck damaged "${damaged[@]}"
+[ "$(cat damagedtag)" = "$(cat newtag)" ] || fail 'fsck changed the tag'
+expect 3 'lost: /a/large: bytes 69632 to 73727, which are zeros now' "$cloister" volume fsck --repair damaged "${damaged[@]}"
+expect 0 'no faults' "$cloister" volume fsck --repair damaged "${damaged[@]}"
+"$cloister" volume get damaged OUT3 "${damaged[@]}" 2>/dev/null
+[ "$(cmp -l IN/a/large OUT3/a/large | awk '$1 <= 69632 || $1 > 73728' | wc -l)" = 0 ] || fail 'other bytes changed'
+rm OUT3/a/large
+diff -r --no-dereference IN OUT3 | grep -v '^Only in IN/a: large$' && fail 'another file changed'
+# A node of the metadata: every block is tried, chunks and what is not used are none.
+nodes=0
+rm -rf damaged
+for block in $(seq 8 $(($(stat -c %s new/volume.fspf) / 4096 - 1))); do
+  cp -r new damaged && cp newtag damagedtag
+  printf xxxx | dd of=damaged/volume.fspf bs=1 seek=$((block * 4096 + 9)) conv=notrunc status=none
+  out=$("$cloister" volume fsck damaged "${damaged[@]}" 2>&1) || true
+  if [[ $out == *'metadata failed'* ]]; then
+    expect 3 "block $block of volume.fspf" "$cloister" volume fsck --repair damaged "${damaged[@]}"
+    if [[ $out == *'nothing to mend it from'* ]]; then  # the root: then the volume stays as it is
+      [ "$(cat damagedtag)" = "$(cat newtag)" ] || fail 'fsck changed the tag'
+    else
+      expect 0 'verified' "$cloister" volume verify damaged "${damaged[@]}"
+    fi
+    nodes=$((nodes + 1))
+  fi
+  rm -rf damaged
+done
+[ "$nodes" -ge 2 ] || fail "only $nodes nodes were found"
+
 # A key in a session, and in the environment.
 expect 0 'no faults' env CLOISTER_VOLUME_KEY="$(cat newkey)" "$cloister" volume fsck new --tag-file newtag
 cat >session.yml <<YAML
