@@ -19,7 +19,7 @@ namespace {
 
 constexpr size_t kUnacknowledged = 7;
 // CLOISTER_LONG_TESTS=1: with this many times the seeds, and the crashes of each.
-unsigned times() { return std::getenv("CLOISTER_LONG_TESTS") != nullptr ? 5 : 1; }
+unsigned times() { return std::getenv("CLOISTER_LONG_TESTS") != nullptr ? 3 : 1; }
 // So many crashes of a life at most, spread over its operations.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr uint64_t kPoints = 4;  // each takes ten times as long there

@@ -115,6 +115,7 @@ Result<std::unique_ptr<VolumeImpl>> VolumeImpl::mount(Storage& storage, std::uni
   auto volume = std::make_unique<VolumeImpl>(storage, chosen.superblock, chosen.keys, options);
   volume->main_ = std::move(main);
   volume->tag_ = chosen.tag;
+  volume->perhaps_cached_ = !chosen.done;
   if (chosen.superblock.mode == Mode::Encrypted) volume->opened_slot_ = chosen.digest;
   volume->states_.push_back({chosen.slot, chosen.superblock.generation, chosen.tag, false});
   for (const Candidate& other : valid) {
@@ -193,7 +194,6 @@ Result<std::unique_ptr<Volume>> VolumeImpl::open_newest(Storage& storage, const 
   const auto mount_whole = [&](const Candidate& candidate) -> Result<std::unique_ptr<Volume>> {
     std::unique_ptr<VolumeImpl> volume =
         TRY(VolumeImpl::mount(storage, std::move(main), scan.valid, candidate, options));
-    volume->perhaps_cached_ = !candidate.done;
     Result<void> whole =
         candidate.superblock.one_barrier ? lower(volume->verify_newest_commit()) : Result<void>();
     // What its writer sealed as it is has become durable.
