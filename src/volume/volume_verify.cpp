@@ -11,25 +11,28 @@ VolumeResult<std::vector<uint64_t>> VolumeImpl::epoch_blocks() {
   // The first epoch of a new page may have begun without the page being written.
   const bool unwritten = state_.epoch_page == 0 && !epoch_tail_.epochs.empty();
   uint64_t page = unwritten ? epoch_tail_.previous : state_.epoch_page;
-  for (uint32_t steps = 0; page != 0 && steps <= state_.epochs; ++steps) {
+  for (uint64_t newer_first = uint64_t{1} << 32; page != 0;) {
     uint8_t block[kBlockSize];
     out.push_back(page);
     TRY(read_exactly(*main_, page * kBlockSize, block));
     Result<EpochPage> decoded = decode_epoch_page(block);
-    if (!decoded.ok()) return poison(damaged("Verification of the volume's table of epochs failed"));
+    if (!decoded.ok() || decoded->first >= newer_first)
+      return poison(damaged("Verification of the volume's table of epochs failed"));
+    newer_first = decoded->first;
     page = decoded->previous;
   }
   return out;
 }
 
 // The numbers of blocks and slots are claims of the volume's author: what the host's files do not hold is
-// free, and needs no memory here.
+// free, and needs no memory here. Nothing can be there that is used.
 VolumeResult<void> VolumeImpl::find_free_blocks() {
   const std::vector<uint64_t> pages = TRY(epoch_blocks());
   const uint64_t written = std::min(state_.blocks, TRY(lift(main_->size())) / kBlockSize);
   std::vector<bool> used(static_cast<size_t>(written), false);
-  bool twice = false;
+  bool twice = false, beyond = false;
   const auto use = [&](uint64_t block) {
+    beyond = beyond || (block >= used.size() && block < kMaxPlace);  // others are not written yet
     if (block >= used.size()) return;
     twice = twice || used[static_cast<size_t>(block)];
     used[static_cast<size_t>(block)] = true;
@@ -55,6 +58,7 @@ VolumeResult<void> VolumeImpl::find_free_blocks() {
   for (const uint64_t block : pages) use(block);
   // One of them was taken for free once. It would be again when the first goes.
   if (twice) return poison(damaged("The volume uses a block twice: `cloister volume fsck` tells more"));
+  if (beyond) return poison(damaged("a file of the volume is too short"));
   state_.live_blocks = 0;
   for (uint64_t block = kFirstBlock; block < written; ++block) {
     if (used[static_cast<size_t>(block)]) ++state_.live_blocks;
@@ -81,8 +85,9 @@ VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
     written = std::min(inode.record.slots, TRY(lift(object->size())) / kBlockSize);
   }
   std::vector<bool> used(static_cast<size_t>(written), false);
-  bool twice = false;
+  bool twice = false, beyond = false;
   const auto use = [&](uint64_t slot) {
+    beyond = beyond || slot >= used.size();
     if (slot >= used.size()) return;
     twice = twice || used[static_cast<size_t>(slot)];
     used[static_cast<size_t>(slot)] = true;
@@ -99,6 +104,7 @@ VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
     }
   }
   if (twice) return poison(damaged("The volume uses a block twice: `cloister volume fsck` tells more"));
+  if (beyond) return poison(damaged("an object of the volume is too short"));
   for (const Freed& freed : freed_) {
     for (uint64_t i = 0; freed.inode == inode.id() && i < freed.count; ++i) use(freed.place + i);
   }
