@@ -4,7 +4,7 @@
 //
 // With the first byte's highest bit the volume is encrypted, under a fixed key: the input says in the clear
 // what nodes and chunks hold, and they are sealed as the owner of the key would. With the next bit its last
-// block is the newest epoch page, which may lead to earlier ones.
+// block is the newest epoch page, which may lead to earlier ones. With the one after, it is written to.
 #include <map>
 
 #include "crypto/aes_gcm.h"
@@ -158,6 +158,24 @@ void use(Volume& volume, InodeId inode, unsigned depth) {
   for (const DirectoryEntry& entry : entries) use(volume, entry.inode, depth + 1);
 }
 
+// Everything that changes records of files that are there.
+void change(Volume& volume, InodeId directory, unsigned depth) {
+  std::vector<DirectoryEntry> entries;
+  (void)volume.read_directory(directory, 0, 8, entries);
+  (void)volume.create_file(directory, "new", 0644, 0, 0, {});
+  for (const DirectoryEntry& entry : entries) {
+    (void)volume.write(entry.inode, 18 * kBlockSize, Bytes(17 * kBlockSize, 1), {});
+    (void)volume.write(entry.inode, 100, Bytes(10, 2), {});
+    (void)volume.truncate(entry.inode, 5000, {});
+    (void)volume.set_xattr(entry.inode, "user.a", Bytes(1900, 3), false, false, {});
+    (void)volume.remove_xattr(entry.inode, "user.a", {});
+    if (entry.type == FileType::Directory && depth < 3) change(volume, entry.inode, depth + 1);
+    (void)volume.rename(directory, entry.name, kRootInode, "other", {});
+    (void)volume.unlink(directory, entry.name, {});
+    (void)volume.remove_directory(directory, entry.name, {});
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -171,8 +189,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const Superblock sealed = sealer.seal(height, (data[0] & 0x40) != 0 && blocks > 1);
     MemoryStorage place(false);
     place.restore({{"volume.fspf", main}});
-    auto opened = Volume::open(place, Key(), sealer.tag(sealed), {.read_only = true});
+    const bool writes = (data[0] & 0x20) != 0;
+    auto opened = Volume::open(place, Key(), sealer.tag(sealed), {.read_only = !writes});
     if (!opened.ok()) return 0;
+    if (writes) {
+      change(**opened, kRootInode, 0);
+      (void)(*opened)->commit();
+    }
     use(**opened, kRootInode, 0);
     (void)(*opened)->verify_all();
     return 0;
