@@ -28,7 +28,7 @@ Bytes pattern(uint32_t version, uint64_t index, size_t size) {
   return out;
 }
 
-Bytes xattr_value(uint32_t version) { return pattern(version, 0, version * 37 % kMaxXattrValue + 1); }
+Bytes xattr_value(uint32_t version) { return pattern(version, 0, size_t{version} * 37 % kMaxXattrValue + 1); }
 
 size_t blocks_of(uint64_t size) { return static_cast<size_t>((size + kBlockSize - 1) / kBlockSize); }
 
