@@ -273,13 +273,12 @@ void add_volume_care_commands(CLI::App& group, const std::shared_ptr<VolumeArgum
                           });
   add_remark(
       sub,
-      "Builds before 29 November 2026 could damage the metadata of volumes with more than 40 MB when files "
-      "were "
-      "removed\n"
-      "or became shorter: run this once on volumes that they wrote, and with --repair where it finds faults. "
-      "What they\n"
-      "did not cut off then may be in a file again. Keep a copy of the folder: --repair drops what cannot be "
-      "read.");
+      "Builds before 29 November 2026 could damage the metadata of volumes with more than 40 MB or a "
+      "hundred\n"
+      "files when files were removed or became shorter: run this once on volumes that they wrote, and with\n"
+      "--repair where it finds faults. What they did not cut off then may be in a file again. Keep a copy of "
+      "the\n"
+      "folder: --repair drops what cannot be read.");
   sub->add_flag("--repair", *mend, "Mend what can be, say what is lost, and print the new tag");
   add_opening_options(sub, *a);
   sub = volume_subcommand(group, "compact", "Give unused space back; prints new tags, the last one counts",

@@ -296,6 +296,16 @@ const ValueForgery kValueForgeries[] = {
        ++item.number;
        f.put(r, encode_xattrs({item}));
      }},
+    {"the number was not given yet", false,
+     [](auto& f, auto& r, auto item) {
+       const uint64_t number = item.number + 1000;
+       for (size_t part = 0; part < value_parts(item); ++part) {
+         f.put(value_key(r.inode, number, part), f.records().at(value_key(r.inode, item.number, part)));
+         f.erase(value_key(r.inode, item.number, part));
+       }
+       item.number = number;
+       f.put(r, encode_xattrs({item}));
+     }},
     {"the attribute is gone", false, [](auto& f, auto& r, auto) { f.erase(r); }},
     {"the size is smaller", false,
      [](auto& f, auto& r, auto item) {

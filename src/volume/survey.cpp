@@ -36,7 +36,7 @@ uint64_t chunk_count(const InodeRecord& record) {
 
 class Surveyor {
  public:
-  explicit Surveyor(Mode mode) : mode_(mode) {}
+  Surveyor(Mode mode, InodeId next_inode) : mode_(mode), next_inode_(next_inode) {}
 
   void use_block(uint64_t block) {
     if (block >= blocks_.size()) return problem("block " + std::to_string(block) + " is beyond the end");
@@ -115,6 +115,7 @@ class Surveyor {
     if (!list.ok()) return problem(name(inode) + " has a malformed extended attribute");
     for (const Xattr& item : *list) {
       if (!values_.add(item)) problem(name(inode) + " has two extended attributes with one value");
+      if (item.number >= next_inode_) problem(name(inode) + " has a value whose number was not given yet");
     }
   }
   void value_part(const RecordKey& key, size_t size) {
@@ -199,6 +200,7 @@ class Surveyor {
   }
 
   const Mode mode_;
+  const InodeId next_inode_;
   Survey out_;
   std::map<InodeId, Known> inodes_;
   std::vector<bool> blocks_;
@@ -247,7 +249,7 @@ Result<void> VolumeCare::survey_record(VolumeImpl& v, Surveyor& surveyor, const 
 Result<Survey> VolumeCare::survey(VolumeImpl& v) {
   if (v.changed_) return Error(Code::InvalidArgument, "the volume has uncommitted changes");
   TRY(lower(v.check_readable()));
-  Surveyor surveyor(v.mode_);
+  Surveyor surveyor(v.mode_, v.state_.next_inode);
   const uint64_t main_size = TRY(v.main_->size());
   surveyor.start(v.state_.blocks, main_size);
   NodeWalk walk(v);

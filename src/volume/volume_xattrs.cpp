@@ -12,7 +12,9 @@ namespace cloister::volume {
 
 VolumeResult<std::vector<Xattr>> VolumeImpl::xattrs(ByteView record) {
   Result<std::vector<Xattr>> list = decode_xattrs(record);
-  if (!list.ok()) return poison(damaged("The volume's metadata holds a malformed extended attribute"));
+  const auto given = [&](const Xattr& item) { return item.number < state_.next_inode; };
+  if (!list.ok() || !std::all_of(list->begin(), list->end(), given))
+    return poison(damaged("The volume's metadata holds a malformed extended attribute"));
   return std::move(list).value();
 }
 
