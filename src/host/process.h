@@ -26,7 +26,8 @@ struct StorageFolder {
   Descriptor folder;
   bool read_only = false;
   std::set<std::string> unsynced;  // folders with new names: "" or ending in '/'
-  Descriptor lock;
+  Descriptor lock;                 // volume.lock
+  Descriptor main;                 // volume.fspf, locked as well: the former may be removed meanwhile
 };
 
 // Sockets that the enclave asks about as one, by epoll. Keys are the enclave's.

@@ -9,11 +9,14 @@
 #include <set>
 
 #include "base/descriptor.h"
+#include "base/writer_lock.h"
+#include "volume/format.h"
 
 namespace cloister::volume {
 namespace {
 
 constexpr const char* kLockName = "volume.lock";
+constexpr std::string_view kLockedHint = "wait until it ends, or open the volume read-only";
 
 Error system_error(std::string_view what, std::string_view name) {
   const int number = errno;
@@ -47,7 +50,8 @@ bool tells_another_kind(int number) {
 
 class PosixFile final : public StorageFile {
  public:
-  PosixFile(Descriptor fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
+  PosixFile(Descriptor fd, std::string name, bool must_stay)
+      : fd_(std::move(fd)), name_(std::move(name)), must_stay_(must_stay) {}
 
   Result<size_t> read_at(uint64_t offset, MutableByteView out) override {
     while (true) {
@@ -72,7 +76,9 @@ class PosixFile final : public StorageFile {
   }
   Result<void> sync() override {
     if (::fdatasync(fd_.get()) != 0) return system_error("cannot sync", name_);
-    return {};
+    struct stat status {};
+    if (!must_stay_ || ::fstat(fd_.get(), &status) != 0 || status.st_nlink != 0) return {};
+    return Error(Code::Unavailable, name_ + " was removed or replaced while it was open for writing");
   }
   Result<uint64_t> size() override {
     struct stat status {};
@@ -83,6 +89,7 @@ class PosixFile final : public StorageFile {
  private:
   Descriptor fd_;
   std::string name_;
+  const bool must_stay_;  // what is written to a file without a name is lost
 };
 
 class PosixStorage final : public Storage {
@@ -105,8 +112,13 @@ class PosixStorage final : public Storage {
     struct stat status {};
     if (::fstat(fd.get(), &status) != 0) return system_error("cannot stat", name);
     if (!S_ISREG(status.st_mode)) return not_a_file(name);
+    const bool written = name == kMainName && mode != OpenMode::Read;
+    if (written && lock_.valid()) TRY(lock_main(fd.get(), status));
     if (create) unsynced_.insert(std::string(name.substr(0, name.size() - last.size())));
-    return std::unique_ptr<StorageFile>(std::make_unique<PosixFile>(std::move(fd), std::string(name)));
+    // Some file systems never count links.
+    const bool must_stay = written && status.st_nlink != 0;
+    return std::unique_ptr<StorageFile>(
+        std::make_unique<PosixFile>(std::move(fd), std::string(name), must_stay));
   }
 
   Result<void> remove(std::string_view name) override {
@@ -139,7 +151,7 @@ class PosixStorage final : public Storage {
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK) return system_error("cannot lock", kLockName);
       return Error(Code::Unavailable, "the volume is open for writing by " + holder(fd.get()),
-                   "wait until it ends, or open the volume read-only");
+                   std::string(kLockedHint));
     }
     const std::string text =
         std::string(owner.substr(0, 200)) + " (process " + std::to_string(::getpid()) + ")\n";
@@ -160,6 +172,25 @@ class PosixStorage final : public Storage {
       if (text[i] >= ' ' && text[i] <= '~') out.push_back(text[i]);
     }
     return out.empty() ? "another process" : out;
+  }
+
+  // volume.lock is no part of the volume, and a clean-up takes it away while its writer lives; this file
+  // stays.
+  Result<void> lock_main(int fd, const struct stat& named) {
+    struct stat locked {};
+    if (main_.valid() && ::fstat(main_.get(), &locked) == 0 && locked.st_dev == named.st_dev &&
+        locked.st_ino == named.st_ino)
+      return {};
+    Descriptor main(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!main.valid()) return system_error("cannot open", kMainName);
+    if (lock_for_one_writer(main.get())) {
+      main_ = std::move(main);
+      return {};
+    }
+    if (errno != EAGAIN) return system_error("cannot lock", kMainName);
+    return Error(Code::Unavailable,
+                 "the volume is open for writing by another process, whose volume.lock was removed",
+                 std::string(kLockedHint));
   }
 
   // The folder that holds `name`, and its last component.
@@ -183,7 +214,8 @@ class PosixStorage final : public Storage {
   }
 
   Descriptor folder_;
-  Descriptor lock_;
+  Descriptor lock_;                 // volume.lock
+  Descriptor main_;                 // volume.fspf, locked as well
   std::set<std::string> unsynced_;  // folders with new names: "" or ending in '/'
 };
 

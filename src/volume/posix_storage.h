@@ -2,7 +2,8 @@
 //
 // Names are opened component by component below the folder's descriptor and never through symbolic links, so
 // whoever can write into the folder cannot point us elsewhere. New files are 0600, new folders 0700. The
-// writer's lock is flock(2) on volume.lock, so it ends with its process; the file's text says who holds it.
+// writer's lock is flock(2) on volume.lock, whose text says who holds it, and one on volume.fspf once that is
+// opened for writing; both end with their process.
 #pragma once
 
 #include <filesystem>

@@ -319,6 +319,47 @@ TEST_F(TreeCopy, OneWriterAtATimeIsTold) {
   EXPECT_TRUE((*second)->lock_for_writing("second").ok());
 }
 
+// A clean-up took volume.lock away while its writer lived, another writer came, and no tag opened the volume
+// again.
+TEST_F(TreeCopy, OneWriterAtATimeThoughTheLockFileIsGone) {
+  auto first = open_posix_storage(base / "volume", true);
+  ASSERT_TRUE(first.ok());
+  auto made = Volume::create(**first, key, {});
+  ASSERT_TRUE(made.ok()) << made.error().message();
+  for (int writer = 0; writer < 2; ++writer) {  // the one that created it, and one that opened it
+    const Tag tag = (*made)->tag();
+    fs::remove(base / "volume/volume.lock");
+    auto second = open_posix_storage(base / "volume");
+    ASSERT_TRUE(second.ok());
+    auto refused = Volume::open(**second, key, tag, {});
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code(), Code::Unavailable);
+    EXPECT_NE(refused.error().message().find("open for writing by another process"), std::string::npos);
+    EXPECT_TRUE(Volume::open(**second, key, tag, {.read_only = true}).ok());
+    made->reset();
+    first->reset();
+    second->reset();
+    first = open_posix_storage(base / "volume");
+    made = Volume::open(**first, key, tag, {});
+    ASSERT_TRUE(made.ok()) << made.error().message();
+  }
+}
+
+// Nobody finds what is committed into a file that has no name any more.
+TEST_F(TreeCopy, ACommitNoticesThatItsFileWasReplaced) {
+  auto storage = open_posix_storage(base / "volume", true);
+  ASSERT_TRUE(storage.ok());
+  auto made = Volume::create(**storage, key, {});
+  ASSERT_TRUE(made.ok());
+  fs::copy_file(base / "volume/volume.fspf", base / "volume/restored");
+  fs::rename(base / "volume/restored", base / "volume/volume.fspf");
+  ASSERT_TRUE((*made)->make_directory(kRootInode, "folder", 0700, 0, 0, {}).ok());
+  const auto committed = (*made)->commit();
+  ASSERT_FALSE(committed.ok());
+  EXPECT_NE(committed.error().message().find("removed or replaced"), std::string::npos)
+      << committed.error().message();
+}
+
 TEST_F(TreeCopy, PosixStorageRefusesLinksAndPipes) {
   auto storage = open_posix_storage(base / "volume", true);
   ASSERT_TRUE(storage.ok());

@@ -64,6 +64,9 @@ printf changed-by-the-host | dd of="$object" bs=1 seek=5000 conv=notrunc status=
 "$cloister" volume mount disk/vol mnt "${key[@]}" --commit-every 0
 ! cat mnt/patient-file >/dev/null 2>&1 || fail 'a changed object is read'
 rm disk/vol/volume.lock
+# Without that file no second writer comes either: both would report success, and no tag open the volume.
+cp disk/tag second.tag
+expect 5 'open for writing by another process' "$cloister" volume mount disk/vol reader --key-file key --tag-file second.tag
 echo 'failed 4but all is well' >disk/vol/volume.lock
 expect 3 'not committed: Verification of file chunk' "$cloister" volume unmount mnt
 ! grep -rqa patient-file disk/vol || fail 'the name of a file lies in the volume'

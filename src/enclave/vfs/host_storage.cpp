@@ -29,6 +29,11 @@ Error host_error(std::string_view what, std::string_view name, Errno number) {
   }
 }
 
+Error held_by_another() {
+  return {Code::Unavailable, "the volume is open for writing by another process",
+          "wait until it ends, or mount the volume read-only"};
+}
+
 // A link, a pipe or a folder in place of a file: no volume has such a name.
 Error open_error(std::string_view name, volume::OpenMode mode, Errno number) {
   const bool another_kind = number == Errno::Loop || number == Errno::NotDirectory ||
@@ -36,7 +41,7 @@ Error open_error(std::string_view name, volume::OpenMode mode, Errno number) {
                             number == Errno::NoDevice;
   if (another_kind && mode != volume::OpenMode::CreateNew)
     return {Code::Integrity, std::string(name) + " is not a regular file"};
-  return host_error("cannot open", name, number);
+  return number == Errno::Busy ? held_by_another() : host_error("cannot open", name, number);
 }
 
 class HostFile final : public volume::StorageFile {
@@ -102,9 +107,8 @@ class HostStorage final : public volume::Storage {
   Result<void> lock_for_writing(std::string_view owner) override {
     const auto locked = host::storage_lock(handle_, owner);
     if (locked.ok()) return {};
-    if (locked.error() != Errno::Busy) return host_error("cannot lock", "the volume", locked.error());
-    return Error(Code::Unavailable, "the volume is open for writing by another process",
-                 "wait until it ends, or mount the volume read-only");
+    return locked.error() == Errno::Busy ? held_by_another()
+                                         : host_error("cannot lock", "the volume", locked.error());
   }
 
  private:
