@@ -138,7 +138,9 @@ int run_session(fuse_session* session) {
 
 Result<void> serve(volume::Volume& volume, const MountOptions& options) {
   FileSystem files(volume, options.publish, options.log);
-  Mounted mounted{files, options.volume_folder};
+  const Descriptor folder(::open(options.volume_folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.valid()) return Error(Code::NotFound, "cannot open " + options.volume_folder.native());
+  Mounted mounted{files, folder};
   const EndingSignals ending;
   Session session = TRY(open_session(options, mounted));
   ::signal(SIGPIPE, SIG_IGN);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -124,6 +125,18 @@ TEST_F(Mount, AnFsyncWithoutChangesWritesAndPublishesNothing) {
   unmount();
   EXPECT_EQ(operations.count, stored);
   EXPECT_EQ(published, 1u);
+}
+
+// Mounted on the volume's own folder it asked itself, and everybody waited for ever.
+TEST_F(Mount, SaysTheFreeSpaceOfTheFolderBelowIt) {
+  struct statvfs below {};
+  ASSERT_EQ(::statvfs(options.mountpoint.parent_path().c_str(), &below), 0);
+  ::alarm(60);  // in place of waiting with it
+  struct statvfs status {};
+  EXPECT_EQ(::statvfs(options.mountpoint.c_str(), &status), 0);
+  ::alarm(0);
+  EXPECT_EQ(status.f_bsize, 4096u);
+  EXPECT_EQ(status.f_blocks, below.f_blocks * below.f_frsize / 4096);
 }
 
 }  // namespace

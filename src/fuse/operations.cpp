@@ -417,7 +417,7 @@ void op_removexattr(fuse_req_t request, fuse_ino_t inode, const char* name) {
 
 void op_statfs(fuse_req_t request, fuse_ino_t) {
   struct statvfs host {};
-  if (::statvfs(mounted(request).volume_folder.c_str(), &host) != 0) {
+  if (::fstatvfs(mounted(request).volume_folder.get(), &host) != 0) {
     fuse_reply_err(request, errno);
     return;
   }

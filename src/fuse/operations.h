@@ -4,10 +4,10 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
-#include <filesystem>
 #include <memory>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "fuse/filesystem.h"
 
 namespace cloister::fuse {
@@ -30,8 +30,8 @@ struct Fsyncs {
 // Used by the one thread that serves.
 struct Mounted {
   FileSystem& files;
-  std::filesystem::path volume_folder;
-  uint64_t init_request = 0;  // channel.cpp
+  const Descriptor& volume_folder;  // opened before mounting: its name may lead into the mount now
+  uint64_t init_request = 0;        // channel.cpp
   bool negotiating = true;
   Patience patience;
   Fsyncs fsyncs;
