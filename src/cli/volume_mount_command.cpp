@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -28,22 +29,101 @@ struct MountArguments {
   unsigned commit_every = 5;
 };
 
-// The mount changes its working folder, so what it uses later is made absolute first.
-Result<void> make_absolute(MountArguments& a) {
-  for (std::string* path : {&a.volume.volume, &a.mountpoint, &a.volume.tag_file}) {
-    std::error_code problem;
-    if (!path->empty()) *path = fs::absolute(*path, problem).lexically_normal().native();
-    if (problem) return Error(Code::NotFound, "the working folder is gone");
-    if (path->size() > 1 && path->back() == '/') path->pop_back();
+// --- taking a mount off
+
+// Whoever only looks, as a list of all mounts does, keeps a mount busy for a moment.
+int umount_patiently(const std::string& mountpoint) {
+  constexpr auto kPause = std::chrono::milliseconds(20);
+  for (int tries = 50;; --tries) {
+    const int result = ::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW);
+    if (result == 0 || errno != EBUSY || tries == 0) return result;
+    std::this_thread::sleep_for(kPause);
   }
-  std::error_code unreadable;
-  if (!fs::is_directory(a.mountpoint, unreadable)) {
-    return Error(Code::NotFound, "no folder to mount on: " + a.mountpoint, "make it with mkdir");
+}
+
+bool fusermount(const char* how, const std::string& mountpoint) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::execlp("fusermount3", "fusermount3", how, "--", mountpoint.c_str(), nullptr);
+    ::_exit(127);
   }
+  int status = 0;
+  return ::waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+// The process that served it was killed. Asked is what the kernel does not answer by itself.
+bool is_dead(const std::string& mountpoint) {
+  struct statfs status {};
+  return ::statfs(mountpoint.c_str(), &status) != 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
+// Also while it is in use: what is open there fails for ever.
+bool detach_dead(const std::string& mountpoint) {
+  return ::umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || fusermount("-uz", mountpoint);
+}
+
+Result<void> take_off(const std::string& mountpoint) {
+  if (umount_patiently(mountpoint) == 0) return {};
+  const bool in_use = errno == EBUSY;
+  if (!in_use && fusermount("-u", mountpoint)) return {};
+  if (is_dead(mountpoint) && detach_dead(mountpoint)) return {};
+  if (!in_use) return Error(Code::Unavailable, "cannot unmount " + mountpoint);
+  return Error(Code::Unavailable, "files on " + mountpoint + " are in use", "end the programs that use them");
+}
+
+// A mount on top of a dead one would hide it, and it come back when that one is taken off.
+Result<void> take_off_dead(const std::string& mountpoint) {
+  for (int most = 16; most > 0 && volume_mounted_on(mountpoint).ok() && is_dead(mountpoint); --most) {
+    if (!detach_dead(mountpoint)) {
+      return Error(Code::Unavailable, "the mount on " + mountpoint +
+                                          " is dead, and cannot be unmounted: its process was killed");
+    }
+    std::fprintf(stderr, "cloister: unmounted what was on %s: the process that served it was killed\n",
+                 mountpoint.c_str());
+  }
+  return {};
+}
+
+// --- mount
+
+// Without links and `..`, and absolute: the mount changes its working folder. Of a tag file that is for its
+// folder, because the file itself is replaced.
+Result<std::string> real_path(const std::string& path, bool of_folder) {
+  std::error_code problem;
+  const fs::path whole = fs::absolute(path, problem);
+  if (problem) return Error(Code::NotFound, "the working folder is gone");
+  fs::path real = fs::weakly_canonical(of_folder ? whole.parent_path() : whole, problem);
+  if (problem) return Error(Code::NotFound, "cannot find " + path + ": " + problem.message());
+  if (of_folder) real /= whole.filename();
+  return real.native();
+}
+
+bool lies_in(const std::string& path, const std::string& folder) {
+  return path == folder || folder == "/" || path.starts_with(folder + "/");
+}
+
+// What the mount itself needs and would have to ask itself for.
+Result<void> check_paths(const MountArguments& a) {
   for (const std::string& path : {a.volume.tag_file, a.volume.volume}) {
-    if (!path.starts_with(a.mountpoint + "/")) continue;
+    if (path.empty() || !lies_in(path, a.mountpoint)) continue;
     return Error(Code::InvalidArgument, path + " would lie below the mount itself", "keep it elsewhere");
   }
+  const std::string objects = a.volume.volume + "/objects";
+  if (!lies_in(a.mountpoint, objects)) return {};
+  return Error(Code::InvalidArgument, "the mount would hide " + objects, "mount it elsewhere");
+}
+
+Result<void> prepare(MountArguments& a) {
+  a.volume.volume = TRY(real_path(a.volume.volume, false));
+  if (!a.volume.tag_file.empty()) a.volume.tag_file = TRY(real_path(a.volume.tag_file, true));
+  std::error_code missing, unreadable;
+  const std::string mountpoint = fs::canonical(a.mountpoint, missing).native();
+  if (!missing) TRY(take_off_dead(mountpoint));
+  if (missing || !fs::is_directory(mountpoint, unreadable)) {
+    return Error(Code::NotFound, "no folder to mount on: " + a.mountpoint, "make it with mkdir");
+  }
+  a.mountpoint = mountpoint;
+  TRY(check_paths(a));
   if (!a.foreground && !a.read_only && a.volume.tag_file.empty()) {
     return Error(Code::InvalidArgument, "nobody would learn the volume's new tag",
                  "give --tag-file FILE, or --foreground to have every tag printed, or --read-only");
@@ -77,14 +157,11 @@ Result<void> serve_volume(const MountArguments& a, std::function<void()> ready,
 }
 
 Result<void> mount_here(const MountArguments& a, const std::function<void()>& mounted) {
-  // While it is a folder like others: looking at it later would ask the mount, which does not answer yet.
-  std::error_code unreadable;
-  const std::string mountpoint = fs::canonical(a.mountpoint, unreadable).native();
   MountEnd end;
   Result<void> served = serve_volume(
       a,
       [&] {
-        end.listen(mountpoint);
+        end.listen(a.mountpoint);
         mounted();
       },
       [&] { end.close(); });
@@ -125,7 +202,7 @@ int mount_in_background(const MountArguments& a) {
 }
 
 int run_mount(MountArguments& a) {
-  const Result<void> prepared = make_absolute(a);
+  const Result<void> prepared = prepare(a);
   if (!prepared.ok()) return report(prepared.error());
   if (!a.foreground) return mount_in_background(a);
   return finished(mount_here(a, [] {}));
@@ -143,36 +220,6 @@ Result<void> commit_mounted(const std::string& mountpoint) {
       Code::Unavailable,
       "the disk is full: what was written to " + mountpoint + " cannot be committed, and it stays mounted",
       "free some space and repeat this; umount " + mountpoint + " gives up what is not committed");
-}
-
-// Whoever only looks, as a list of all mounts does, keeps a mount busy for a moment.
-int umount_patiently(const std::string& mountpoint) {
-  constexpr auto kPause = std::chrono::milliseconds(20);
-  for (int tries = 50;; --tries) {
-    const int result = ::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW);
-    if (result == 0 || errno != EBUSY || tries == 0) return result;
-    std::this_thread::sleep_for(kPause);
-  }
-}
-
-Result<void> take_off(const std::string& mountpoint) {
-  if (umount_patiently(mountpoint) != 0) {
-    if (errno == EBUSY) {
-      return Error(Code::Unavailable, "files on " + mountpoint + " are in use",
-                   "end the programs that use them");
-    }
-    const pid_t child = ::fork();
-    if (child == 0) {
-      ::execlp("fusermount3", "fusermount3", "-u", "--", mountpoint.c_str(), nullptr);
-      ::_exit(127);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-      return Error(Code::Unavailable, "cannot unmount " + mountpoint);
-    }
-  }
-  return {};
 }
 
 // Returns when the last state is committed, or says why it is not: umount(8) alone does not wait for that.
