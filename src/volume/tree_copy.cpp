@@ -24,7 +24,7 @@ namespace {
 
 constexpr size_t kBuffer = 1u << 20;
 constexpr uint64_t kProgressStep = 8u << 20;
-constexpr unsigned kMaxDepth = 256;  // of folders: one descriptor each
+constexpr size_t kMostOpen = 128;  // folders at a time
 
 Error host_error(std::string_view what, const std::string& path) {
   const int number = errno;
@@ -55,6 +55,42 @@ Result<T> at_path(VolumeResult<T> result, const std::string& path) {
   return static_cast<Error>(result.error()).within(path);
 }
 
+// The folders from the copied one down to where we are, which may be any number. Only the deepest ones stay
+// open; one above them is opened again as the folder above one that is open, and must be the same then.
+class Way {
+ public:
+  Result<void> enter(Descriptor fd, const std::string& path) {
+    struct stat status {};
+    if (!fd.valid() || ::fstat(fd.get(), &status) != 0) return host_error("cannot open", path);
+    if (folders_.size() >= kMostOpen) folders_[folders_.size() - kMostOpen].fd = Descriptor();
+    folders_.push_back({std::move(fd), status.st_dev, status.st_ino});
+    return {};
+  }
+  // Back to the one above. What was left is returned, still open.
+  Result<Descriptor> leave(const std::string& path) {
+    Descriptor left = std::move(folders_.back().fd);
+    folders_.pop_back();
+    if (folders_.empty() || folders_.back().fd.valid()) return left;
+    Descriptor above(::openat(left.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    struct stat status {};
+    if (!above.valid() || ::fstat(above.get(), &status) != 0)
+      return host_error("cannot open the folder of", path);
+    if (status.st_dev != folders_.back().device || status.st_ino != folders_.back().inode)
+      return Error(Code::InvalidArgument, path + " was moved while it was copied");
+    folders_.back().fd = std::move(above);
+    return left;
+  }
+  int here() const { return folders_.back().fd.get(); }
+
+ private:
+  struct Folder {
+    Descriptor fd;
+    dev_t device;
+    ino_t inode;
+  };
+  std::vector<Folder> folders_;
+};
+
 class Copier {
  public:
   Copier(Volume& volume, const CopyOptions& options) : volume_(volume), options_(options), buffer_(kBuffer) {}
@@ -73,9 +109,18 @@ class Copier {
       totals.first_lost.append(path).append(": ").append(attribute).append(": ").append(why);
   }
 
+  // The path of an entry of the folder whose own one is the first `folder_size` bytes.
+  void point_at(size_t folder_size, std::string_view name) {
+    path_.resize(folder_size);
+    if (folder_size != 0) path_ += '/';
+    path_ += name;
+  }
+
   Volume& volume_;
   const CopyOptions& options_;
   Bytes buffer_;
+  Way way_;
+  std::string path_;  // of what is being copied
   uint64_t reported_ = 0;
 };
 
@@ -83,32 +128,62 @@ class CopierIn : public Copier {
  public:
   using Copier::Copier;
 
-  Result<void> folder(int fd, InodeId directory, const std::string& path, unsigned depth) {
-    if (depth > kMaxDepth) return Error(Code::Unsupported, path + ": folders are nested too deeply");
-    const std::vector<std::string> names = TRY(list(fd, path));
-    for (const std::string& name : names) {
-      std::string below = path;
-      if (!below.empty()) below += '/';
-      below += name;
-      struct stat status {};
-      if (::fstatat(fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
-        return host_error("cannot stat", below);
-      if (!S_ISDIR(status.st_mode) && status.st_nlink > 1 && TRY(link(status, name, directory, below)))
+  Result<void> copy(Descriptor fd, InodeId directory) {
+    TRY(enter(std::move(fd), directory));
+    while (!levels_.empty()) {
+      Level& level = levels_.back();
+      if (level.next == level.names.size()) {
+        TRY(leave());
         continue;
-      if (S_ISREG(status.st_mode)) {
-        TRY(file(fd, name, directory, below));
-      } else if (S_ISDIR(status.st_mode)) {
-        TRY(subfolder(fd, name, directory, below, depth));
-      } else if (S_ISLNK(status.st_mode)) {
-        TRY(symlink(fd, name, directory, below, status));
-      } else {
-        ++totals.skipped;
       }
+      const std::string& name = level.names[level.next++];
+      point_at(level.path_size, name);
+      TRY(entry(way_.here(), name, level.inode, path_));
     }
     return {};
   }
 
  private:
+  struct Level {
+    std::vector<std::string> names;
+    size_t next;
+    InodeId inode;
+    struct stat status;
+    size_t path_size;
+  };
+
+  Result<void> enter(Descriptor fd, InodeId inode) {
+    Level level{{}, 0, inode, {}, path_.size()};
+    if (::fstat(fd.get(), &level.status) != 0) return host_error("cannot open", path_);
+    level.names = TRY(list(fd.get(), path_));
+    TRY(way_.enter(std::move(fd), path_));
+    levels_.push_back(std::move(level));
+    return {};
+  }
+
+  Result<void> leave() {
+    const Level level = std::move(levels_.back());
+    levels_.pop_back();
+    path_.resize(level.path_size);
+    const Descriptor fd = TRY(way_.leave(path_));
+    if (levels_.empty()) return {};
+    TRY(attributes(fd.get(), level.inode, path_, changed_now(level.status)));
+    return finish(level.inode, level.status, path_);
+  }
+
+  Result<void> entry(int fd, const std::string& name, InodeId directory, const std::string& path) {
+    struct stat status {};
+    if (::fstatat(fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
+      return host_error("cannot stat", path);
+    if (!S_ISDIR(status.st_mode) && status.st_nlink > 1 && TRY(link(status, name, directory, path)))
+      return {};
+    if (S_ISREG(status.st_mode)) return file(fd, name, directory, path);
+    if (S_ISDIR(status.st_mode)) return subfolder(fd, name, directory, path);
+    if (S_ISLNK(status.st_mode)) return symlink(fd, name, directory, path, status);
+    ++totals.skipped;
+    return {};
+  }
+
   // Sorted, because the order of readdir(3) is the file system's.
   static Result<std::vector<std::string>> list(int fd, const std::string& path) {
     const int copy = ::openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -183,18 +258,15 @@ class CopierIn : public Copier {
     return at_path(volume_.set_attributes(inode, change, changed_now(status)), path);
   }
 
-  Result<void> subfolder(int fd, const std::string& name, InodeId directory, const std::string& path,
-                         unsigned depth) {
-    const Descriptor below(::openat(fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  Result<void> subfolder(int fd, const std::string& name, InodeId directory, const std::string& path) {
+    Descriptor below(::openat(fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     struct stat status {};
     if (!below.valid() || ::fstat(below.get(), &status) != 0) return host_error("cannot open", path);
     const InodeId inode = TRY(at_path(volume_.make_directory(directory, name, 0700, owner(status.st_uid),
                                                              owner(status.st_gid), changed_now(status)),
                                       path));
     ++totals.folders;
-    TRY(folder(below.get(), inode, path, depth + 1));
-    TRY(attributes(below.get(), inode, path, changed_now(status)));
-    return finish(inode, status, path);
+    return enter(std::move(below), inode);
   }
 
   Result<void> symlink(int fd, const std::string& name, InodeId directory, const std::string& path,
@@ -246,6 +318,7 @@ class CopierIn : public Copier {
     return finish(inode, status, path);
   }
 
+  std::vector<Level> levels_;
   struct Linked {
     InodeId inode;
     uint64_t names_left;
@@ -258,30 +331,68 @@ class CopierOut : public Copier {
   CopierOut(Volume& volume, const CopyOptions& options, int target)
       : Copier(volume, options), target_(target) {}
 
-  Result<void> folder(int fd, InodeId directory, const std::string& path, unsigned depth) {
-    if (depth > kMaxDepth) return Error(Code::Unsupported, path + ": folders are nested too deeply");
-    TRY(met_.enter(directory));
-    uint64_t cookie = 0;
-    do {
-      std::vector<DirectoryEntry> entries;
-      cookie = TRY(at_path(volume_.read_directory(directory, cookie, 256, entries), path));
-      for (const DirectoryEntry& entry : entries) {
-        const std::string below = path.empty() ? entry.name : path + "/" + entry.name;
-        if (!safe(entry.name))
-          return Error(Code::Integrity, "the volume holds the name " + below + ", which would escape");
-        const Attributes attributes = TRY(at_path(volume_.attributes(entry.inode), below));
-        if (attributes.type == FileType::Directory) {
-          TRY(subfolder(fd, entry, attributes, below, depth));
-        } else if (!TRY(link(fd, entry, below))) {
-          TRY(attributes.type == FileType::Symlink ? symlink(fd, entry, attributes, below)
-                                                   : file(fd, entry, attributes, below));
-        }
+  Result<void> copy(Descriptor fd, InodeId directory) {
+    TRY(enter(std::move(fd), directory, {}));
+    while (!levels_.empty()) {
+      Level& level = levels_.back();
+      if (level.next == level.entries.size() && level.cookie == 0) {
+        TRY(leave());
+      } else if (level.next == level.entries.size()) {
+        path_.resize(level.path_size);
+        TRY(read(level));
+      } else {
+        const DirectoryEntry& entry = level.entries[level.next++];
+        point_at(level.path_size, entry.name);
+        TRY(copy_entry(way_.here(), entry, path_));
       }
-    } while (cookie != 0);
+    }
     return {};
   }
 
  private:
+  struct Level {
+    InodeId inode;
+    Attributes attributes;
+    size_t path_size;
+    std::vector<DirectoryEntry> entries;
+    size_t next = 0;
+    uint64_t cookie = 0;  // of the entries after these; 0: there are none
+  };
+
+  Result<void> enter(Descriptor fd, InodeId inode, const Attributes& attributes) {
+    TRY(met_.enter(inode));
+    Level level{inode, attributes, path_.size(), {}};
+    TRY(read(level));
+    TRY(way_.enter(std::move(fd), path_));
+    levels_.push_back(std::move(level));
+    return {};
+  }
+
+  Result<void> read(Level& level) {
+    level.entries.clear();
+    level.next = 0;
+    level.cookie = TRY(at_path(volume_.read_directory(level.inode, level.cookie, 256, level.entries), path_));
+    return {};
+  }
+
+  Result<void> leave() {
+    const Level level = std::move(levels_.back());
+    levels_.pop_back();
+    path_.resize(level.path_size);
+    const Descriptor fd = TRY(way_.leave(path_));
+    return levels_.empty() ? Result<void>() : finish(fd.get(), level.inode, level.attributes, path_);
+  }
+
+  Result<void> copy_entry(int fd, const DirectoryEntry& entry, const std::string& path) {
+    if (!safe(entry.name))
+      return Error(Code::Integrity, "the volume holds the name " + path + ", which would escape");
+    const Attributes attributes = TRY(at_path(volume_.attributes(entry.inode), path));
+    if (attributes.type == FileType::Directory) return subfolder(fd, entry, attributes, path);
+    if (TRY(link(fd, entry, path))) return {};
+    return attributes.type == FileType::Symlink ? symlink(fd, entry, attributes, path)
+                                                : file(fd, entry, attributes, path);
+  }
+
   static bool safe(std::string_view name) {
     return !name.empty() && name != "." && name != ".." && name.find('/') == name.npos &&
            name.find('\0') == name.npos;
@@ -371,13 +482,12 @@ class CopierOut : public Copier {
   }
 
   Result<void> subfolder(int fd, const DirectoryEntry& entry, const Attributes& attributes,
-                         const std::string& path, unsigned depth) {
+                         const std::string& path) {
     if (::mkdirat(fd, entry.name.c_str(), 0700) != 0) return host_error("cannot create", path);
-    const Descriptor below(::openat(fd, entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    Descriptor below(::openat(fd, entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!below.valid()) return host_error("cannot open", path);
     ++totals.folders;
-    TRY(folder(below.get(), entry.inode, path, depth + 1));
-    return finish(below.get(), entry.inode, attributes, path);
+    return enter(std::move(below), entry.inode, attributes);
   }
 
   Result<void> symlink(int fd, const DirectoryEntry& entry, const Attributes& attributes,
@@ -428,6 +538,7 @@ class CopierOut : public Copier {
     ino_t inode;
     uint64_t names_left;  // as the volume says
   };
+  std::vector<Level> levels_;
   const int target_;
   std::unordered_map<InodeId, Linked> linked_;
   DirectoriesMet met_;
@@ -450,10 +561,10 @@ std::string CopyTotals::left_out() const {
 
 Result<CopyTotals> copy_folder_in(Volume& volume, const std::filesystem::path& folder,
                                   const CopyOptions& options) {
-  const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return host_error("cannot open", folder.native());
   CopierIn copier(volume, options);
-  TRY(copier.folder(fd.get(), options.directory, "", 0));
+  TRY(copier.copy(std::move(fd), options.directory));
   return copier.totals;
 }
 
@@ -465,7 +576,9 @@ Result<CopyTotals> copy_folder_out(Volume& volume, const std::filesystem::path& 
   const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return host_error("cannot open", folder.native());
   CopierOut copier(volume, options, fd.get());
-  TRY(copier.folder(fd.get(), options.directory, "", 0));
+  Descriptor top(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!top.valid()) return host_error("cannot open", folder.native());
+  TRY(copier.copy(std::move(top), options.directory));
   return copier.totals;
 }
 

@@ -2,15 +2,18 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 
 #include "volume/memory_storage.h"
 #include "volume/posix_storage.h"
 #include "volume/second_reader.h"
+#include "volume/volume_forger.h"
 
 namespace cloister::volume {
 namespace {
@@ -304,6 +307,81 @@ TEST_F(TreeCopy, KeepsTheLongestTargetsAndLargestAttributesBothWays) {
         "1 extended attributes are not kept, the first is file: user.largest: "))
         << totals->left_out();
   }
+}
+
+// Folders in folders, of the given depth, with a file in the deepest.
+void nest(Volume& volume, unsigned depth) {
+  InodeId at = kRootInode;
+  for (unsigned level = 0; level < depth; ++level) {
+    auto below = volume.make_directory(at, "folder", 0700, 0, 0, {});
+    ASSERT_TRUE(below.ok());
+    at = *below;
+  }
+  const auto file = volume.create_file(at, "file", 0600, 0, 0, {});
+  ASSERT_TRUE(file.ok() && volume.write(*file, 0, as_bytes("deep"), {}).ok());
+}
+
+// A mount takes them; they could not be copied out again, nor in.
+TEST_F(TreeCopy, CopiesFoldersOfAnyDepthBothWays) {
+  constexpr unsigned kDepth = 1200;  // a path of them all is longer than the system takes
+  MemoryStorage storage(false), again_storage(false);
+  auto volume = Volume::create(storage, key, {}), again = Volume::create(again_storage, key, {});
+  ASSERT_TRUE(volume.ok() && again.ok());
+  ASSERT_NO_FATAL_FAILURE(nest(**volume, kDepth));
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit few{256, limit.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  auto out = copy_folder_out(**volume, base / "out");
+  auto in = copy_folder_in(**again, base / "out");
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_EQ(std::system(("rm -rf " + (base / "out").native()).c_str()), 0);
+  ASSERT_TRUE(out.ok()) << out.error().message().substr(0, 100);
+  ASSERT_TRUE(in.ok()) << in.error().message().substr(0, 100);
+  EXPECT_EQ(in->folders, kDepth);
+  InodeId at = kRootInode;
+  for (unsigned level = 0; level < kDepth; ++level) {
+    const auto below = (*again)->lookup(at, "folder");
+    ASSERT_TRUE(below.ok()) << level;
+    EXPECT_EQ((*again)->attributes(*below)->permissions, 0700);
+    at = *below;
+  }
+  const auto file = (*again)->lookup(at, "file");
+  ASSERT_TRUE(file.ok());
+  EXPECT_EQ((*again)->attributes(*file)->size, 4u);
+}
+
+// The folders above the deepest are found again by what they were.
+TEST_F(TreeCopy, AFolderThatIsMovedMeanwhileLeadsNowhere) {
+  MemoryStorage storage(false);
+  auto volume = Volume::create(storage, key, {});
+  ASSERT_TRUE(volume.ok());
+  ASSERT_NO_FATAL_FAILURE(nest(**volume, 200));
+  CopyOptions options;
+  options.progress = [this](std::string_view, const CopyTotals&) {
+    fs::rename(base / "out/folder/folder/folder", base / "elsewhere");
+  };
+  const auto copied = copy_folder_out(**volume, base / "out", options);
+  ASSERT_FALSE(copied.ok());
+  EXPECT_EQ(copied.error().message(), "folder/folder/folder was moved while it was copied");
+}
+
+TEST_F(TreeCopy, AFolderThatLiesInItselfIsNotCopiedForEver) {
+  MemoryStorage storage(false);
+  auto volume = Volume::create(storage, key, {});
+  ASSERT_TRUE(volume.ok());
+  const InodeId outer = *(*volume)->make_directory(kRootInode, "outer", 0700, 0, 0, {});
+  ASSERT_TRUE((*volume)->make_directory(outer, "inner", 0700, 0, 0, {}).ok());
+  VolumeForger forger(**volume);
+  for (auto& [where, value] : forger.records()) {
+    if (where.kind != Kind::Entry || where.inode != outer) continue;
+    store_le(value.data(), outer);
+    forger.put(where, value);
+  }
+  const auto copied = copy_folder_out(**volume, base / "out");
+  ASSERT_FALSE(copied.ok());
+  EXPECT_EQ(copied.error().code(), Code::Integrity);
+  EXPECT_EQ(copied.error().message(), "outer/inner is a folder that lies in itself");
 }
 
 TEST_F(TreeCopy, OneWriterAtATimeIsTold) {
