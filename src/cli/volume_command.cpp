@@ -5,20 +5,41 @@
 
 #include "cli/volume_opening.h"
 #include "volume/directories_met.h"
+#include "volume/format.h"
 
 namespace cloister::cli {
 namespace {
 
+namespace fs = std::filesystem;
 using volume::Volume;
 
-Result<void> create(const VolumeArguments& a) {
-  const volume::Key key = TRY(load_or_make_key(a));
+Result<void> create_with(const VolumeArguments& a, const volume::Key& key) {
   const auto storage = TRY(volume::open_posix_storage(a.volume, true));
   volume::CreateOptions options;
   options.now = now();
   Result<std::unique_ptr<Volume>> made = Volume::create(*storage, key, options);
   if (!made.ok()) return std::move(made).error().within(a.volume);
-  return hand_over(a, (*made)->tag());
+  Result<void> handed_over = hand_over(a, (*made)->tag());
+  if (handed_over.ok()) return {};
+  made->reset();
+  (void)storage->remove(volume::kMainName);
+  return handed_over;
+}
+
+// Of a failed attempt nothing stays: it would be in the way of the next one.
+Result<void> create(const VolumeArguments& a) {
+  std::error_code ignored;
+  const bool new_folder = !fs::exists(fs::symlink_status(a.volume, ignored));
+  const bool new_key = makes_key(a);
+  const volume::Key key = TRY(load_or_make_key(a));
+  Result<void> created = create_with(a, key);
+  if (created.ok()) return {};
+  if (new_key) fs::remove(a.key_file, ignored);
+  if (new_folder) {
+    fs::remove(fs::path(a.volume) / "volume.lock", ignored);
+    fs::remove(a.volume, ignored);  // if it is empty
+  }
+  return created;
 }
 
 void tell(const volume::CopyTotals& totals) {

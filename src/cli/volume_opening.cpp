@@ -93,9 +93,10 @@ Result<volume::Key> load_key(const VolumeArguments& a) {
   return key;
 }
 
+bool makes_key(const VolumeArguments& a) { return !a.key_file.empty() && !may_exist(a.key_file); }
+
 Result<volume::Key> load_or_make_key(const VolumeArguments& a) {
-  if (a.key_file.empty() || may_exist(a.key_file)) return load_key(a);
-  return make_volume_key(a.key_file);
+  return makes_key(a) ? make_volume_key(a.key_file) : load_key(a);
 }
 
 Result<volume::Tag> wanted_tag(const VolumeArguments& a) {

@@ -30,6 +30,7 @@ volume::Timestamp now();
 Result<volume::Key> load_key(const VolumeArguments& a);
 // A new volume's: the file's if it exists, else a fresh one written there.
 Result<volume::Key> load_or_make_key(const VolumeArguments& a);
+bool makes_key(const VolumeArguments& a);  // whether that would write one
 // --tag, else what --tag-file holds, else the session's.
 Result<volume::Tag> wanted_tag(const VolumeArguments& a);
 Result<OpenedVolume> open_volume(const VolumeArguments& a, bool read_only);

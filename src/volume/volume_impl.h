@@ -88,6 +88,7 @@ class VolumeImpl final : public Volume, private TreeIo {
 
   // --- volume_open.cpp
   static Result<std::unique_ptr<Volume>> make(Storage& storage, const Key& key, const CreateOptions& options);
+  Result<void> begin(Timestamp now);
   struct Candidate {
     Superblock superblock;
     Keys keys;

@@ -25,6 +25,13 @@ Result<std::unique_ptr<StorageFile>> open_named(Storage& storage, OpenMode mode)
   return Error(Code::Integrity, file.error().message());
 }
 
+Result<std::unique_ptr<StorageFile>> create_main(Storage& storage) {
+  Result<std::unique_ptr<StorageFile>> file = storage.open(kMainName, OpenMode::CreateNew);
+  if (file.ok() || file.error().code() != Code::InvalidArgument) return file;
+  return Error(Code::InvalidArgument, "there is a volume here already",
+               "name another folder, or remove this one if nobody needs what it holds");
+}
+
 // Up to one slot; a short file gives a short (then invalid) slot.
 Result<Bytes> read_slot(StorageFile& main, unsigned slot) {
   Bytes block(kBlockSize);
@@ -73,18 +80,28 @@ Result<std::unique_ptr<Volume>> VolumeImpl::make(Storage& storage, const Key& ke
     first.commitment = keys.commitment;
   }
   auto volume = std::make_unique<VolumeImpl>(storage, first, keys, OpenOptions{});
-  volume->main_ = TRY(storage.open(kMainName, OpenMode::CreateNew));
-  TRY(volume->main_->write_at(0, Bytes(kSuperblockSlots * kBlockSize)));  // takes their place on the disk
-  volume->slots_filled_ = true;
-  volume->names_unsynced_ = true;
-  volume->prepared_ = true;
-  volume->fresh_block_ = kFirstBlock;
-  volume->tree_.start_empty();
-  volume->state_.next_inode = kRootInode;
-  VolumeResult<Inode*> root = volume->make_inode(FileType::Directory, kRootInode, 0755, 0, 0, options.now);
+  volume->main_ = TRY(create_main(storage));
+  const Result<void> begun = volume->begin(options.now);
+  if (begun.ok()) return std::unique_ptr<Volume>(std::move(volume));
+  // It holds nothing, and would be in the way of the next attempt.
+  volume.reset();
+  (void)storage.remove(kMainName);
+  return begun.error();
+}
+
+// The first state of a new volume.
+Result<void> VolumeImpl::begin(Timestamp now) {
+  TRY(main_->write_at(0, Bytes(kSuperblockSlots * kBlockSize)));  // takes their place on the disk
+  slots_filled_ = true;
+  names_unsynced_ = true;
+  prepared_ = true;
+  fresh_block_ = kFirstBlock;
+  tree_.start_empty();
+  state_.next_inode = kRootInode;
+  VolumeResult<Inode*> root = make_inode(FileType::Directory, kRootInode, 0755, 0, 0, now);
   TRY(lower(std::move(root)));
-  TRY(volume->commit());
-  return std::unique_ptr<Volume>(std::move(volume));
+  TRY(commit());
+  return {};
 }
 
 Result<VolumeImpl::Scan> VolumeImpl::scan(StorageFile& main, const Key& key) {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "volume/faulty_storage.h"
 #include "volume/memory_storage.h"
 #include "volume/second_reader.h"
 #include "volume/volume_test_support.h"
@@ -58,6 +59,30 @@ class VolumeTest : public ::testing::Test {
   MemoryStorage storage;
   std::unique_ptr<Volume> volume;
 };
+
+// An empty volume.fspf was in the way of the next attempt.
+TEST(VolumeCreate, LeavesNothingWhenItFailsAndNothingElseWhenThereIsAVolume) {
+  for (uint64_t n = 1;; ++n) {
+    MemoryStorage below;
+    Faults faults{.fail_at = n, .no_space = true};
+    FaultyStorage storage(below, faults);
+    if (Volume::create(storage, kKey, {}).ok()) {
+      EXPECT_GT(n, 5u);
+      break;
+    }
+    EXPECT_TRUE(below.names().empty()) << n;
+  }
+  MemoryStorage storage;
+  auto made = Volume::create(storage, kKey, {});
+  ASSERT_TRUE(made.ok());
+  const Tag tag = (*made)->tag();
+  made->reset();
+  const auto again = Volume::create(storage, kKey, {});
+  ASSERT_FALSE(again.ok());
+  EXPECT_EQ(again.error().code(), Code::InvalidArgument);
+  EXPECT_EQ(again.error().message(), "there is a volume here already");
+  EXPECT_TRUE(Volume::open(storage, kKey, tag, {}).ok());
+}
 
 TEST_F(VolumeTest, KeepsFilesOfAllSizes) {
   std::map<size_t, InodeId> inodes;

@@ -59,7 +59,7 @@ expect 1 'there is no volume in empty' "$cloister" volume add empty IN "${key[@]
 expect 2 'no tag: give --tag, --tag-file or --without-freshness' "$cloister" volume verify vol "${key[@]}"
 expect 1 'cannot open t.typo: No such file' "$cloister" volume verify vol "${key[@]}" --tag-file t.typo
 expect 1 'dir/missing: no such file' "$cloister" volume cat vol dir/missing "${key[@]}" --tag "$second"
-expect 2 'vol: cannot create volume.fspf' "$cloister" volume create vol "${key[@]}"
+expect 2 'vol: there is a volume here already' "$cloister" volume create vol "${key[@]}"
 expect 0 'hard links inside the folder' "$cloister" volume add --help
 expect 0 'set-id bits are not restored' "$cloister" volume get --help
 mkdir special && mkfifo special/pipe && echo x >special/file

@@ -23,7 +23,21 @@ fi
 
 key=(--key-file key --tag-file disk/tag)
 fill() { dd if=/dev/zero of=disk/filler bs=4096 status=none 2>/dev/null || true; }
+# What a failed create leaves is not in the way of the next one.
+fill
+expect 5 'free some space' "$cloister" volume create disk/new --key-file key --tag-file tag
+expect 5 'free some space' "$cloister" volume create new --key-file key --tag-file disk/tag
+mkdir kept && expect 5 'free some space' "$cloister" volume create kept --key-file key --tag-file disk/tag
+rm -r disk/filler kept
+[ -z "$(find disk new key tag -mindepth 0 ! -path disk 2>/dev/null)" ] || fail "left: $(find disk new key tag)"
+expect 1 'cannot create' "$cloister" volume create disk/nowhere/vol "${key[@]}"
+[ ! -e key ] || fail 'a failed create leaves a key'
 "$cloister" volume create disk/vol "${key[@]}"
+old=$(cat key)
+expect 2 'disk/vol: there is a volume here already' "$cloister" volume create disk/vol --key-file other.key
+[ ! -e other.key ] && [ "$(cat key)" = "$old" ] || fail 'create of what is there touches keys'
+expect 2 'there is a volume here already' "$cloister" volume create disk/vol "${key[@]}"
+[ "$(cat key)" = "$old" ] || fail 'a key that was there is gone'
 
 # unmount: what cannot be committed stays mounted and is there when there is room again.
 "$cloister" volume mount disk/vol mnt "${key[@]}" --commit-every 0
