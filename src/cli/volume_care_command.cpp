@@ -104,8 +104,7 @@ Unused unused_objects(const fs::path& folder, const std::vector<std::string>& us
 
 // The writer's lock keeps others from changing the volume meanwhile; without write permission nobody else of
 // ours can.
-Result<OpenedVolume> open_quiet(const VolumeArguments& a, bool for_repair) {
-  const volume::Key key = TRY(load_key(a));
+Result<OpenedVolume> open_quiet(const VolumeArguments& a, const volume::Key& key, bool for_repair) {
   Result<OpenedVolume> opened = open_volume(a, key, {.for_repair = for_repair});
   if (!opened.ok() && opened.error().code() == Code::Denied)
     return open_volume(a, key, {.read_only = true, .for_repair = for_repair});
@@ -147,7 +146,8 @@ Result<void> look_at(const VolumeArguments& a, Volume& volume) {
 }
 
 Result<void> check_volume(const VolumeArguments& a) {
-  const OpenedVolume opened = TRY(open_quiet(a, true));
+  const volume::Key key = TRY(load_key(a));
+  const OpenedVolume opened = TRY(open_quiet(a, key, true));
   std::printf("state: opens, tag %s\n", to_hex(opened.volume->tag()).c_str());
   std::fflush(stdout);
   return look_at(a, *opened.volume);
@@ -236,13 +236,18 @@ Result<void> rekey(const VolumeArguments& a, const std::string& new_key_file,
   if (fs::exists(fs::symlink_status(target, problem))) {
     return Error(Code::InvalidArgument, target + " exists", "name a folder that does not exist yet");
   }
-  const OpenedVolume from = TRY(open_quiet(a, false));
+  const volume::Key old_key = TRY(load_key(a));
+  const OpenedVolume from = TRY(open_quiet(a, old_key, false));
   VolumeArguments to;
   to.key_file = new_key_file;
   to.tag_file = new_tag_file;
   to.volume = target + ".partial";
   TRY(remove_partial(to.volume));
   const volume::Key key = TRY(load_or_make_key(to));
+  if (equal_constant_time(key.expose(), old_key.expose())) {
+    return Error(Code::InvalidArgument, new_key_file + " holds the key that the volume has now",
+                 "name a file that does not exist yet: a new key is made there");
+  }
   {
     const auto storage = TRY(volume::open_posix_storage(to.volume, true));
     volume::CreateOptions options;

@@ -91,6 +91,10 @@ mkdir third.partial && echo mine >third.partial/notes
 expect 2 'in the way' "$cloister" volume rekey vol third "${key[@]}" --new-key-file newkey
 [ -e third.partial/notes ] || fail 'rekey removed a foreign folder'
 
+cp key copied-key
+expect 2 'key that the volume has now' "$cloister" volume rekey vol fourth "${key[@]}" --new-key-file copied-key
+[ ! -e fourth ] && [ ! -e fourth.partial ] || fail 'a rekey that was refused leaves something'
+
 # A killed rekey leaves the old volume and nothing by the new name, or the complete new one; it can be repeated.
 for delay in 0.005 0.02 0.05; do
   "$cloister" volume rekey vol again "${key[@]}" --new-key-file newkey --new-tag-file againtag &
