@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <optional>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -22,6 +23,16 @@ using volume::Volume;
 
 constexpr const char* kKeyVariable = "CLOISTER_VOLUME_KEY";
 constexpr size_t kSessionLimit = 4u << 20;
+
+// Programs that are started later, and /proc, must not show it, whether it is used or not.
+std::optional<SecretBytes> take_key_variable() {
+  char* const text = std::getenv(kKeyVariable);
+  if (text == nullptr) return std::nullopt;
+  SecretBytes key(Bytes(text, text + std::strlen(text)));
+  wipe(text, std::strlen(text));
+  ::unsetenv(kKeyVariable);
+  return key;
+}
 
 // The volume that --session and --session-volume name; the only one when there is one.
 Result<policy::Volume> session_volume(const VolumeArguments& a) {
@@ -74,6 +85,7 @@ volume::Timestamp now() {
 }
 
 Result<volume::Key> load_key(const VolumeArguments& a) {
+  const std::optional<SecretBytes> from_environment = take_key_variable();
   if (!a.key_file.empty()) return load_volume_key(a.key_file);
   if (!a.session.empty()) {
     const policy::Volume named = TRY(session_volume(a));
@@ -81,22 +93,17 @@ Result<volume::Key> load_key(const VolumeArguments& a) {
     return Error(Code::InvalidArgument, "the session holds no key of volume " + named.name,
                  "the service that runs the session made it; only attested programs get it");
   }
-  char* text = std::getenv(kKeyVariable);
-  if (text == nullptr) {
-    return Error(Code::InvalidArgument, "no volume key",
-                 "give --key-file FILE or --session FILE, or set CLOISTER_VOLUME_KEY");
-  }
-  Result<volume::Key> key = parse_volume_key(text);
-  // Programs that are started later, and /proc, must not show it.
-  wipe(text, std::strlen(text));
-  ::unsetenv(kKeyVariable);
-  return key;
+  if (from_environment) return parse_volume_key(as_text(from_environment->expose()));
+  return Error(Code::InvalidArgument, "no volume key",
+               "give --key-file FILE or --session FILE, or set CLOISTER_VOLUME_KEY");
 }
 
 bool makes_key(const VolumeArguments& a) { return !a.key_file.empty() && !may_exist(a.key_file); }
 
 Result<volume::Key> load_or_make_key(const VolumeArguments& a) {
-  return makes_key(a) ? make_volume_key(a.key_file) : load_key(a);
+  if (!makes_key(a)) return load_key(a);
+  (void)take_key_variable();
+  return make_volume_key(a.key_file);
 }
 
 Result<volume::Tag> wanted_tag(const VolumeArguments& a) {

@@ -56,11 +56,30 @@ wait "$server" || fail 'SIGTERM is not a failure'
 umount mnt
 [ "$("$cloister" volume cat vol open --key-file key --tag-file tag)" = more ] || fail 'a file that stayed open is lost'
 
-# A key from the environment is not left there for programs that the mount starts, nor for /proc.
-(export CLOISTER_VOLUME_KEY=$key; mount_volume) &
-server=$!
-wait_for fuse.cloister
-if tr '\0' '\n' <"/proc/$server/environ" | grep "$key" >/dev/null; then fail 'the key stands in /proc/PID/environ'; fi
-umount mnt
-wait "$server" || fail 'the mount with a key from the environment failed'
+# A key from the environment is not left there for programs that the mount starts, nor for /proc; also if it is not used.
+cat >session.yml <<YAML
+name: mounted
+version: "0.3"
+services:
+  - name: app
+    image_name: app
+    mrenclaves: [$(printf '%064d' 1)]
+    command: app
+volumes:
+  - name: data
+    fspf_key: $key
+    fspf_tag: $(cat tag)
+YAML
+for source in '' '--key-file key' '--session session.yml'; do
+  # shellcheck disable=SC2086
+  (export CLOISTER_VOLUME_KEY=$key; mount_volume $source) &
+  server=$!
+  wait_for fuse.cloister
+  if tr '\0' '\n' <"/proc/$server/environ" | grep "$key" >/dev/null; then
+    fail "the key stands in /proc/PID/environ with '$source'"
+  fi
+  umount mnt
+  wait "$server" || fail "the mount with a key from the environment failed with '$source'"
+  wait_for ''
+done
 echo 'all checks of signals and secrets passed'
