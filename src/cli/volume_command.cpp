@@ -63,31 +63,61 @@ Result<void> get(const VolumeArguments& a) {
   return {};
 }
 
-Result<void> list_below(Volume& volume, volume::InodeId directory, const std::string& prefix,
-                        volume::DirectoriesMet& met) {
+void tell_entry(const volume::Attributes& attributes, const std::string& path) {
+  const char kind = attributes.type == volume::FileType::Directory ? 'd'
+                    : attributes.type == volume::FileType::Symlink ? 'l'
+                                                                   : '-';
+  std::printf("%c%04o %12llu %s\n", kind, attributes.permissions,
+              static_cast<unsigned long long>(attributes.size), path.c_str());
+}
+
+// Without recursion: folders may be nested to any depth.
+Result<void> list_below(Volume& volume, volume::InodeId directory) {
+  struct Level {
+    volume::InodeId directory;
+    size_t prefix;  // of the path: what its entries begin with
+    std::vector<volume::DirectoryEntry> entries = {};
+    size_t next = 0;
+    uint64_t cookie = 0;
+    bool more = true;
+  };
+  std::string path;
+  std::vector<Level> levels{{directory, 0}};
+  volume::DirectoriesMet met;
   TRY(met.enter(directory));
-  uint64_t cookie = 0;
-  do {
-    std::vector<volume::DirectoryEntry> entries;
-    cookie = TRY(volume.read_directory(directory, cookie, 256, entries));
-    for (const volume::DirectoryEntry& entry : entries) {
-      const volume::Attributes attributes = TRY(volume.attributes(entry.inode));
-      const char kind = entry.type == volume::FileType::Directory ? 'd'
-                        : entry.type == volume::FileType::Symlink ? 'l'
-                                                                  : '-';
-      std::printf("%c%04o %12llu %s\n", kind, attributes.permissions,
-                  static_cast<unsigned long long>(attributes.size), (prefix + printable(entry.name)).c_str());
-      if (kind == 'd') TRY(list_below(volume, entry.inode, prefix + printable(entry.name) + "/", met));
+  while (!levels.empty()) {
+    Level& level = levels.back();
+    if (level.next == level.entries.size() && !level.more) {
+      levels.pop_back();
+      continue;
     }
-  } while (cookie != 0);
+    if (level.next == level.entries.size()) {
+      level.entries.clear();
+      level.next = 0;
+      level.cookie = TRY(volume.read_directory(level.directory, level.cookie, 256, level.entries));
+      level.more = level.cookie != 0;
+      continue;
+    }
+    const volume::DirectoryEntry& entry = level.entries[level.next++];
+    path.resize(level.prefix);
+    path += printable(entry.name);
+    const volume::Attributes attributes = TRY(volume.attributes(entry.inode));
+    tell_entry(attributes, path);
+    if (attributes.type != volume::FileType::Directory) continue;
+    path += '/';
+    TRY(met.enter(entry.inode));
+    levels.push_back({entry.inode, path.size()});
+  }
   return {};
 }
 
 Result<void> list(const VolumeArguments& a) {
   const OpenedVolume opened = TRY(open_volume(a, true));
   const volume::InodeId at = TRY(walk(*opened.volume, a.path));
-  volume::DirectoriesMet met;
-  return list_below(*opened.volume, at, "", met);
+  const volume::Attributes attributes = TRY(opened.volume->attributes(at));
+  if (attributes.type == volume::FileType::Directory) return list_below(*opened.volume, at);
+  tell_entry(attributes, printable(a.path));
+  return {};
 }
 
 Result<void> cat(const VolumeArguments& a) {

@@ -7,8 +7,9 @@
 
 namespace cloister::cli {
 
-// White space at the end is ignored. InvalidArgument.
+// White space at the end is ignored. InvalidArgument, which says nothing of the text but what it is like.
 Result<volume::Key> parse_volume_key(std::string_view text);
+// Says it on standard error when other users may read the file.
 Result<volume::Key> load_volume_key(const std::filesystem::path& file);
 // A fresh random key, written to `file` (0600).
 Result<volume::Key> make_volume_key(const std::filesystem::path& file);

@@ -134,8 +134,12 @@ Result<void> prepare(MountArguments& a) {
 Result<void> serve_volume(const MountArguments& a, std::function<void()> ready,
                           std::function<void()> released) {
   const volume::Key key = TRY(load_key(a.volume));
-  const OpenedVolume opened =
-      TRY(open_volume(a.volume, key, {.read_only = a.read_only, .cache_reads = false}));
+  Result<OpenedVolume> opened = open_volume(a.volume, key, {.read_only = a.read_only, .cache_reads = false});
+  if (!opened.ok() && opened.error().code() == Code::Denied && !a.read_only) {
+    return Error(Code::Denied, opened.error().message(),
+                 "give --read-only where the volume's folder cannot be written to");
+  }
+  if (!opened.ok()) return std::move(opened).error();
   fuse::MountOptions options;
   options.mountpoint = a.mountpoint;
   options.volume_folder = a.volume.volume;
@@ -153,7 +157,7 @@ Result<void> serve_volume(const MountArguments& a, std::function<void()> ready,
       ::syslog(LOG_DAEMON | LOG_ERR, "%.*s", static_cast<int>(text.size()), text.data());
     }
   };
-  return fuse::serve(*opened.volume, options);
+  return fuse::serve(*opened->volume, options);
 }
 
 Result<void> mount_here(const MountArguments& a, const std::function<void()>& mounted) {

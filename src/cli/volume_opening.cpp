@@ -71,6 +71,11 @@ bool may_exist(const fs::path& path) {
   return fs::status(path, error).type() != fs::file_type::not_found;
 }
 
+Result<std::unique_ptr<Volume>> in_folder(Result<std::unique_ptr<Volume>> opened, const VolumeArguments& a) {
+  if (!opened.ok()) return std::move(opened).error().within(a.volume);
+  return opened;
+}
+
 Result<volume::Tag> read_tag(const std::string& file) {
   const Bytes text = TRY(read_file(file, 256));
   return parse_tag(as_text(text));
@@ -130,7 +135,7 @@ Result<OpenedVolume> open_volume(const VolumeArguments& a, const volume::Key& ke
   options.owner = "cloister volume";
   if (a.without_freshness) {
     std::fputs("cloister: opening without a tag: an older state would not be noticed\n", stderr);
-    out.volume = TRY(Volume::open_newest_without_freshness(*out.storage, key, options));
+    out.volume = TRY(in_folder(Volume::open_newest_without_freshness(*out.storage, key, options), a));
     if (out.volume->found_unfinished_commit()) {
       std::fputs("cloister: the newest state is not whole (power loss or damage), this is the one before\n",
                  stderr);
@@ -138,7 +143,7 @@ Result<OpenedVolume> open_volume(const VolumeArguments& a, const volume::Key& ke
     return out;
   }
   const volume::Tag tag = TRY(wanted_tag(a));
-  out.volume = TRY(Volume::open(*out.storage, key, tag, options));
+  out.volume = TRY(in_folder(Volume::open(*out.storage, key, tag, options), a));
   return out;
 }
 

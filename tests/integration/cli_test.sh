@@ -50,16 +50,30 @@ expect 3 'The FSPF tag is not fresh - suspected replay attack' "$cloister" volum
 printf '%064d\n' 7 >wrong
 expect 3 'wrong volume key' "$cloister" volume verify vol --key-file wrong --tag "$second"
 expect 2 'not 64 hex digits' env CLOISTER_VOLUME_KEY=abc "$cloister" volume verify vol --tag "$second"
+for bad in "$(printf '%063d' 7)=but 63" "$(printf '%065d' 7)=but 65" "$(printf 'xyz%061d' 7)=but 64 characters, not all" \
+  "$(printf '\x01secretsecretsecretsecretsecrets')=but 32 raw bytes" '=it is empty'; do
+  printf '%s' "${bad%=*}" >bad.key && chmod 600 bad.key
+  expect 2 "bad.key: the volume key is not 64 hex digits" "$cloister" volume verify vol --key-file bad.key --tag "$second"
+  [[ $out == *"${bad##*=}"* ]] || fail "it does not say what was found (${bad##*=}): $out"
+  [ -z "${bad%=*}" ] || [[ $out != *"$(cut -c 4-20 bad.key)"* ]] || fail "the key is shown: $out"
+done
+chmod 644 "${key[1]}"
+expect 0 "other users may read the key in ${key[1]}" "$cloister" volume verify vol "${key[@]}" --tag "$second"
+chmod 600 "${key[1]}"
+[[ $("$cloister" volume verify vol "${key[@]}" --tag "$second" 2>&1) != *'other users'* ]] || fail 'a warning without a cause'
 expect 2 'no volume key' env -u CLOISTER_VOLUME_KEY "$cloister" volume verify vol --tag "$second"
 expect 2 'not 32 hex digits' "$cloister" volume verify vol "${key[@]}" --tag 12
 expect 1 'there is no volume in nowhere' "$cloister" volume verify nowhere "${key[@]}" --tag "$second"
 mkdir empty
 expect 1 'there is no volume in empty' "$cloister" volume add empty IN "${key[@]}" --tag "$second"
+mkdir no-volume && echo x >no-volume/file
+expect 3 'no-volume: there is no volume here' "$cloister" volume verify no-volume "${key[@]}" --tag "$second"
 [ -z "$(ls -A empty)" ] || fail 'something was written into a folder without a volume'
 expect 2 'no tag: give --tag, --tag-file or --without-freshness' "$cloister" volume verify vol "${key[@]}"
 expect 1 'cannot open t.typo: No such file' "$cloister" volume verify vol "${key[@]}" --tag-file t.typo
 expect 1 'dir/missing: no such file' "$cloister" volume cat vol dir/missing "${key[@]}" --tag "$second"
 expect 2 'vol: there is a volume here already' "$cloister" volume create vol "${key[@]}"
+[ "$("$cloister" volume ls vol hello.txt "${key[@]}" --tag "$second" | awk '{print $1, $3}')" = '-0644 hello.txt' ] || fail 'ls of a file'
 expect 0 'hard links inside the folder' "$cloister" volume add --help
 expect 0 'set-id bits are not restored' "$cloister" volume get --help
 mkdir special && mkfifo special/pipe && echo x >special/file

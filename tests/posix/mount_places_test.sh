@@ -63,4 +63,10 @@ kill -9 "$(served_by)"
 expect 5 'ended without its last commit' "$cloister" volume unmount mnt
 [ "$(mounts)" = 0 ] || fail 'the mount of a dead server stays'
 [ "$("$cloister" volume cat vol file "${key[@]}")" = alive ] || fail 'the file is lost'
+# A folder that cannot be written to.
+mkdir disk && mount -t tmpfs none disk && cp -r vol disk/ && mount -o remount,ro none disk
+expect 4 'give --read-only' "$cloister" volume mount disk/vol mnt "${key[@]}"
+"$cloister" volume mount disk/vol mnt "${key[@]}" --read-only
+[ "$(cat mnt/file)" = alive ] || fail 'a read-only mount of a read-only folder'
+"$cloister" volume unmount mnt
 echo 'all checks of places passed'
