@@ -23,27 +23,31 @@ using Number = unsigned long long;
 
 // --- du
 
-constexpr unsigned kMaxDepth = 4096;
-
 // A file with several names counts where it is met first.
 struct Met {
   std::set<volume::InodeId> files;
   volume::DirectoriesMet directories;
 };
-Result<uint64_t> bytes_below(Volume& volume, volume::InodeId inode, Met& met, unsigned depth) {
-  const volume::Attributes a = TRY(volume.attributes(inode));
-  if (a.links > 1 && a.type != volume::FileType::Directory && !met.files.insert(inode).second)
-    return uint64_t{0};
-  uint64_t sum = a.allocated;
-  if (a.type != volume::FileType::Directory) return sum;
-  if (depth > kMaxDepth) return Error(Code::InvalidArgument, "directories are nested too deeply");
-  TRY(met.directories.enter(inode));
-  uint64_t cookie = 0;
-  do {
-    std::vector<volume::DirectoryEntry> entries;
-    cookie = TRY(volume.read_directory(inode, cookie, 256, entries));
-    for (const auto& entry : entries) sum += TRY(bytes_below(volume, entry.inode, met, depth + 1));
-  } while (cookie != 0);
+Result<uint64_t> bytes_below(Volume& volume, volume::InodeId top, Met& met) {
+  uint64_t sum = 0;
+  std::vector<volume::InodeId> pending{top};
+  std::vector<volume::DirectoryEntry> entries;
+  while (!pending.empty()) {
+    const volume::InodeId inode = pending.back();
+    pending.pop_back();
+    const volume::Attributes a = TRY(volume.attributes(inode));
+    const bool directory = a.type == volume::FileType::Directory;
+    if (a.links > 1 && !directory && !met.files.insert(inode).second) continue;
+    sum += a.allocated;
+    if (!directory) continue;
+    TRY(met.directories.enter(inode));
+    uint64_t cookie = 0;
+    do {
+      entries.clear();
+      cookie = TRY(volume.read_directory(inode, cookie, 256, entries));
+      for (const auto& entry : entries) pending.push_back(entry.inode);
+    } while (cookie != 0);
+  }
   return sum;
 }
 
@@ -63,7 +67,7 @@ Result<void> disk_usage(const VolumeArguments& a) {
   std::sort(entries.begin(), entries.end(), [](const auto& x, const auto& y) { return x.name < y.name; });
   uint64_t total = here.type == volume::FileType::Directory ? 0 : here.allocated;
   for (const auto& entry : entries) {
-    const uint64_t size = TRY(bytes_below(volume, entry.inode, met, 0));
+    const uint64_t size = TRY(bytes_below(volume, entry.inode, met));
     total += size;
     std::printf("%12llu %s\n", static_cast<Number>(size), printable(entry.name).c_str());
   }

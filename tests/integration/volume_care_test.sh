@@ -26,6 +26,22 @@ expect 1 'no such file' "$cloister" volume du vol nowhere "${key[@]}"
 expect 0 'no faults' "$cloister" volume fsck vol "${key[@]}"
 expect 0 '3 directories, 2 symbolic links' "$cloister" volume fsck vol "${key[@]}"
 
+# However deep folders lie in one another; with a path of all of them no system call can be made.
+python3 -c 'import os
+os.mkdir("DEEP")
+at = os.open("DEEP", os.O_RDONLY)
+for _ in range(5000):
+  os.mkdir("d", dir_fd=at)
+  below = os.open("d", os.O_RDONLY, dir_fd=at)
+  os.close(at)
+  at = below'
+"$cloister" volume create deep --key-file key --tag-file deeptag
+expect 0 '0 files' "$cloister" volume add deep DEEP --key-file key --tag-file deeptag
+expect 0 '0 files' "$cloister" volume get deep DEEP.out --key-file key --tag-file deeptag
+[ "$(find DEEP.out -mindepth 1 | wc -l)" = 5000 ] || fail 'folders are missing'
+[ "$("$cloister" volume ls deep --key-file key --tag-file deeptag | wc -l)" = 5000 ] || fail 'ls does not list all'
+expect 0 '0 total' "$cloister" volume du deep --key-file key --tag-file deeptag
+
 # An object that a dead writer left behind is seen and removed; a foreign file is neither.
 mkdir -p vol/objects/ab
 head -c 8192 /dev/urandom >vol/objects/ab/0123456789abcdef0123456789abcd
