@@ -107,6 +107,31 @@ VolumeResult<uint64_t> VolumeCare::move_nodes(VolumeImpl& v, uint64_t main_end) 
   return moved;
 }
 
+// A page names the one before it: whoever moves one writes those after it again. All but the newest page are
+// full, one for a hundred mounts, so it is simpler to write the whole list. The commit writes the newest.
+VolumeResult<uint64_t> VolumeCare::move_epoch_pages(VolumeImpl& v, uint64_t main_end) {
+  const std::vector<uint64_t> pages = TRY(v.epoch_blocks());  // the newest first
+  const auto misplaced = [&](uint64_t block) { return block >= main_end; };
+  if (std::none_of(pages.begin(), pages.end(), misplaced)) return uint64_t{0};
+  TRY(v.load_epoch_tail());
+  v.epoch_tail_dirty_ = true;
+  v.changed_ = true;
+  if (std::none_of(pages.begin() + 1, pages.end(), misplaced)) return uint64_t{1};
+  EpochPage page;
+  while (page.first < v.epoch_tail_.first) {
+    const uint32_t count = std::min(static_cast<uint32_t>(kEpochsPerPage), v.epoch_tail_.first - page.first);
+    page.epochs.clear();
+    for (uint32_t i = 0; i < count; ++i) page.epochs.push_back(TRY(v.epoch(page.first + i)));
+    page.previous = TRY(v.put_epoch_page(page, page.previous_digest));
+    page.first += count;
+  }
+  v.epoch_tail_.previous = page.previous;
+  v.epoch_tail_.previous_digest = page.previous_digest;
+  v.older_page_written_ = true;
+  for (size_t i = 1; i < pages.size(); ++i) v.drop_epoch_page(pages[i]);
+  return pages.size();
+}
+
 // One past the highest block that any openable state reaches.
 VolumeResult<uint64_t> VolumeCare::used_end(VolumeImpl& v) {
   TRY(v.find_free_blocks());
@@ -129,8 +154,16 @@ VolumeResult<uint64_t> VolumeCare::object_end(VolumeImpl& v, InodeId id) {
   }
 }
 
-// Lowers the ends, commits that, and cuts the host's files.
-Result<uint64_t> VolumeCare::cut(VolumeImpl& v, const std::vector<InodeId>& files, const Publish& publish) {
+Result<uint64_t> VolumeCare::shorten(StorageFile& file, uint64_t blocks) {
+  const uint64_t size = TRY(file.size());
+  if (size <= blocks * kBlockSize) return uint64_t{0};
+  TRY(file.truncate(blocks * kBlockSize));
+  return size - blocks * kBlockSize;
+}
+
+// Lowers the ends of objects, commits that, and cuts the host's files.
+Result<uint64_t> VolumeCare::cut_objects(VolumeImpl& v, const std::vector<InodeId>& files,
+                                         const Publish& publish) {
   std::vector<InodeId> shorter;
   for (const InodeId id : files) {
     TRY(lower(v.begin_change()));
@@ -143,27 +176,27 @@ Result<uint64_t> VolumeCare::cut(VolumeImpl& v, const std::vector<InodeId>& file
     v.mark(*inode);
     shorter.push_back(id);
   }
-  const uint64_t end = TRY(lower(used_end(v)));
-  if (shorter.empty() && end >= v.state_.blocks) return uint64_t{0};
-  v.state_.blocks = end;
-  TRY(lower(v.find_free_blocks()));
-  v.changed_ = true;
+  if (shorter.empty()) return uint64_t{0};
   TRY(settle(v, publish));
   uint64_t freed = 0;
-  const auto shorten = [&](StorageFile& file, uint64_t blocks) -> Result<void> {
-    const uint64_t size = TRY(file.size());
-    if (size <= blocks * kBlockSize) return {};
-    freed += size - blocks * kBlockSize;
-    return file.truncate(blocks * kBlockSize);
-  };
-  TRY(shorten(*v.main_, v.state_.blocks));
   for (const InodeId id : shorter) {
     TRY(lower(v.make_room()));
     Inode* inode = TRY(lower(v.get(id)));
     StorageFile* object = TRY(lower(v.object_of(*inode, true)));
-    TRY(shorten(*object, inode->record.slots));
+    freed += TRY(shorten(*object, inode->record.slots));
   }
   return freed;
+}
+
+// The same for volume.fspf. Nothing else changes.
+Result<uint64_t> VolumeCare::cut_main(VolumeImpl& v, const Publish& publish) {
+  const uint64_t end = TRY(lower(used_end(v)));
+  if (end >= v.state_.blocks) return uint64_t{0};
+  v.state_.blocks = end;
+  TRY(lower(v.find_free_blocks()));
+  v.changed_ = true;
+  TRY(settle(v, publish));
+  return shorten(*v.main_, v.state_.blocks);
 }
 
 Result<Compacted> VolumeCare::compact(VolumeImpl& v, const Publish& publish) {
@@ -179,19 +212,29 @@ Result<Compacted> VolumeCare::compact(VolumeImpl& v, const Publish& publish) {
   return done;
 }
 
-Result<Compacted> VolumeCare::compact_in_rounds(VolumeImpl& v, const Publish& publish) {
-  Compacted out;
-  const std::vector<InodeId> files = TRY(lower(files_with_chunks(v)));
+Result<uint64_t> VolumeCare::move_in_rounds(VolumeImpl& v, const std::vector<InodeId>& files,
+                                            const Publish& publish) {
+  uint64_t sum = 0;
   for (unsigned round = 0; round < kRounds; ++round) {
     TRY(lower(v.find_free_blocks()));
     const uint64_t main_end = kFirstBlock + v.state_.live_blocks;
-    uint64_t moved = TRY(lower(move_nodes(v, main_end)));
+    uint64_t moved = TRY(lower(move_epoch_pages(v, main_end)));
+    moved += TRY(lower(move_nodes(v, main_end)));
     for (const InodeId id : files) moved += TRY(lower(move_chunks(v, id, main_end)));
     TRY(settle(v, publish));
-    out.moved += moved;
+    sum += moved;
     if (moved == 0) break;
   }
-  out.freed = TRY(cut(v, files, publish));
+  return sum;
+}
+
+Result<Compacted> VolumeCare::compact_in_rounds(VolumeImpl& v, const Publish& publish) {
+  Compacted out;
+  const std::vector<InodeId> files = TRY(lower(files_with_chunks(v)));
+  out.moved = TRY(move_in_rounds(v, files, publish));
+  out.freed = TRY(cut_objects(v, files, publish));
+  out.moved += TRY(move_in_rounds(v, files, publish));
+  out.freed += TRY(cut_main(v, publish));
   return out;
 }
 

@@ -137,19 +137,26 @@ VolumeResult<Epoch> VolumeImpl::epoch(uint32_t index) {
   return known->second;
 }
 
-VolumeResult<void> VolumeImpl::begin_epoch() {
-  if (state_.epochs != 0 && epoch_tail_.epochs.empty()) {
-    // The last page gets the new epoch, or is followed by a new page when it is full.
-    (void)TRY(epoch(state_.epochs - 1));
-    uint8_t page[kBlockSize];
-    TRY(read_exactly(*main_, state_.epoch_page * kBlockSize, page));
-    if (crypto::sha256(page) != state_.epoch_digest) {
-      return poison(damaged("Verification of the volume's table of epochs failed"));
-    }
-    epoch_tail_ = TRY(lift(decode_epoch_page(page)));
+// The last page gets the new epoch, or is followed by a new page when it is full.
+VolumeResult<void> VolumeImpl::load_epoch_tail() {
+  if (state_.epochs == 0 || !epoch_tail_.epochs.empty()) return {};
+  (void)TRY(epoch(state_.epochs - 1));
+  uint8_t page[kBlockSize];
+  TRY(read_exactly(*main_, state_.epoch_page * kBlockSize, page));
+  if (crypto::sha256(page) != state_.epoch_digest) {
+    return poison(damaged("Verification of the volume's table of epochs failed"));
   }
+  epoch_tail_ = TRY(lift(decode_epoch_page(page)));
+  return {};
+}
+
+VolumeResult<void> VolumeImpl::begin_epoch() {
+  TRY(load_epoch_tail());
   if (epoch_tail_.epochs.size() >= kEpochsPerPage) {
-    if (epoch_tail_dirty_) TRY(write_epoch_page());
+    if (epoch_tail_dirty_) {
+      TRY(write_epoch_page());
+      older_page_written_ = true;
+    }
     EpochPage next;
     next.previous = state_.epoch_page;
     next.previous_digest = state_.epoch_digest;

@@ -29,9 +29,15 @@ class VolumeCare {
   static VolumeResult<std::vector<InodeId>> files_with_chunks(VolumeImpl& v);
   static VolumeResult<uint64_t> move_chunks(VolumeImpl& v, InodeId id, uint64_t main_end);
   static VolumeResult<uint64_t> move_nodes(VolumeImpl& v, uint64_t main_end);
+  static VolumeResult<uint64_t> move_epoch_pages(VolumeImpl& v, uint64_t main_end);
   static VolumeResult<uint64_t> used_end(VolumeImpl& v);
   static VolumeResult<uint64_t> object_end(VolumeImpl& v, InodeId id);
-  static Result<uint64_t> cut(VolumeImpl& v, const std::vector<InodeId>& files, const Publish& publish);
+  static Result<uint64_t> move_in_rounds(VolumeImpl& v, const std::vector<InodeId>& files,
+                                         const Publish& publish);
+  static Result<uint64_t> shorten(StorageFile& file, uint64_t blocks);
+  static Result<uint64_t> cut_objects(VolumeImpl& v, const std::vector<InodeId>& files,
+                                      const Publish& publish);
+  static Result<uint64_t> cut_main(VolumeImpl& v, const Publish& publish);
 };
 
 }  // namespace cloister::volume

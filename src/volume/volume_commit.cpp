@@ -63,18 +63,29 @@ VolumeResult<void> VolumeImpl::fill_slots() {
   return {};
 }
 
-VolumeResult<void> VolumeImpl::write_epoch_page() {
+VolumeResult<uint64_t> VolumeImpl::put_epoch_page(const EpochPage& from, crypto::Digest& digest) {
   uint8_t page[kBlockSize];
-  encode_epoch_page(epoch_tail_, page);
+  encode_epoch_page(from, page);
   const uint64_t block = TRY(take_block());
-  VolumeResult<void> written = lift(main_->write_at(block * kBlockSize, page));
+  const VolumeResult<void> written = lift(main_->write_at(block * kBlockSize, page));
   if (!written.ok()) {
+    --state_.live_blocks;
     free_blocks_.add(block, 1);
-    return written;
+    return written.error();
   }
-  if (state_.epoch_page != 0) free_later(0, state_.epoch_page);
-  state_.epoch_page = block;
-  state_.epoch_digest = crypto::sha256(page);
+  digest = crypto::sha256(page);
+  return block;
+}
+
+void VolumeImpl::drop_epoch_page(uint64_t block) {
+  if (state_.live_blocks != 0) --state_.live_blocks;
+  free_later(0, block);
+}
+
+VolumeResult<void> VolumeImpl::write_epoch_page() {
+  const uint64_t before = state_.epoch_page;
+  state_.epoch_page = TRY(put_epoch_page(epoch_tail_, state_.epoch_digest));
+  if (before != 0) drop_epoch_page(before);
   epoch_tail_dirty_ = false;
   return {};
 }
@@ -168,7 +179,8 @@ Result<Tag> VolumeImpl::commit() {
   TRY(lower(prepare_writes()));
   TRY(lower(fill_slots()));
   TRY(lower(write_everything()));
-  const bool one_barrier = mode_ == Mode::Encrypted && fresh_blocks_ <= kOneBarrierBlocks;
+  const bool one_barrier =
+      mode_ == Mode::Encrypted && fresh_blocks_ <= kOneBarrierBlocks && !older_page_written_;
   VolumeResult<void> synced = sync_objects();
   if (synced.ok() && !one_barrier) synced = lift(main_->sync());
   if (!synced.ok()) return static_cast<Error>(poison(synced.error()));
@@ -198,6 +210,7 @@ Result<Tag> VolumeImpl::commit() {
   fresh_counter_ = current_epoch_ ? counter_ : 0;
   fresh_block_ = state_.blocks;
   fresh_blocks_ = 0;
+  older_page_written_ = false;
   changed_ = false;
   return tag_;
 }

@@ -219,6 +219,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> check_readable();
   VolumeResult<void> read_exactly(StorageFile& file, uint64_t offset, MutableByteView out);
   VolumeResult<Epoch> epoch(uint32_t index);
+  VolumeResult<void> load_epoch_tail();
   VolumeResult<void> begin_epoch();
   VolumeResult<void> next_nonce(Ref& ref);
   VolumeResult<const crypto::Aes256Gcm*> node_key(uint32_t epoch_index);
@@ -316,6 +317,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> prepare_writes();
   VolumeResult<void> fill_slots();
   VolumeResult<void> write_everything();
+  VolumeResult<uint64_t> put_epoch_page(const EpochPage& from, crypto::Digest& digest);  // where it is now
+  void drop_epoch_page(uint64_t block);
   VolumeResult<void> write_epoch_page();
   VolumeResult<void> sync_objects();
   VolumeResult<void> write_superblock(const Superblock& next, unsigned slot);
@@ -379,8 +382,9 @@ class VolumeImpl final : public Volume, private TreeIo {
   SpaceMap free_blocks_;
   uint64_t reserved_ = 0;  // blocks of volume.fspf side by side that take_block() gives first
   uint64_t reserved_end_ = 0;
-  uint64_t fresh_blocks_ = 0;  // written to volume.fspf since the last commit
-  bool small_commit_ = false;  // chunks go to volume.fspf, so that one file is made durable
+  uint64_t fresh_blocks_ = 0;        // written to volume.fspf since the last commit
+  bool older_page_written_ = false;  // since then, of epochs: verify_newest_commit() reads the newest only
+  bool small_commit_ = false;        // chunks go to volume.fspf, so that one file is made durable
   bool compacting_ = false;
   std::vector<Freed> freed_;
   std::vector<FreedObject> freed_objects_;
