@@ -1,4 +1,5 @@
-// For tests: writes into an open volume what the library never would, as an owner of the key who means harm.
+// For tests: writes into an open volume what the library never would, as an owner of the key who means harm,
+// and sees what nobody need see.
 #pragma once
 
 #include "volume/volume_impl.h"
@@ -29,6 +30,31 @@ class VolumeForger {
     CLOISTER_CHECK(*volume_.tree_.erase(key));
     volume_.changed_ = true;
   }
+  // References to all blocks of the committed state.
+  std::vector<std::pair<BlockType, Ref>> references() {
+    std::vector<std::pair<BlockType, Ref>> out;
+    const auto node = [&](const Ref& ref) {
+      out.emplace_back(BlockType::Node, ref);
+      return true;
+    };
+    const auto leaf = [&](const uint8_t* page) -> VolumeResult<void> {
+      for (unsigned i = 0; i < page::count(page); ++i) {
+        if (page::leaf_key(page, i).kind != Kind::Chunks) continue;
+        const ByteView refs = page::leaf_value(page, i);
+        for (size_t at = 0; at < refs.size(); at += ref_size(volume_.mode_)) {
+          const Ref ref = load_ref(refs.data() + at, volume_.mode_);
+          if (ref.present) out.emplace_back(BlockType::Chunk, ref);
+        }
+      }
+      return {};
+    };
+    CLOISTER_CHECK(volume_.tree_.each_leaf_where(node, leaf).ok());
+    return out;
+  }
+  Epoch epoch(uint32_t index) { return volume_.epoch(index).value(); }
+  uint32_t epochs() const { return volume_.state_.epochs; }
+  // As if so many blocks had been sealed in the epoch that began.
+  void set_counter(uint64_t counter) { volume_.counter_ = counter; }
 
  private:
   VolumeImpl& volume_;
