@@ -78,6 +78,17 @@ TEST(VolumeSurvey, FindsNoFaultAfterRandomOperations) {
   }
 }
 
+TEST(VolumeSurvey, FindsNoFaultInFoldersOfAnyDepth) {
+  MemoryStorage storage(false);
+  const auto volume = Volume::create(storage, kKey, {}).value();
+  InodeId at = kRootInode;
+  for (int depth = 0; depth < 6000; ++depth) at = volume->make_directory(at, "d", 0755, 0, 0, {}).value();
+  (void)volume->commit().value();
+  const Survey seen = survey(*volume).value();
+  EXPECT_EQ(seen.directories, 6001u);
+  EXPECT_TRUE(seen.problems.empty()) << seen.problems.front();
+}
+
 TEST(VolumeSurvey, CountsFilesThatWereOpenWhenTheWriterEnded) {
   MemoryStorage storage(false);
   auto created = Volume::create(storage, kKey, {});

@@ -22,6 +22,8 @@ struct Known {
   FileType named_as{};          // and says this
   uint64_t entries = 0;         // directory: names in it
   uint64_t subdirectories = 0;  // of these, directories
+  bool looking = false;         // its way to the root was or is being followed,
+  bool below_root = false;      // and leads there
   uint64_t inline_parts = 0;
   uint64_t chunks = 0;
   uint64_t beyond = 0;    // of these, behind the end of the file
@@ -191,12 +193,25 @@ class Surveyor {
     if (known.names != 1 || known.named_in != r.parent) {
       problem(name(inode) + " is a directory and not named once, in its parent");
     }
-    InodeId above = inode;
-    for (size_t steps = 0; above != kRootInode; ++steps) {
-      const auto found = inodes_.find(above);
-      if (found == inodes_.end() || steps > 4096) return problem(name(inode) + " is not below the root");
-      above = found->second.record.parent;
+    if (!below_root(inode)) problem(name(inode) + " is not below the root");
+  }
+
+  // Looks at each directory once, however deep it lies.
+  bool below_root(InodeId inode) {
+    std::vector<Known*> way;
+    bool below = true;
+    for (InodeId at = inode; at != kRootInode;) {
+      const auto found = inodes_.find(at);
+      if (found == inodes_.end() || found->second.looking) {
+        below = found != inodes_.end() && found->second.below_root;
+        break;
+      }
+      found->second.looking = true;
+      way.push_back(&found->second);
+      at = found->second.record.parent;
     }
+    for (Known* known : way) known->below_root = below;
+    return below;
   }
 
   const Mode mode_;
