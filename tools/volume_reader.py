@@ -107,8 +107,7 @@ class Volume:
                 metadata, name = None, hashlib.sha256(head + body).digest()
             valid = True
             if hmac.compare_digest(name, tag if self.encrypted else root):
-                self.take_superblock(volume_id, metadata, body)
-                return
+                return self.take_superblock(volume_id, metadata, body)
         need(not valid, "The FSPF tag is not fresh - suspected replay attack")
         need(not wrong_key, "wrong volume key")
         raise Damaged("volume.fspf holds no state of a volume")
@@ -160,7 +159,8 @@ class Volume:
         keys = [(inode, kind, sub) for inode, sub, kind in (struct.unpack_from("<QQB", node, at) for at in offsets)]
         ends = [low] + keys[1:] + [high] if level else keys
         found = level or not keys or low <= keys[0] and keys[-1] < high
-        need(found and all(a < b for a, b in zip(ends, ends[1:])), "keys are not in order")
+        rising = all(a < b for row in (keys, ends) for a, b in zip(row, row[1:]))
+        need(found and rising, "keys are not in order")
         for i, at in enumerate(offsets):
             if level:
                 self.read_tree(Reference(node[at + 17:at + width], self.encrypted), level - 1, ends[i], ends[i + 1])

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "crypto/sha256.h"
+#include "volume/forged_tree.h"
 #include "volume/memory_storage.h"
 #include "volume/model.h"
 #include "volume/posix_storage.h"
@@ -236,6 +237,31 @@ TEST_F(VolumeReader, TellsWhatTheLibraryReadsOtherwise) {
   const std::string refused = told(old_tag, "");
   EXPECT_NE(refused.find("the volume: the second reader refuses it: The FSPF tag"), std::string::npos)
       << refused;
+}
+
+// The first key of an inner node bounds nothing, and yet keys rise.
+TEST_F(VolumeReader, RefusesAnInnerNodeWhoseFirstKeyIsNotBelowTheSecond) {
+  MemoryStorage memory(false);
+  auto volume = Volume::create(memory, key, {.now = kNow}).value();
+  for (int i = 0; i < 100; ++i) add(*volume, kRootInode, "/f" + std::to_string(i), 500);
+  const Tag tag = volume->commit().value();
+  volume.reset();
+  const auto read = [&](const Tag& named) {
+    const ByteView main = *memory.content(kMainName);
+    fs::create_directory(base / "volume");
+    std::ofstream(base / "volume" / kMainName, std::ios::binary)
+        .write(reinterpret_cast<const char*>(main.data()), static_cast<std::streamsize>(main.size()));
+    return run("python3 '" CLOISTER_SOURCE_DIR "/tools/volume_reader.py' '" + (base / "volume").string() +
+               "' " + by_tag(named));
+  };
+  const Output sound = read(tag);
+  EXPECT_EQ(sound.status, 0) << sound.text;
+  ForgedTree tree(memory, key, tag);
+  ASSERT_EQ(tree.root().level(), 1u);
+  ForgedTree::set_key(tree.root(), 0, ForgedTree::key_of(tree.root(), 1));
+  const Output forged = read(tree.store());
+  EXPECT_EQ(forged.status, 3);
+  EXPECT_NE(forged.text.find("keys are not in order"), std::string::npos) << forged.text;
 }
 
 TEST_F(VolumeReader, RefusesForgedPartsOfTargetsAndAttributes) {
