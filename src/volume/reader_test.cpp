@@ -234,6 +234,8 @@ TEST_F(VolumeReader, TellsWhatTheLibraryReadsOtherwise) {
   EXPECT_NE(other.find("the volume: only the library: b'/b' d 2\n"), std::string::npos) << other;
   EXPECT_NE(other.find("the volume: only the second reader: b'/a' f 2 640 "), std::string::npos) << other;
   EXPECT_EQ(other.find("usage"), std::string::npos) << other;
+  const std::string twice = told(tag, "usage 2 10\nusage 2 10\n");
+  EXPECT_NE(twice.find("the volume: only the library: 'usage' 2 10\n"), std::string::npos) << twice;
   const std::string refused = told(old_tag, "");
   EXPECT_NE(refused.find("the volume: the second reader refuses it: The FSPF tag"), std::string::npos)
       << refused;

@@ -5,6 +5,7 @@ Usage: compare_volumes.py TOOLS FOLDER. TOOLS holds volume_reader.py. Each folde
 ("key tag" or "root", in hexadecimal digits), a `label` for messages and what is `expected`. Exit code 1: they differ;
 77: python3-cryptography is missing.
 """
+import collections
 import hashlib
 import os
 import struct
@@ -60,13 +61,15 @@ def compare(volume_reader, folder):
     for name in ("name", "label", "expected"):
         with open(os.path.join(folder, name), encoding="ascii") as file:
             text[name] = file.read()
-    expected = set(text["expected"].splitlines())
+    expected = collections.Counter(text["expected"].splitlines())
     try:
-        got = set(read(volume_reader, os.path.join(folder, "volume"), text["name"].split()))
+        got = collections.Counter(read(volume_reader, os.path.join(folder, "volume"), text["name"].split()))
     except (volume_reader.Damaged, IndexError, ValueError, struct.error) as error:
         return [f"{text['label']}: the second reader refuses it: {error}"]
-    out = [f"{text['label']}: only the library: {shown(line)}" for line in sorted(expected - got)[:5]]
-    return out + [f"{text['label']}: only the second reader: {shown(line)}" for line in sorted(got - expected)[:5]]
+    out = []
+    for who, more in (("the library", expected - got), ("the second reader", got - expected)):
+        out += [f"{text['label']}: only {who}: {shown(line)}" for line in sorted(more.elements())[:5]]
+    return out
 
 
 def main():
