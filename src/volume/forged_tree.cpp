@@ -1,5 +1,7 @@
 #include "volume/forged_tree.h"
 
+#include <algorithm>
+
 #include "crypto/aes_gcm.h"
 #include "crypto/random.h"
 
@@ -93,6 +95,30 @@ std::vector<ForgedTree::Node*> ForgedTree::level(unsigned level) {
     nodes = std::move(below);
   }
   return nodes;
+}
+
+std::vector<ForgedTree::Record> ForgedTree::records() {
+  std::vector<Record> out;
+  for (Node* leaf : level(0)) {
+    for (unsigned i = 0; i < leaf->count(); ++i) out.push_back({leaf, i});
+  }
+  return out;
+}
+
+ForgedTree::Record ForgedTree::record(const RecordKey& key) {
+  const std::vector<Record> all = records();
+  const auto found = std::ranges::find(all, key, &Record::key);
+  CLOISTER_CHECK(found != all.end());
+  return *found;
+}
+
+void ForgedTree::change_inode(InodeId inode, const std::function<void(InodeRecord&)>& change) {
+  const MutableByteView value = record({inode, Kind::Inode, 0}).value();
+  InodeRecord changed = decode_inode(value, Mode::Encrypted).value();
+  change(changed);
+  const Bytes forged = encode_inode(changed, Mode::Encrypted);
+  CLOISTER_CHECK(forged.size() == value.size());
+  std::ranges::copy(forged, value.begin());
 }
 
 RecordKey ForgedTree::key_of(const Node& inner, unsigned index) {

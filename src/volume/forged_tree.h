@@ -21,6 +21,13 @@ class ForgedTree {
     unsigned count() const { return page::count(page.data()); }
   };
 
+  struct Record {  // of a leaf, until records are added or erased
+    Node* leaf;
+    unsigned index;
+    RecordKey key() const { return page::leaf_key(leaf->page.data(), index); }
+    MutableByteView value() const { return page::leaf_value_for_change(leaf->page.data(), index); }
+  };
+
   // An encrypted volume's state `tag`.
   ForgedTree(MemoryStorage& storage, const Key& key, const Tag& tag);
   // Seals every node and the superblock again; the state's new tag.
@@ -29,6 +36,11 @@ class ForgedTree {
   Node& root() { return root_; }
   // The nodes of a level in the order of the entries.
   std::vector<Node*> level(unsigned level);
+  // All, in the order of the leaves.
+  std::vector<Record> records();
+  // The first with this key; there is one.
+  Record record(const RecordKey& key);
+  void change_inode(InodeId inode, const std::function<void(InodeRecord&)>& change);
   // Changes the superblock, too.
   Superblock& superblock() { return opened_.superblock; }
 

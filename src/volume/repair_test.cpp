@@ -13,6 +13,7 @@
 namespace cloister::volume {
 namespace {
 
+namespace fs = std::filesystem;
 const Key kKey = test_key(9);
 constexpr size_t kGroup = 60;    // chunks of a record
 constexpr size_t kGroups = 220;  // of each file: with two of them the tree has three levels
@@ -42,6 +43,15 @@ class Repair : public testing::Test {
     EXPECT_TRUE(volume->write(small, 0, as_bytes("small"), {1, 0}).ok());
     tag = volume->commit().value();
     EXPECT_TRUE(volume->acknowledge(tag).ok());
+  }
+  void TearDown() override {
+    if (!made_folder.empty()) fs::remove_all(made_folder);
+  }
+  // Which is removed when the test ends.
+  const fs::path& make_folder() {
+    std::string pattern = (fs::temp_directory_path() / "cloister-repair-XXXXXX").string();
+    EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
+    return made_folder = pattern;
   }
   static void put(Volume& volume, InodeId inode, size_t index, uint8_t version) {
     ASSERT_TRUE(volume.write(inode, index * kBlockSize, chunk(index, version), {1, 0}).ok());
@@ -97,17 +107,18 @@ class Repair : public testing::Test {
 
   MemoryStorage storage{false};
   Tag tag{};
+  fs::path made_folder;
 };
 
-MutableByteView value_of(ForgedTree& tree, const RecordKey& key) {
-  for (ForgedTree::Node* leaf : tree.level(0)) {
-    for (unsigned i = 0; i < leaf->count(); ++i) {
-      if (page::leaf_key(leaf->page.data(), i) == key)
-        return page::leaf_value_for_change(leaf->page.data(), i);
-    }
-  }
-  ADD_FAILURE() << "there is no such record";
-  return {};
+// Inserts a record of a file that is no more, whose last reference of `refs` is to `place`.
+void add_stray(ForgedTree& tree, uint64_t group, size_t refs, uint64_t place) {
+  ForgedTree::Node& last = *tree.level(0).back();
+  Bytes value(refs * 32, 0);
+  Ref ref;
+  ref.present = true;
+  ref.place = place;
+  store_ref(value.data() + value.size() - 32, ref, Mode::Encrypted);
+  page::leaf_insert(last.page.data(), last.count(), {99, Kind::Chunks, group}, value);
 }
 
 // Look-ups of all but the last key of a leaf go to the leaf before it.
@@ -168,38 +179,28 @@ TEST_F(Repair, OpensWhereTheRootDirectoryIsNotFound) {
 // A program was told that there was no record, and wrote another.
 TEST_F(Repair, TakesTheNewerOfTwoForOneChunk) {
   const size_t first = 101 * kGroup;
+  const RecordKey key{2, Kind::Chunks, 101};
   Bytes older;
-  const auto record_of = [&](ForgedTree& tree, const std::function<void(ForgedTree::Node&, unsigned)>& use) {
-    for (ForgedTree::Node* leaf : tree.level(0)) {
-      for (unsigned i = 0; i < leaf->count(); ++i) {
-        if (page::leaf_key(leaf->page.data(), i) == RecordKey{2, Kind::Chunks, 101}) return use(*leaf, i);
-      }
-    }
-  };
   auto volume = reopen();
   put(*volume, 2, first + 3, 2);
   put(*volume, 2, first + 7, 1);
   tag = volume->commit().value();
   {
     ForgedTree tree(storage, kKey, tag);
-    record_of(tree, [&](ForgedTree::Node& leaf, unsigned i) {
-      const ByteView value = page::leaf_value(leaf.page.data(), i);
-      older.assign(value.begin(), value.end());
-    });
+    const ByteView value = tree.record(key).value();
+    older.assign(value.begin(), value.end());
   }
   put(*volume, 2, first + 3, 1);
   put(*volume, 2, first, 1);
   tag = volume->commit().value();
   volume.reset();
   ForgedTree tree(storage, kKey, tag);
-  record_of(tree, [&](ForgedTree::Node& leaf, unsigned i) {
-    // It does not know of the one that the program had written before it was told that there is none.
-    const MutableByteView newer = page::leaf_value_for_change(leaf.page.data(), i);
-    std::fill_n(newer.begin() + 7 * 32, 32, uint8_t{0});
-  });
+  // It does not know of the one that the program had written before it was told that there is none.
+  const MutableByteView newer = tree.record(key).value();
+  std::fill_n(newer.begin() + 7 * 32, 32, uint8_t{0});
   ForgedTree::Node& last = *tree.level(0).back();
   ASSERT_GE(page::leaf_room(last.page.data()), page::leaf_cost(older.size()));
-  page::leaf_insert(last.page.data(), 0, {2, Kind::Chunks, 101}, older);
+  page::leaf_insert(last.page.data(), 0, key, older);
   tag = tree.store();
   EXPECT_EQ(mend().lost.size(), 0u);
   volume = reopen();
@@ -213,13 +214,7 @@ TEST_F(Repair, TakesTheNewerOfTwoForOneChunk) {
 
 TEST_F(Repair, RemovesWhatRemovedFilesLeftBehind) {
   ForgedTree tree(storage, kKey, tag);
-  ForgedTree::Node& last = *tree.level(0).back();
-  Bytes refs(64, 0);
-  Ref ref;
-  ref.present = true;
-  ref.place = tree.root().ref.place;  // used by something else long ago
-  store_ref(refs.data() + 32, ref, Mode::Encrypted);
-  page::leaf_insert(last.page.data(), last.count(), {99, Kind::Chunks, 7}, refs);
+  add_stray(tree, 7, 2, tree.root().ref.place);  // which was given to the root since
   tag = tree.store();
   EXPECT_EQ(Volume::open(storage, kKey, tag, kReadOnly).value()->verify_all().error().code(),
             Code::Integrity);
@@ -231,11 +226,7 @@ TEST_F(Repair, RemovesWhatRemovedFilesLeftBehind) {
 
 TEST_F(Repair, RemovesChunksBehindTheEndOfAFile) {
   ForgedTree tree(storage, kKey, tag);
-  const MutableByteView value = value_of(tree, {3, Kind::Inode, 0});
-  InodeRecord record = decode_inode(value, Mode::Encrypted).value();
-  record.size = 3 * kGroup * kBlockSize;
-  const Bytes shorter = encode_inode(record, Mode::Encrypted);
-  std::copy(shorter.begin(), shorter.end(), value.begin());
+  tree.change_inode(3, [](InodeRecord& record) { record.size = 3 * kGroup * kBlockSize; });
   tag = tree.store();
   EXPECT_EQ(Volume::open(storage, kKey, tag, kReadOnly).value()->verify_all().error().code(),
             Code::Integrity);
@@ -248,12 +239,8 @@ TEST_F(Repair, RemovesChunksBehindTheEndOfAFile) {
 }
 
 void erase(ForgedTree& tree, const RecordKey& key) {
-  for (ForgedTree::Node* leaf : tree.level(0)) {
-    for (unsigned i = 0; i < leaf->count(); ++i) {
-      if (page::leaf_key(leaf->page.data(), i) == key) return page::leaf_erase(leaf->page.data(), i);
-    }
-  }
-  ADD_FAILURE() << "there is no such record";
+  const ForgedTree::Record record = tree.record(key);
+  page::leaf_erase(record.leaf->page.data(), record.index);
 }
 
 // Of what is in several records all is kept, or the first ones of a target, or nothing of an attribute.
@@ -326,16 +313,14 @@ TEST_F(Repair, NamesWhatHasNoNameAndWhatIsAboveItself) {
   tag = volume->commit().value();
   volume.reset();
   ForgedTree tree(storage, kKey, tag);
-  for (ForgedTree::Node* leaf : tree.level(0)) {
-    for (unsigned i = 0; i < leaf->count(); ++i) {
-      const RecordKey key = page::leaf_key(leaf->page.data(), i);
-      if (key.kind != Kind::Entry) continue;
-      const MutableByteView value = page::leaf_value_for_change(leaf->page.data(), i);
-      const InodeId named = load_le<uint64_t>(value.data());
-      // The root forgets "folder", whose "small" is now another name of "inner".
-      if (key.inode == kRootInode && named == folder) store_le(value.data(), InodeId{2});
-      if (key.inode == folder && named == inner) store_le(value.data(), folder);
-    }
+  for (const ForgedTree::Record& record : tree.records()) {
+    const RecordKey key = record.key();
+    if (key.kind != Kind::Entry) continue;
+    const MutableByteView value = record.value();
+    const InodeId named = load_le<uint64_t>(value.data());
+    // The root forgets "folder", whose "small" is now another name of "inner".
+    if (key.inode == kRootInode && named == folder) store_le(value.data(), InodeId{2});
+    if (key.inode == folder && named == inner) store_le(value.data(), folder);
   }
   tag = tree.store();
   (void)mend();
@@ -384,13 +369,7 @@ TEST_F(Repair, DropsNothingOfWhichItDoesNotKnowWhatItIs) {
 // What removed files left behind names blocks that were given to others since.
 TEST_F(Repair, GivesNoBlockAwayThatIsUsedTwice) {
   ForgedTree tree(storage, kKey, tag);
-  ForgedTree::Node& last = *tree.level(0).back();
-  Bytes refs(32, 0);
-  Ref ref;
-  ref.present = true;
-  ref.place = tree.level(0)[7]->ref.place;
-  store_ref(refs.data(), ref, Mode::Encrypted);
-  page::leaf_insert(last.page.data(), last.count(), {99, Kind::Chunks, 0}, refs);
+  add_stray(tree, 0, 1, tree.level(0)[7]->ref.place);
   tag = tree.store();
   const auto publish = [&](const Tag& fresh) -> Result<void> {
     tag = fresh;
@@ -406,23 +385,16 @@ TEST_F(Repair, GivesNoBlockAwayThatIsUsedTwice) {
 TEST_F(Repair, IsWhatWhoFollowsADirectoryIntoItselfIsToldToAskFor) {
   const InodeId folder = reopen()->lookup(kRootInode, "folder").value();
   ForgedTree tree(storage, kKey, tag);
-  for (ForgedTree::Node* leaf : tree.level(0)) {
-    for (unsigned i = 0; i < leaf->count(); ++i) {
-      const RecordKey key = page::leaf_key(leaf->page.data(), i);
-      if (key.inode != folder || key.kind != Kind::Entry) continue;
-      const MutableByteView value = page::leaf_value_for_change(leaf->page.data(), i);
-      store_le(value.data(), folder);
-      value[8] = static_cast<uint8_t>(FileType::Directory);
-    }
+  for (const ForgedTree::Record& record : tree.records()) {
+    if (record.key().inode != folder || record.key().kind != Kind::Entry) continue;
+    store_le(record.value().data(), folder);
+    record.value()[8] = static_cast<uint8_t>(FileType::Directory);
   }
   tag = tree.store();
   MemoryStorage other(false);
   const auto copy = Volume::create(other, test_key(1), {}).value();
   EXPECT_EQ(copy_volume(*reopen(), *copy).error().code(), Code::Integrity);
-  char pattern[] = "/tmp/repair_test.XXXXXX";
-  ASSERT_NE(::mkdtemp(pattern), nullptr);
-  EXPECT_EQ(copy_folder_out(*reopen(), pattern).error().code(), Code::Integrity);
-  std::filesystem::remove_all(pattern);
+  EXPECT_EQ(copy_folder_out(*reopen(), make_folder().string()).error().code(), Code::Integrity);
   (void)mend();
 }
 
@@ -446,11 +418,7 @@ TEST_F(Repair, NeedsNoMemoryForPlacesThatAreOnlyClaimed) {
   ForgedTree tree(storage, kKey, tag);
   tree.superblock().blocks = uint64_t{1} << 45;
   tree.superblock().live_blocks = 1;
-  const MutableByteView value = value_of(tree, {2, Kind::Inode, 0});
-  InodeRecord record = decode_inode(value, Mode::Encrypted).value();
-  record.slots = uint64_t{1} << 45;
-  const Bytes forged = encode_inode(record, Mode::Encrypted);
-  std::copy(forged.begin(), forged.end(), value.begin());
+  tree.change_inode(2, [](InodeRecord& record) { record.slots = uint64_t{1} << 45; });
   tag = tree.store();
   const size_t size = storage.content(kMainName)->size();
   {
@@ -483,11 +451,9 @@ TEST_F(Repair, IsWhatCopiersAreToldToAskFor) {
   const auto copy = Volume::create(other, test_key(1), {}).value();
   EXPECT_EQ(copy_volume(*volume, *copy).error().code(), Code::Integrity);
   EXPECT_FALSE(copy->dirty());
-  char pattern[] = "/tmp/repair_test.XXXXXX";
-  ASSERT_NE(::mkdtemp(pattern), nullptr);
-  EXPECT_FALSE(copy_folder_out(*reopen(), pattern).ok());
-  EXPECT_TRUE(std::filesystem::is_empty(pattern));
-  std::filesystem::remove_all(pattern);
+  const fs::path out = make_folder();
+  EXPECT_FALSE(copy_folder_out(*reopen(), out.string()).ok());
+  EXPECT_TRUE(fs::is_empty(out));
 }
 
 // Without repair nothing is written that builds on what is wrong, and nothing goes on for ever.
