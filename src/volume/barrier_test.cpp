@@ -7,7 +7,7 @@
 
 #include "volume/care.h"
 #include "volume/faulty_storage.h"
-#include "volume/keys.h"
+#include "volume/forged_tree.h"
 #include "volume/memory_storage.h"
 #include "volume/second_reader.h"
 #include "volume/volume_test_support.h"
@@ -54,19 +54,6 @@ class VolumeBarrier : public ::testing::Test {
     uint8_t byte = 0;
     EXPECT_TRUE(v.read(inode, offset, {&byte, 1}).ok());
     return byte;
-  }
-  // Changes the newest superblock as only the owner of the key can.
-  void forge_newest(const std::function<void(Superblock&)>& forge) {
-    Bytes& main = *memory.content(kMainName);
-    for (unsigned slot = 0; slot < kSuperblockSlots; ++slot) {
-      uint8_t* block = main.data() + slot * kBlockSize;
-      auto opened = open_superblock(kKey, {block, kBlockSize});
-      if (!opened.ok() || opened->tag != volume->tag()) continue;
-      forge(opened->superblock);
-      seal_superblock(opened->keys, opened->superblock, {}, block);
-      return;
-    }
-    FAIL() << "no superblock has the newest tag";
   }
 
   MemoryStorage memory;
@@ -222,7 +209,9 @@ TEST_F(VolumeBarrier, ALargeCommitHasItsBlocksDurableFirst) {
 TEST_F(VolumeBarrier, AnAuthorsHugeCommitIsRefused) {
   for (int i = 0; i < 1500; ++i) write(make("file" + std::to_string(i)), 0, 2 * kBlockSize, 1);
   settle();
-  forge_newest([](Superblock& s) { s.one_barrier = true; });
+  ForgedTree tree(memory, kKey, volume->tag());
+  tree.superblock().one_barrier = true;
+  (void)tree.store();
   volume.reset();  // gives up the state before
   auto opened = Volume::open_newest_without_freshness(memory, kKey, {.read_only = true});
   ASSERT_FALSE(opened.ok());

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "volume/faulty_storage.h"
+#include "volume/forged_tree.h"
 #include "volume/keys.h"
 #include "volume/memory_storage.h"
 #include "volume/model.h"
@@ -165,82 +166,22 @@ TEST(VolumeSurvey, NeedsNoMemoryForSlotsThatAreOnlyClaimed) {
   EXPECT_TRUE(seen->problems.empty()) << seen->problems.front();
 }
 
-// The same of an encrypted volume whose tree is a leaf: `forge` changes the superblock and its file's inode.
-Tag sealed(MemoryStorage& storage, const std::function<void(Superblock&, InodeRecord&)>& forge) {
-  const Tag tag = [&] {
-    auto volume = Volume::create(storage, kKey, {}).value();
-    const InodeId file = volume->create_file(kRootInode, "a", 0644, 0, 0, {}).value();
-    EXPECT_TRUE(volume->write(file, 0, Bytes(100 * kBlockSize, 1), {}).ok());
-    return volume->commit().value();
-  }();
-  Bytes& main = *storage.content(kMainName);
-  for (unsigned slot = 0; slot < kSuperblockSlots; ++slot) {
-    uint8_t* const block = main.data() + slot * kBlockSize;
-    auto opened = open_superblock(kKey, {block, kBlockSize});
-    if (!opened.ok() || opened->tag != tag) continue;
-    Superblock& head = opened->superblock;
-    EXPECT_EQ(head.height, 1u);
-    uint8_t* const leaf = main.data() + head.root.place * kBlockSize;
-    const auto page = decode_epoch_page({main.data() + head.epoch_page * kBlockSize, kBlockSize});
-    const crypto::Aes256Gcm key(
-        derive_epoch_key(opened->keys.metadata, page->epochs[head.root.epoch - page->first], kNodeLabel));
-    crypto::GcmNonce nonce;
-    store_le(nonce.data(), static_cast<uint32_t>(BlockType::Node));
-    store_le(nonce.data() + 4, head.root.counter);
-    const auto bound = bind_block(head.id, {BlockType::Node, 0, 0});
-    crypto::GcmTag mac;
-    std::memcpy(mac.data(), head.root.digest.data(), mac.size());
-    EXPECT_TRUE(key.open(nonce, bound, {leaf, kBlockSize}, mac, {leaf, kBlockSize}));
-    for (unsigned i = 0; i < page::count(leaf); ++i) {
-      auto inode = decode_inode(page::leaf_value(leaf, i), Mode::Encrypted);
-      if (page::leaf_key(leaf, i).kind != Kind::Inode || !inode.ok() || !inode->has_object) continue;
-      forge(head, *inode);
-      const Bytes forged = encode_inode(*inode, Mode::Encrypted);
-      std::ranges::copy(forged, page::leaf_value_for_change(leaf, i).begin());
-    }
-    const Bytes plain(leaf, leaf + kBlockSize);
-    key.seal(nonce, bound, plain, {leaf, kBlockSize}, mac);
-    std::memcpy(head.root.digest.data(), mac.data(), mac.size());
-    seal_superblock(opened->keys, head, {}, block);
-    return compute_tag(opened->keys, head);
-  }
-  return {};
-}
-
-void expect_writable(MemoryStorage& storage, const Tag& tag) {
-  auto opened = Volume::open(storage, kKey, tag, kSmallCache);
-  ASSERT_TRUE(opened.ok()) << opened.error().message();
-  const InodeId file = (*opened)->lookup(kRootInode, "a").value();
-  const auto written = (*opened)->write(file, 50 * kBlockSize, Bytes(20 * kBlockSize, 2), {});
-  ASSERT_TRUE(written.ok()) << written.error().message;
-  ASSERT_TRUE((*opened)->commit().ok());
-  EXPECT_TRUE((*opened)->verify_all().ok());
-  EXPECT_EQ(survey(**opened)->problems, std::vector<std::string>());
-  EXPECT_LT(storage.content(kMainName)->size(), 100 * kBlockSize);
-}
-
-TEST(VolumeWriter, NeedsNoMemoryForBlocksThatAreOnlyClaimed) {
-  MemoryStorage storage(false);
-  expect_writable(storage,
-                  sealed(storage, [](Superblock& head, InodeRecord&) { head.blocks = uint64_t{1} << 45; }));
-}
-
-TEST(VolumeWriter, NeedsNoMemoryForSlotsThatAreOnlyClaimed) {
-  MemoryStorage storage(false);
-  expect_writable(storage,
-                  sealed(storage, [](Superblock&, InodeRecord& inode) { inode.slots = uint64_t{1} << 45; }));
-}
-
 // What is in use cannot be beyond the end: a host that says so is refused, and nothing is written over.
 TEST(VolumeWriter, RefusesAFileThatEndsBeforeWhatIsInUse) {
   MemoryStorage storage(false);
-  const Tag tag = sealed(storage, [](Superblock&, InodeRecord& inode) { inode.slots = 5000; });
+  auto volume = Volume::create(storage, kKey, {}).value();
+  const InodeId file = volume->create_file(kRootInode, "a", 0644, 0, 0, {}).value();
+  ASSERT_TRUE(volume->write(file, 0, Bytes(100 * kBlockSize, 1), {}).ok());
+  Tag tag = volume->commit().value();
+  volume.reset();
+  ForgedTree tree(storage, kKey, tag);
+  tree.change_inode(file, [](InodeRecord& inode) { inode.slots = 5000; });
+  tag = tree.store();
   for (const std::string& name : storage.names()) {
     if (name != kMainName) storage.content(name)->resize(60 * kBlockSize);
   }
   auto opened = Volume::open(storage, kKey, tag, kSmallCache);
   ASSERT_TRUE(opened.ok()) << opened.error().message();
-  const InodeId file = (*opened)->lookup(kRootInode, "a").value();
   EXPECT_EQ((*opened)->write(file, 50 * kBlockSize, Bytes(20 * kBlockSize, 2), {}).error().reason,
             Reason::Integrity);
   EXPECT_FALSE((*opened)->commit().ok());
@@ -430,15 +371,6 @@ TEST(VolumeCompact, KeepsThePublishedStateWhenItDiesWhileManyObjectsShrink) {
   for (uint64_t fail_at = at[1] + 1; fail_at <= at.back() && !HasFailure(); fail_at += kStep) live(fail_at);
 }
 
-uint32_t epochs_of(MemoryStorage& storage, const Tag& tag) {
-  for (unsigned slot = 0; slot < kSuperblockSlots; ++slot) {
-    const ByteView main = *storage.content(kMainName);
-    const auto opened = open_superblock(kKey, main.subspan(slot * kBlockSize, kBlockSize));
-    if (opened.ok() && opened->tag == tag) return opened->superblock.epochs;
-  }
-  return 0;
-}
-
 // An epoch may begin at any commit, the first of a new page too: then the pages before it are in use
 // nevertheless.
 TEST(VolumeCompact, KeepsTheEpochPagesWhenItGoesOnInTheFirstEpochOfANewPage) {
@@ -468,9 +400,10 @@ TEST(VolumeCompact, KeepsTheEpochPagesWhenItGoesOnInTheFirstEpochOfANewPage) {
     storage.restore(files);
     tag = before;
     if (compact_until(at) < at) break;
-    const bool page_was_full = epochs_of(storage, tag) == kEpochsPerPage;
+    const bool page_was_full = ForgedTree(storage, kKey, tag).superblock().epochs == kEpochsPerPage;
     compact_until(~size_t{0});
-    began_a_page = began_a_page || (page_was_full && epochs_of(storage, tag) == kEpochsPerPage + 1);
+    began_a_page = began_a_page || (page_was_full &&
+                                    ForgedTree(storage, kKey, tag).superblock().epochs == kEpochsPerPage + 1);
     auto opened = Volume::open(storage, kKey, tag, kSmallCache);
     ASSERT_TRUE(opened.ok()) << opened.error().message();
     const auto verified = (*opened)->verify_all();
