@@ -15,7 +15,7 @@ DECADES = 3  # the axis: 0.1 to 100 times
 
 
 def table(text):
-    """Row names, and {target: {row: value}} without the plain folder and without rows that it has no number for."""
+    """Row names, those of the plain folder, and {target: {row: value}} of the targets that have them all."""
     lines = iter(text.splitlines())
     head = next(line for line in lines if line.startswith(HEAD))
     rows = [cell.strip() for cell in head.strip("|").split("|")][1:]
