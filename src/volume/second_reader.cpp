@@ -100,6 +100,7 @@ class SecondReader : public ::testing::Environment {
     fs::remove_all(base_);
     base_.clear();
     EXPECT_EQ(differences, "") << "of " << volumes_ << " volumes";
+    if (left_out_ != 0) std::printf("The second reader was not asked about %u more volumes.\n", left_out_);
     if (missing) std::printf("The second reader was not asked: python3-cryptography is not installed.\n");
   }
 
@@ -113,7 +114,10 @@ class SecondReader : public ::testing::Environment {
     test_ = test_name();
     uint64_t size = 0;
     for (const std::string& file : storage.names()) size += storage.content(file)->size();
-    if (taken_ == kMostVolumes || bytes_ + size > kMostBytes) return false;
+    if (taken_ != 0 && (taken_ == kMostVolumes || bytes_ + size > kMostBytes)) {
+      ++left_out_;
+      return false;
+    }
     ++taken_;
     bytes_ += size;
     return true;
@@ -126,7 +130,7 @@ class SecondReader : public ::testing::Environment {
   }
 
   fs::path base_;
-  unsigned volumes_ = 0;
+  unsigned volumes_ = 0, left_out_ = 0;
   std::string test_;  // of the two counts
   unsigned taken_ = 0;
   uint64_t bytes_ = 0;

@@ -12,7 +12,8 @@
 namespace cloister::volume {
 
 // A state of a healthy volume. So that time is bounded, only the first few of each test are taken, and no
-// more than 64 MiB: who has many chooses. `what` tells it from the others of the test.
+// more than 64 MiB unless the first is larger: who has many chooses. How many were left out is printed at the
+// end. `what` tells it from the others of the test.
 void give_to_second_reader(MemoryStorage& storage, const Key& key, const Tag& tag, const std::string& what);
 void give_to_second_reader(MemoryStorage& storage, const Root& root, const std::string& what);
 void give_to_second_reader(const std::filesystem::path& folder, const Key& key, const Tag& tag,
