@@ -8,6 +8,7 @@
 
 #include "volume/care.h"
 #include "volume/faulty_storage.h"
+#include "volume/forged_tree.h"
 #include "volume/keys.h"
 #include "volume/memory_storage.h"
 #include "volume/second_reader.h"
@@ -47,16 +48,11 @@ Result<std::unique_ptr<Volume>> open_to_read(Storage& storage, const State& stat
 }
 
 Superblock superblock_of(MemoryStorage& storage, const State& state, const Key& key = kKey) {
+  if (state.root == Root{}) return ForgedTree(storage, key, state.tag).superblock();
   const ByteView main = *storage.content(kMainName);
   for (unsigned slot = 0; slot < kSuperblockSlots; ++slot) {
-    const ByteView block = main.subspan(slot * kBlockSize, kBlockSize);
-    if (state.root != Root{}) {
-      const auto parsed = parse_authenticated_superblock(block);
-      if (parsed.ok() && compute_root(*parsed) == state.root) return *parsed;
-    } else {
-      const auto opened = open_superblock(key, block);
-      if (opened.ok() && opened->tag == state.tag) return opened->superblock;
-    }
+    const auto parsed = parse_authenticated_superblock(main.subspan(slot * kBlockSize, kBlockSize));
+    if (parsed.ok() && compute_root(*parsed) == state.root) return *parsed;
   }
   ADD_FAILURE() << "no superblock is that of the state";
   return {};
