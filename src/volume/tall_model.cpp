@@ -12,6 +12,7 @@ constexpr uint64_t kLargeChunks = 30'000;  // 117 MiB
 constexpr uint64_t kGroup = 60;            // chunks that one record names (mode 1)
 const std::string kModelName = "model";
 const std::string kBagName = "attributes";
+const TallModel::Recover kNever;
 
 bool storage_failure(Reason reason) {
   return reason == Reason::Io || reason == Reason::NoSpace || reason == Reason::Poisoned;
@@ -48,6 +49,8 @@ struct TallModel::Run {
   bool failed = false;
   std::string difference = {};
 
+  // Of a run whose storage never fails.
+  std::string end() const { return failed ? "the storage failed" : difference; }
   bool going() const { return !failed && difference.empty(); }
   // Does one operation until it succeeds; false: it is over.
   template <class F>
@@ -312,8 +315,7 @@ std::string TallModel::step(Volume& volume, std::mt19937& random, bool& failed, 
 }
 
 std::string TallModel::fill(Volume& volume, std::mt19937& random, unsigned files) {
-  const Recover never;
-  Run run{volume, random, never};
+  Run run{volume, random, kNever};
   const auto make = [&](const std::string& name) {
     InodeId inode = 0;
     run.attempt("make_directory", [&] {
@@ -335,29 +337,24 @@ std::string TallModel::fill(Volume& volume, std::mt19937& random, unsigned files
   write_chunks(run, "large0", kGroup - 1, 100, kGroup);
   write_chunks(run, "large1", 5, 200, 1);
   write_chunks(run, "large2", 0, 60, 37);
-  if (run.failed) return "the storage failed";
-  return run.difference;
+  return run.end();
 }
 
 std::string TallModel::wear(Volume& volume) {
   std::mt19937 random(version_);
-  const Recover never;
-  Run run{volume, random, never};
+  Run run{volume, random, kNever};
   for (unsigned i = 0; i < 270; ++i) write_chunks(run, "worn" + std::to_string(i), 0, 16, 1);
   for (unsigned i = 0; i < 270; ++i) remove_large(run, "worn" + std::to_string(i));
   write_chunks(run, "large3", 0, 900, 1);
   cut_large(run, "large3", 60);
-  if (run.failed) return "the storage failed";
-  return run.difference;
+  return run.end();
 }
 
 std::string TallModel::touch(Volume& volume) {
   std::mt19937 random(version_);
-  const Recover never;
-  Run run{volume, random, never};
+  Run run{volume, random, kNever};
   rewrite_files(run, version_ % kDirectories, 10);
-  if (run.failed) return "the storage failed";
-  return run.difference;
+  return run.end();
 }
 
 std::string TallModel::compare(Volume& volume) const {
