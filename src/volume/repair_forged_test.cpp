@@ -6,6 +6,7 @@
 #include "volume/care.h"
 #include "volume/forged_tree.h"
 #include "volume/model.h"
+#include "volume/volume_forger.h"
 #include "volume/volume_test_support.h"
 
 namespace cloister::volume {
@@ -99,7 +100,7 @@ TEST(RepairOfAnything, EndsWithAVolumeWithoutFaults) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937 random(seed);
     MemoryStorage storage(false);
-    auto volume = std::move(Volume::create(storage, kKey, {})).value();
+    auto volume = create_with_fixed_id(storage, kKey);
     Model model;
     bool failed = false;
     for (int i = 0; i < 150; ++i) ASSERT_EQ(model.step(*volume, random, failed), "");

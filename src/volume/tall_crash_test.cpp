@@ -13,6 +13,7 @@
 #include "volume/memory_storage.h"
 #include "volume/second_reader.h"
 #include "volume/tall_model.h"
+#include "volume/volume_forger.h"
 #include "volume/volume_test_support.h"
 
 namespace cloister::volume {
@@ -78,7 +79,7 @@ Base make_base(unsigned files, uint32_t epochs, bool worn = false) {
   Base out;
   MemoryStorage storage(false);
   std::mt19937 random(files);
-  auto volume = Volume::create(storage, kKey, {}).value();
+  auto volume = create_with_fixed_id(storage, kKey);
   EXPECT_EQ(out.state.model.fill(*volume, random, files), "");
   if (worn) {
     EXPECT_EQ(out.state.model.wear(*volume), "");

@@ -1,10 +1,16 @@
-// For tests: writes into an open volume what the library never would, as an owner of the key who means harm,
-// and sees what nobody need see.
+// For tests: writes into an open volume what the library never would, as an owner of the key who means harm;
+// sees what nobody need see, and makes volumes that do not differ from run to run.
 #pragma once
 
 #include "volume/volume_impl.h"
 
 namespace cloister::volume {
+
+// The hashes of names follow from key and id, and the order of a tree's records from them: with an id of its
+// own a test does the same again when it is given the same seed.
+inline std::unique_ptr<Volume> create_with_fixed_id(Storage& storage, const Key& key) {
+  return std::move(VolumeImpl::make(storage, key, {}, VolumeId{1})).value();
+}
 
 class VolumeForger {
  public:

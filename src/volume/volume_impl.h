@@ -87,7 +87,9 @@ class VolumeImpl final : public Volume, private TreeIo {
   ~VolumeImpl() override;
 
   // --- volume_open.cpp
-  static Result<std::unique_ptr<Volume>> make(Storage& storage, const Key& key, const CreateOptions& options);
+  // `id` is an encrypted volume's.
+  static Result<std::unique_ptr<Volume>> make(Storage& storage, const Key& key, const CreateOptions& options,
+                                              const VolumeId& id);
   Result<void> begin(Timestamp now);
   struct Candidate {
     Superblock superblock;

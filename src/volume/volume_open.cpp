@@ -69,14 +69,14 @@ VolumeImpl::~VolumeImpl() {
 }
 
 Result<std::unique_ptr<Volume>> VolumeImpl::make(Storage& storage, const Key& key,
-                                                 const CreateOptions& options) {
+                                                 const CreateOptions& options, const VolumeId& id) {
   TRY(storage.lock_for_writing(kOwner));
   Superblock first;
   first.mode = options.mode;
   Keys keys;
   if (options.mode == Mode::Encrypted) {
-    crypto::random_bytes(first.id);
-    keys = derive_keys(key, first.id);
+    first.id = id;
+    keys = derive_keys(key, id);
     first.commitment = keys.commitment;
   }
   auto volume = std::make_unique<VolumeImpl>(storage, first, keys, OpenOptions{});
@@ -157,7 +157,9 @@ Result<void> VolumeImpl::expect_root() {
 
 Result<std::unique_ptr<Volume>> Volume::create(Storage& storage, const Key& key,
                                                const CreateOptions& options) {
-  return VolumeImpl::make(storage, key, options);
+  VolumeId id{};
+  if (options.mode == Mode::Encrypted) crypto::random_bytes(id);
+  return VolumeImpl::make(storage, key, options, id);
 }
 
 namespace {
