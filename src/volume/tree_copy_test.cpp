@@ -381,7 +381,7 @@ TEST_F(TreeCopy, AFolderThatLiesInItselfIsNotCopiedForEver) {
   const auto copied = copy_folder_out(**volume, base / "out");
   ASSERT_FALSE(copied.ok());
   EXPECT_EQ(copied.error().code(), Code::Integrity);
-  EXPECT_EQ(copied.error().message(), "a directory of the volume has several names: `cloister volume fsck` tells more");
+  EXPECT_NE(copied.error().message().find("has several names"), std::string::npos);
 }
 
 TEST_F(TreeCopy, OneWriterAtATimeIsTold) {
