@@ -1,6 +1,6 @@
-// Free places of one file of the storage, as extents. Nothing of it is stored: what a mount frees it reuses,
-// and what earlier mounts freed is found again by walking the tree once half of the file is unused
-// (volume_verify.cpp).
+// Free places of one file of the storage, as extents. What a mount frees it reuses. What earlier mounts freed
+// in volume.fspf a writer learns from the one before (free_list.h); when that is used up, and in objects, it
+// is found again by walking the tree once half of the file is unused (volume_verify.cpp).
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,10 @@
 #include <optional>
 
 namespace cloister::volume {
+
+struct Extent {
+  uint64_t start, count;
+};
 
 class SpaceMap {
  public:
@@ -22,6 +26,10 @@ class SpaceMap {
   uint64_t end_without_tail(uint64_t end) const {
     if (extents_.empty() || extents_.rbegin()->first != end) return end;
     return extents_.rbegin()->second;
+  }
+  template <class F>
+  void each(F&& visit) const {
+    for (const auto& [end, start] : extents_) visit(Extent{start, end - start});
   }
   void clear() {
     extents_.clear();

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "crypto/random.h"
+#include "volume/free_list.h"
 #include "volume/volume_impl.h"
 
 namespace cloister::volume {
@@ -30,9 +31,33 @@ VolumeResult<void> VolumeImpl::settle_opened() {
 VolumeResult<void> VolumeImpl::prepare_writes() {
   if (prepared_) return {};
   TRY(settle_opened());
-  if (state_.blocks > 4096 && state_.live_blocks < state_.blocks / 2) TRY(find_free_blocks());
+  TRY(load_free_list());
   prepared_ = true;
   return remove_orphans();
+}
+
+// Of the opened state, behind its superblock. Without one (the writer was killed, or of an older build) a
+// mount begins with no free places. Its author may claim what is no place of volume.fspf.
+VolumeResult<void> VolumeImpl::load_free_list() {
+  if (mode_ != Mode::Encrypted || for_repair_) return {};
+  places_known_ = true;
+  Bytes list(kFreeListSize);
+  const size_t got = TRY(lift(main_->read_at(states_.front().slot * kBlockSize + kFreeListOffset, list)));
+  if (got != list.size()) return {};
+  for (const Extent& free : open_free_list(keys_, tag_, list)) {
+    const bool inside = free.start >= kFirstBlock && free.start < state_.blocks;
+    if (inside) free_blocks_.add(free.start, std::min(free.count, state_.blocks - free.start));
+  }
+  return {};
+}
+
+// Between states, so that the tree has every reference. Once: after that all that is free is known.
+VolumeResult<void> VolumeImpl::search_when_used_up() {
+  constexpr uint64_t kFew = 64;
+  if (changed_ || searched_ || free_blocks_.size() >= kFew) return {};
+  if (state_.blocks <= 4096 || state_.live_blocks >= state_.blocks / 2) return {};
+  searched_ = true;
+  return find_free_blocks();
 }
 
 // The slots that hold nothing may be holes: then a full disk has no room for the next superblock, and that
@@ -158,7 +183,25 @@ VolumeResult<void> VolumeImpl::clear_gone_slots() {
 void VolumeImpl::close() {
   const bool committed = !states_.empty() && states_.back().ours;
   if (!clear_gone_slots().ok() || !committed || mode_ != Mode::Encrypted) return;
-  (void)main_->write_at(states_.back().slot * kBlockSize + kDoneOffset, as_bytes(kDone));
+  Bytes words(kBlockSize - kDoneOffset, 0);
+  std::memcpy(words.data(), kDone.data(), kDone.size());
+  if (places_known_ && !changed_) {
+    ByteArray<32> salt;
+    crypto::random_bytes(salt);
+    seal_free_list(keys_, tag_, salt, unreached(), words.data() + kDone.size());
+  }
+  (void)main_->write_at(states_.back().slot * kBlockSize + kDoneOffset, words);
+}
+
+// What the newest state does not reach, and thus is free for who opens it.
+std::vector<Extent> VolumeImpl::unreached() const {
+  SpaceMap all = free_blocks_;
+  for (const Freed& freed : freed_) {
+    if (freed.inode == 0) all.add(freed.place, freed.count);
+  }
+  std::vector<Extent> out;
+  all.each([&](const Extent& extent) { out.push_back(extent); });
+  return out;
 }
 
 VolumeResult<void> VolumeImpl::write_superblock(const Superblock& next, unsigned slot) {

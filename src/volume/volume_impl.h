@@ -317,6 +317,9 @@ class VolumeImpl final : public Volume, private TreeIo {
   // --- volume_commit.cpp
   VolumeResult<void> settle_opened();
   VolumeResult<void> prepare_writes();
+  VolumeResult<void> load_free_list();
+  VolumeResult<void> search_when_used_up();
+  std::vector<Extent> unreached() const;
   VolumeResult<void> fill_slots();
   VolumeResult<void> write_everything();
   VolumeResult<uint64_t> put_epoch_page(const EpochPage& from, crypto::Digest& digest);  // where it is now
@@ -343,6 +346,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   std::unique_ptr<StorageFile> main_;
   const Mode mode_;
   bool read_only_ = false;
+  const bool for_repair_;  // what is free may be doubtful
   const Keys keys_;
   const uint64_t cache_size_;
   const uint64_t direct_read_;  // chunks: at least this many side by side bypass the cache
@@ -363,6 +367,8 @@ class VolumeImpl final : public Volume, private TreeIo {
 
   bool changed_ = false;
   bool prepared_ = false;
+  bool places_known_ = false;  // free_blocks_ is fit for a list (free_list.h)
+  bool searched_ = false;
   unsigned changing_ = 0;
   std::optional<VolumeError> poisoned_;
   bool sealed_so_ = false;  // met a node that cannot be, though its MAC is right

@@ -162,6 +162,7 @@ VolumeResult<void> VolumeImpl::begin_change() {
   TRY(check_readable());
   if (read_only_) return VolumeError{Reason::ReadOnly, "the volume is read-only"};
   TRY(prepare_writes());
+  TRY(search_when_used_up());
   return make_room();
 }
 

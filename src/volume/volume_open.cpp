@@ -52,6 +52,7 @@ VolumeImpl::VolumeImpl(Storage& storage, const Superblock& superblock, const Key
     : storage_(storage),
       mode_(superblock.mode),
       read_only_(options.read_only),
+      for_repair_(options.for_repair),
       keys_(keys),
       cache_size_(std::max<uint64_t>(options.cache_size, 1u << 20)),
       direct_read_(options.cache_reads ? 8 : 1),
@@ -95,6 +96,7 @@ Result<void> VolumeImpl::begin(Timestamp now) {
   slots_filled_ = true;
   names_unsynced_ = true;
   prepared_ = true;
+  places_known_ = true;
   fresh_block_ = kFirstBlock;
   tree_.start_empty();
   state_.next_inode = kRootInode;
