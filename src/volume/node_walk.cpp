@@ -23,15 +23,14 @@ Result<bool> NodeWalk::read(const Ref& ref, unsigned level, uint8_t* page) {
 }
 
 Result<void> NodeWalk::below(const Ref& ref, unsigned level, const KeyRange& range, bool found) {
-  if (ref.present && ref.place < met_.size()) {
-    if (met_[static_cast<size_t>(ref.place)]) {
-      ++met_again_;
-      return {};
-    }
-    met_[static_cast<size_t>(ref.place)] = true;
-  }
   alignas(64) uint8_t page[kBlockSize];
   const bool readable = TRY(read(ref, level, page));
+  // A reference to what the block was before does not count: another may be to what it is.
+  if (readable && met_[static_cast<size_t>(ref.place)]) {
+    ++met_again_;
+    return {};
+  }
+  if (readable) met_[static_cast<size_t>(ref.place)] = true;
   const size_t width = ref_size(v_.mode_);
   found = found && readable && page::in_order(page, width) && page::within(page, range, width);
   TRY((*visit_)({ref, level, range, found, readable ? page : nullptr}));

@@ -22,10 +22,10 @@ class NodeWalk {
 
   // `v` has no uncommitted changes.
   explicit NodeWalk(VolumeImpl& v) : v_(v) {}
-  // Each node once, before those below it. Ends with a failing visit, and where the host's files cannot be
-  // read at all.
+  // Each node once, before those below it, and each reference to what cannot be read. Ends with a failing
+  // visit, and where the host's files cannot be read at all.
   Result<void> run(const Visit& visit);
-  // References to nodes that had been met.
+  // References to nodes that had been met, and could be read.
   uint64_t met_again() const { return met_again_; }
 
  private:

@@ -64,7 +64,7 @@ Result<void> Salvage::collect() {
   v_.tree_.trim(0);
   v_.tree_.start_empty();
   v_.changed_ = true;
-  return walk.run([&](const NodeWalk::Node& node) -> Result<void> {
+  TRY(walk.run([&](const NodeWalk::Node& node) -> Result<void> {
     if (node.page == nullptr && node.level + 1 == v_.state_.height) {
       return Error(Code::Integrity, "Verification of the root of the volume's metadata failed (block " +
                                         std::to_string(node.ref.place) +
@@ -81,7 +81,9 @@ Result<void> Salvage::collect() {
     }
     v_.free_later(0, node.ref.place);
     return node.level == 0 ? take_leaf(node) : Result<void>();
-  });
+  }));
+  if (walk.met_again() != 0) mended(std::to_string(walk.met_again()) + " nodes that were named twice");
+  return {};
 }
 
 Result<void> Salvage::take_leaf(const NodeWalk::Node& node) {
