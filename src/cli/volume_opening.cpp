@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "cli/volume_key.h"
 #include "policy/session.h"
+#include "volume/care.h"
 
 namespace cloister::cli {
 namespace {
@@ -135,7 +136,9 @@ Result<OpenedVolume> open_volume(const VolumeArguments& a, const volume::Key& ke
   options.owner = "cloister volume";
   if (a.without_freshness) {
     std::fputs("cloister: opening without a tag: an older state would not be noticed\n", stderr);
-    out.volume = TRY(in_folder(Volume::open_newest_without_freshness(*out.storage, key, options), a));
+    const auto open_newest =
+        options.for_repair ? volume::open_newest_for_repair : Volume::open_newest_without_freshness;
+    out.volume = TRY(in_folder(open_newest(*out.storage, key, options), a));
     if (out.volume->found_unfinished_commit()) {
       std::fputs("cloister: the newest state is not whole (power loss or damage), this is the one before\n",
                  stderr);

@@ -29,6 +29,11 @@ struct Survey {
 // uncommitted changes.
 Result<Survey> survey(Volume& volume);
 
+// As Volume::open_newest_without_freshness() with OpenOptions::for_repair, but a newest state that is damaged
+// opens, too, unless a loss of power may have cut its commit short.
+Result<std::unique_ptr<Volume>> open_newest_for_repair(Storage& storage, const Key& key,
+                                                       const OpenOptions& options);
+
 struct Repaired {
   std::vector<std::string> mended;  // what was wrong and is right now
   std::vector<std::string> lost;    // what is no longer there, or can no longer be read

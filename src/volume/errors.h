@@ -30,6 +30,13 @@ Result<T> lower(VolumeResult<T> result) {
   }
 }
 
+// False: what was read is not what was written. Fails where it cannot be read.
+template <class T>
+Result<bool> intact(const VolumeResult<T>& result) {
+  if (!result.ok() && result.error().reason != Reason::Integrity) return static_cast<Error>(result.error());
+  return result.ok();
+}
+
 inline VolumeError damaged(std::string message) { return {Reason::Integrity, std::move(message)}; }
 
 }  // namespace cloister::volume

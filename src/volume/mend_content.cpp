@@ -110,10 +110,9 @@ Result<bool> Salvage::chunk_opens(Inode& inode, uint64_t index, const Ref& ref) 
   uint8_t block[kBlockSize];
   const VolumeResult<void> read =
       file.ok() ? v_.read_exactly(**file, ref.place * kBlockSize, block) : VolumeResult<void>(file.error());
-  if (!read.ok() && read.error().reason != Reason::Integrity) return static_cast<Error>(read.error());
-  if (!read.ok()) return false;
-  const crypto::Aes256Gcm* key = TRY(v_.chunk_key(inode, ref.epoch));
-  const bool opens = v_.open_block(key, {BlockType::Chunk, inode.id(), index}, ref, block);
+  if (!TRY(intact(read))) return false;
+  const crypto::Aes256Gcm* key = TRY(VolumeCare::key_or_none(v_, v_.chunk_key(inode, ref.epoch)));
+  const bool opens = key != nullptr && v_.open_block(key, {BlockType::Chunk, inode.id(), index}, ref, block);
   wipe(block, sizeof block);
   return opens;
 }

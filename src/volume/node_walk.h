@@ -19,12 +19,17 @@ class NodeWalk {
     const uint8_t* page = nullptr;  // well formed, in whatever order; null: it cannot be read
   };
   using Visit = std::function<Result<void>(const Node&)>;
+  using Follow = std::function<bool(const Ref&)>;
 
-  // `v` has no uncommitted changes.
+  // Of the committed state, whatever is being built.
   explicit NodeWalk(VolumeImpl& v) : v_(v) {}
   // Each node once, before those below it, and each reference to what cannot be read. Ends with a failing
   // visit, and where the host's files cannot be read at all.
-  Result<void> run(const Visit& visit);
+  Result<void> run(const Visit& visit) {
+    return run(visit, [](const Ref&) { return true; });
+  }
+  // Only what is reached by references that `follow` accepts alone.
+  Result<void> run(const Visit& visit, const Follow& follow);
   // References to nodes that had been met, and could be read.
   uint64_t met_again() const { return met_again_; }
 
@@ -34,6 +39,7 @@ class NodeWalk {
 
   VolumeImpl& v_;
   const Visit* visit_ = nullptr;
+  const Follow* follow_ = nullptr;
   std::vector<bool> met_;
   uint64_t met_again_ = 0;
 };

@@ -518,5 +518,100 @@ TEST_F(Repair, TellsOfNodesThatAreNamedTwice) {
   EXPECT_EQ(done.mended[0], "1 nodes that were named twice");
 }
 
+TEST_F(Repair, LosesOneNodeWhereItsEpochIsNoneOfTheVolume) {
+  ForgedTree tree(storage, kKey, tag);
+  ForgedTree::Node& inner = *tree.level(1)[1];
+  const unsigned last = inner.count() - 1;
+  Ref ref = inner.below[last].ref;
+  ref.epoch = 9999;
+  inner.below.pop_back();  // sealed as it was
+  store_ref(page::inner_reference(inner.page.data(), last, 32), ref, Mode::Encrypted);
+  tag = tree.store();
+  EXPECT_FALSE(mend().lost.empty());
+  expect_small(*reopen());
+}
+
+// What a loss of power and builds that wrote nodes out of order leave together.
+class RepairOfTheNewest : public Repair {
+ protected:
+  // A commit on top of the acknowledged state, by a writer that did not end in order.
+  RepairOfTheNewest() {
+    acknowledged = tag;
+    main_before = *storage.content(kMainName);
+    {
+      const auto volume = reopen();
+      put(*volume, 2, 0, 7);
+      put(*volume, 3, 0, 7);
+      tag = volume->commit().value();
+      committed = storage.snapshot();
+    }
+    ended = storage.snapshot();
+    storage.restore(committed);
+  }
+  // Exchanges two keys of the root.
+  void put_out_of_order() {
+    ForgedTree tree(storage, kKey, tag);
+    ASSERT_GE(tree.root().count(), 2u);
+    const RecordKey one = ForgedTree::key_of(tree.root(), 0), other = ForgedTree::key_of(tree.root(), 1);
+    ForgedTree::set_key(tree.root(), 0, other);
+    ForgedTree::set_key(tree.root(), 1, one);
+    tag = tree.store();
+  }
+  void take_back(uint64_t block) {
+    Bytes& main = *storage.content(kMainName);
+    for (size_t at = block * kBlockSize; at < (block + 1) * kBlockSize; ++at)
+      main[at] = at < main_before.size() ? main_before[at] : uint8_t{0};
+  }
+  uint64_t first_fresh_leaf() {
+    ForgedTree tree(storage, kKey, tag);
+    const Superblock& s = tree.superblock();
+    for (const ForgedTree::Node* leaf : tree.level(0)) {
+      if (leaf->ref.epoch == s.first_epoch && leaf->ref.counter >= s.first_counter) return leaf->ref.place;
+    }
+    ADD_FAILURE() << "the commit wrote no leaf";
+    return 0;
+  }
+  uint64_t first_fresh_chunk() {
+    ForgedTree tree(storage, kKey, tag);
+    return load_ref(value_of(tree, {2, Kind::Chunks, 0}).data(), Mode::Encrypted).place;
+  }
+  Tag opened() {
+    const auto volume = open_newest_for_repair(storage, kKey, kReadOnly);
+    EXPECT_TRUE(volume.ok()) << volume.error().message();
+    return volume.ok() ? (*volume)->tag() : Tag{};
+  }
+
+  Tag acknowledged{};
+  std::map<std::string, Bytes> committed, ended;
+  Bytes main_before;
+};
+
+TEST_F(RepairOfTheNewest, OpensItWhereItIsOutOfOrderButWhole) {
+  put_out_of_order();
+  EXPECT_EQ(opened(), tag);
+}
+
+TEST_F(RepairOfTheNewest, LeavesATornCommitAsideThoughItsRootIsOutOfOrder) {
+  const Tag newest = tag;
+  for (const uint64_t block : {first_fresh_leaf(), first_fresh_chunk()}) {
+    SCOPED_TRACE(block);
+    storage.restore(committed);
+    tag = newest;
+    put_out_of_order();
+    take_back(block);
+    EXPECT_EQ(opened(), acknowledged);
+  }
+}
+
+TEST_F(RepairOfTheNewest, OpensItDamagedWhereItIsKnownToHaveBeenDurable) {
+  storage.restore(ended);
+  take_back(first_fresh_chunk());
+  EXPECT_EQ(opened(), tag);
+  const auto volume = open_newest_for_repair(storage, kKey, {}).value();
+  const auto done = repair(*volume, [](const Tag&) -> Result<void> { return {}; });
+  ASSERT_TRUE(done.ok()) << done.error().message();
+  EXPECT_EQ(done->lost.size(), 1u);
+}
+
 }  // namespace
 }  // namespace cloister::volume

@@ -105,7 +105,8 @@ struct OpenOptions {
   bool cache_reads = true;
   // From the trusted service (design: epochs). Without it a random 64-bit epoch is drawn.
   std::optional<uint64_t> epoch;
-  // For repair() of care.h alone: opens also what has no root directory that can be found.
+  // For repair() of care.h alone: opens also what has no root directory that can be found. Without a tag use
+  // open_newest_for_repair().
   bool for_repair = false;
 };
 

@@ -1,4 +1,4 @@
-// What survey.cpp and compact.cpp may see of a volume.
+// What survey.cpp, compact.cpp and open_for_repair.cpp may see of a volume.
 #pragma once
 
 #include "volume/care.h"
@@ -13,6 +13,14 @@ class VolumeCare {
   // --- survey.cpp
   static Result<Survey> survey(VolumeImpl& v);
 
+  // --- node_walk.cpp
+  // Null: the table of epochs lacks that of a block. That one cannot be read then, but others can.
+  static Result<const crypto::Aes256Gcm*> key_or_none(VolumeImpl& v,
+                                                      const VolumeResult<const crypto::Aes256Gcm*>& key);
+
+  // --- open_for_repair.cpp
+  static Result<bool> newest_commit_opens(VolumeImpl& v);
+
   // --- compact.cpp
   using Publish = std::function<Result<void>(const Tag&)>;
   // Commits, publishes, and makes what only older states reach free.
@@ -23,6 +31,16 @@ class VolumeCare {
   // --- survey.cpp
   static Result<uint64_t> object_size(VolumeImpl& v, const InodeRecord& record);
   static Result<void> survey_record(VolumeImpl& v, Surveyor& surveyor, const RecordKey& key, ByteView value);
+
+  // --- open_for_repair.cpp
+  struct WrittenChunk {
+    uint64_t index;
+    Ref ref;
+  };
+  using WrittenChunks = std::map<InodeId, std::vector<WrittenChunk>>;
+  static void find_written(const VolumeImpl& v, const uint8_t* leaf, WrittenChunks& chunks);
+  static Result<bool> chunk_opens(VolumeImpl& v, InodeId inode, const InodeRecord& record,
+                                  const WrittenChunk& chunk);
 
   // --- compact.cpp
   static Result<Compacted> compact_in_rounds(VolumeImpl& v, const Publish& publish);

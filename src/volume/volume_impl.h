@@ -110,8 +110,11 @@ class VolumeImpl final : public Volume, private TreeIo {
                                                    const std::vector<Candidate>& valid,
                                                    const Candidate& chosen, const OpenOptions& options);
   Result<void> expect_root();
+  // Whether all that the newest commit wrote opens, in whatever order its nodes have their records.
+  using CommitOpens = Result<bool> (*)(VolumeImpl&);
+  // With `opens`, for repair: a state that is durable, however damaged.
   static Result<std::unique_ptr<Volume>> open_newest(Storage& storage, const Key& key,
-                                                     const OpenOptions& options);
+                                                     const OpenOptions& options, CommitOpens opens);
 
   Tag tag() const override { return tag_; }
   Root root() const override { return root_; }
@@ -333,6 +336,7 @@ class VolumeImpl final : public Volume, private TreeIo {
 
   // --- volume_verify.cpp
   VolumeResult<void> verify_newest_commit();
+  bool of_newest_commit(const Ref& ref) const;  // which was made durable by one barrier
   VolumeResult<void> verify_inode(InodeId id);
   VolumeResult<void> expect_inode(InodeId id);
   VolumeResult<void> verify_record(const RecordKey& key, ByteView value, LargeValues& values);

@@ -198,12 +198,12 @@ Result<std::unique_ptr<Volume>> Volume::open(Storage& storage, const Key& key, c
 Result<std::unique_ptr<Volume>> Volume::open_newest_without_freshness(Storage& storage, const Key& key,
                                                                       const OpenOptions& options) {
   if (!options.read_only) TRY(storage.lock_for_writing(options.owner));
-  return VolumeImpl::open_newest(storage, key, options);
+  return VolumeImpl::open_newest(storage, key, options, nullptr);
 }
 
 // What remains of a commit that a loss of power cut short is left aside for the state before it.
 Result<std::unique_ptr<Volume>> VolumeImpl::open_newest(Storage& storage, const Key& key,
-                                                        const OpenOptions& options) {
+                                                        const OpenOptions& options, CommitOpens opens) {
   const OpenMode mode = options.read_only ? OpenMode::Read : OpenMode::ReadWrite;
   std::unique_ptr<StorageFile> main = TRY(open_main(storage, mode));
   Scan scan = TRY(VolumeImpl::scan(*main, key));
@@ -217,11 +217,13 @@ Result<std::unique_ptr<Volume>> VolumeImpl::open_newest(Storage& storage, const 
         TRY(VolumeImpl::mount(storage, std::move(main), scan.valid, candidate, options));
     Result<void> whole =
         candidate.superblock.one_barrier ? lower(volume->verify_newest_commit()) : Result<void>();
-    // What its writer sealed as it is has become durable.
+    // What its writer sealed out of order is for a repair, which does not stop there as the check did.
     may_be_unfinished = !whole.ok() && !volume->sealed_so_;
-    if (options.for_repair && volume->sealed_so_) {
+    if (opens != nullptr && !whole.ok() && whole.error().code() == Code::Integrity) {
+      const bool durable = candidate.done || scan.valid.size() == 1 || TRY(opens(*volume));
+      may_be_unfinished = !durable;
+      if (durable) whole = {};
       volume->poisoned_.reset();
-      return std::unique_ptr<Volume>(std::move(volume));
     }
     TRY(std::move(whole));
     if (!options.for_repair) TRY(volume->expect_root());

@@ -117,20 +117,23 @@ VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
 
 // After a loss of power a superblock may be there without what was to become durable with it: nodes, chunks
 // in volume.fspf, an epoch page. References tell the new ones, so only what the commit wrote is read.
+bool VolumeImpl::of_newest_commit(const Ref& ref) const {
+  return ref.epoch > state_.first_epoch ||
+         (ref.epoch == state_.first_epoch && ref.counter >= state_.first_counter);
+}
+
 VolumeResult<void> VolumeImpl::verify_newest_commit() {
   struct Written {
     InodeId inode;
     uint64_t index;
     Ref ref;
   };
-  const auto fresh = [&](const Ref& ref) {
-    return ref.epoch > state_.first_epoch ||
-           (ref.epoch == state_.first_epoch && ref.counter >= state_.first_counter);
-  };
   const VolumeError too_large = damaged("The newest state of the volume is larger than it can be");
   std::vector<Written> chunks;
   uint64_t nodes = 0;  // counted for an author who meant harm: a tree may lead to one node many times
-  const auto fresh_node = [&](const Ref& ref) { return fresh(ref) && ++nodes <= kOneBarrierBlocks; };
+  const auto fresh_node = [&](const Ref& ref) {
+    return of_newest_commit(ref) && ++nodes <= kOneBarrierBlocks;
+  };
   TRY(tree_.each_leaf_where(fresh_node, [&](const uint8_t* leaf) -> VolumeResult<void> {
     for (unsigned i = 0; i < page::count(leaf); ++i) {
       const RecordKey key = page::leaf_key(leaf, i);
@@ -139,7 +142,7 @@ VolumeResult<void> VolumeImpl::verify_newest_commit() {
       for (size_t n = 0; key.kind == Kind::Chunks && (n + 1) * width <= refs.size(); ++n) {
         const Ref ref = load_ref(refs.data() + n * width, mode_);
         const uint64_t index = key.sub * group_count(mode_) + n;
-        if (!ref.present || !fresh(ref) || !lies_in_main(index, ref)) continue;
+        if (!ref.present || !of_newest_commit(ref) || !lies_in_main(index, ref)) continue;
         if (chunks.size() == kOneBarrierBlocks) return too_large;
         chunks.push_back({key.inode, index, ref});
       }
