@@ -143,7 +143,12 @@ Result<void> look_at(const VolumeArguments& a, Volume& volume) {
   }
   tell_space(a, seen);
   std::fflush(stdout);
-  TRY(volume.verify_all());
+  const Result<void> verified = volume.verify_all();
+  // It may say what a file is called, and a name could forge lines.
+  if (!verified.ok()) {
+    const Error& error = verified.error();
+    return Error(error.code(), printable(error.message()), error.hint());
+  }
   std::printf("content: every byte verified, %llu bytes\n", static_cast<Number>(volume.usage().data_size));
   std::puts("no faults");
   return {};
@@ -163,6 +168,17 @@ bool is_fault(const Error& error) {
   return error.code() == Code::Malformed || error.code() == Code::Integrity;
 }
 
+// The state before is openable until this has succeeded: so the new one is looked at first.
+Result<void> look_and_hand_over(const VolumeArguments& a, const OpenedVolume& opened, const volume::Key& key,
+                                const volume::Tag& tag) {
+  const auto mended = TRY(Volume::open(*opened.storage, key, tag, {.read_only = true}));
+  TRY(look_at(a, *mended));
+  if (!a.tag_file.empty()) return hand_over(a, tag);
+  if (std::printf("state: mended, tag %s\n", to_hex(tag).c_str()) < 0 || std::fflush(stdout) != 0)
+    return Error(Code::Unavailable, "cannot write to standard output");
+  return {};
+}
+
 Result<void> repair_volume(const VolumeArguments& a) {
   const volume::Key key = TRY(load_key(a));
   {
@@ -173,19 +189,10 @@ Result<void> repair_volume(const VolumeArguments& a) {
     std::printf("fault: %s\n", seen.error().message().c_str());
   }
   const OpenedVolume opened = TRY(open_volume(a, key, {.for_repair = true}));
-  volume::Tag mended{};
-  const volume::Repaired done =
-      TRY(volume::repair(*opened.volume, [&](const volume::Tag& tag) -> Result<void> {
-        mended = tag;
-        if (!a.tag_file.empty()) return hand_over(a, tag);
-        std::printf("state: mended, tag %s\n", to_hex(tag).c_str());
-        std::fflush(stdout);
-        return {};
-      }));
+  const volume::Repaired done = TRY(volume::repair(
+      *opened.volume, [&](const volume::Tag& tag) { return look_and_hand_over(a, opened, key, tag); }));
   for (const std::string& text : done.mended) std::printf("mended: %s\n", text.c_str());
   for (const std::string& text : done.lost) std::printf("lost: %s\n", text.c_str());
-  const auto again = TRY(Volume::open(*opened.storage, key, mended, {.read_only = true}));
-  TRY(look_at(a, *again));
   if (done.lost.empty()) return {};
   return Error(Code::Integrity, "the volume is mended, but not everything was there or could be read",
                "the lines that begin with `lost:` say what is missing");

@@ -149,8 +149,13 @@ cp -r new damaged && cp newtag damagedtag
 damaged=(--key-file newkey --tag-file damagedtag)
 object=$(find damaged/objects -type f -size +1M)  # of a/large
 printf changed-by-the-host | dd of="$object" bs=1 seek=5000 conv=notrunc status=none
-cp -r damaged printed
+cp -r damaged printed && cp -r damaged unheard
+# A tag that nobody could read is not one's last.
+expect 5 'cannot write to standard output' \
+  bash -c '"$0" "$@" >/dev/full' "$cloister" volume fsck --repair unheard --key-file newkey --tag "$(cat newtag)"
+expect 3 'Verification of file chunk' "$cloister" volume fsck unheard --key-file newkey --tag "$(cat newtag)"
 expect 3 'state: mended, tag ' "$cloister" volume fsck --repair printed --key-file newkey --tag "$(cat newtag)"
+[[ $out == *'no faults'*'state: mended'* ]] || fail 'the state before is given up for one that was not looked at'
 mended=${out#*mended, tag }
 expect 0 'no faults' "$cloister" volume fsck printed --key-file newkey --tag "${mended:0:32}"
 expect 3 'Verification of file chunk' "$cloister" volume fsck damaged "${damaged[@]}"
