@@ -267,6 +267,8 @@ Result<Survey> VolumeCare::survey(VolumeImpl& v) {
   Surveyor surveyor(v.mode_, v.state_.next_inode);
   const uint64_t main_size = TRY(v.main_->size());
   surveyor.start(v.state_.blocks, main_size);
+  // Without these, nodes would be what cannot be read.
+  const std::vector<uint64_t> epoch_pages = TRY(lower(v.epoch_blocks()));
   NodeWalk walk(v);
   TRY(walk.run([&](const NodeWalk::Node& node) -> Result<void> {
     if (node.page == nullptr) {
@@ -292,7 +294,7 @@ Result<Survey> VolumeCare::survey(VolumeImpl& v) {
     }
     return {};
   }));
-  for (const uint64_t block : TRY(lower(v.epoch_blocks()))) surveyor.use_block(block);
+  for (const uint64_t block : epoch_pages) surveyor.use_block(block);
   return surveyor.finish();
 }
 

@@ -11,15 +11,19 @@ VolumeResult<std::vector<uint64_t>> VolumeImpl::epoch_blocks() {
   // The first epoch of a new page may have begun without the page being written.
   const bool unwritten = state_.epoch_page == 0 && !epoch_tail_.epochs.empty();
   uint64_t page = unwritten ? epoch_tail_.previous : state_.epoch_page;
+  crypto::Digest digest = unwritten ? epoch_tail_.previous_digest : state_.epoch_digest;
   for (uint64_t newer_first = uint64_t{1} << 32; page != 0;) {
+    const VolumeError failed = damaged("Verification of the volume's table of epochs failed");
     uint8_t block[kBlockSize];
+    if (page < kFirstBlock || page >= state_.blocks) return poison(failed);
     out.push_back(page);
     TRY(read_exactly(*main_, page * kBlockSize, block));
+    if (crypto::sha256(block) != digest) return poison(failed);
     Result<EpochPage> decoded = decode_epoch_page(block);
-    if (!decoded.ok() || decoded->first >= newer_first)
-      return poison(damaged("Verification of the volume's table of epochs failed"));
+    if (!decoded.ok() || decoded->first >= newer_first) return poison(failed);
     newer_first = decoded->first;
     page = decoded->previous;
+    digest = decoded->previous_digest;
   }
   return out;
 }
