@@ -16,6 +16,7 @@ Result<void> Salvage::mend_structure() {
   known_[kRootInode].reached = true;
   TRY(filter());
   if (left_over_ != 0) mended(std::to_string(left_over_) + " records that removed files had left behind");
+  if (ownerless_ != 0) lost(std::to_string(ownerless_) + " records whose inode record is not there");
   TRY(reach_directories());
   TRY(name_files());
   return mend_inodes();
@@ -33,7 +34,6 @@ Result<void> Salvage::learn() {
       known.stored = true;
       known.type = record.type;
       known.is_inline = record.is_inline;
-      known.size = record.size;
       v_.state_.next_inode = std::max(v_.state_.next_inode, key.inode + 1);
     } else if (key.kind == Kind::Inline) {
       const bool next = key.sub == known.inline_parts && known.inline_size == key.sub * kInlineMax &&
@@ -78,7 +78,10 @@ Result<bool> Salvage::keep(const RecordKey& key, ByteView value) {
   if (key.kind == Kind::Inline) fits = fits && known.is_inline && key.sub < known.inline_parts;
   if (key.kind == Kind::Chunks) fits = fits && known.type == FileType::Regular && !known.is_inline;
   if (key.kind == Kind::Entry) fits = fits && known.type == FileType::Directory;
-  left_over_ += !fits;
+  // Where nodes are lost, the inode may have been in one of them.
+  const bool ownerless = !known.stored && unreadable_ != 0;
+  ownerless_ += ownerless;
+  left_over_ += !fits && !ownerless;
   if (fits && key.kind == Kind::Entry) return keep_entries(key, value);
   return fits;
 }
@@ -122,11 +125,13 @@ bool Salvage::accept_name(const RecordKey& at, NameRecord& item) {
 Result<void> Salvage::reach_directories() {
   for (auto& [id, known] : known_) {
     if (!known.stored || known.type != FileType::Directory) continue;
-    if (known.orphan && (known.names != 0 || known.entries != 0)) {
-      TRY(v_.tree_.erase(orphan_key(id)));
-      known.orphan = false;
-    }
-    TRY(reach(id));
+    if (!known.orphan || (known.names == 0 && known.entries == 0)) continue;
+    TRY(v_.tree_.erase(orphan_key(id)));
+    known.orphan = false;
+  }
+  // Only then: a path leads through directories that come later.
+  for (const auto& [id, known] : known_) {
+    if (known.stored && known.type == FileType::Directory) TRY(reach(id));
   }
   return {};
 }
@@ -192,13 +197,13 @@ Result<void> Salvage::put_in_lost_and_found(InodeId id) {
   known_[id].named_in = folder;
   ++known_[folder].entries;
   known_[folder].subdirectories += known_[id].type == FileType::Directory;
-  mended("inode " + std::to_string(id) + " had no name: it is " + called(id));
+  mended("inode " + std::to_string(id) + " had no name: it is /" + lost_and_found_name_ + "/" + name);
   return {};
 }
 
 Result<InodeId> Salvage::lost_and_found() {
   if (lost_and_found_ != 0) return lost_and_found_;
-  std::string name = "lost+found";
+  std::string& name = lost_and_found_name_;
   while (const std::optional<NameRecord> there = TRY(v_.find_entry(kRootInode, name))) {
     const bool ours = there->type == FileType::Directory && known_[there->inode].named_in == kRootInode;
     if (ours) return lost_and_found_ = there->inode;
@@ -240,7 +245,7 @@ void Salvage::mend_inode(Inode& inode, const Known& known) {
   r.parent = parent;
   if (directory) r.entries = known.entries;
   v_.mark(inode);
-  if (inode.id() != lost_and_found_) mended(called(inode.id()) + ": how many names there are");
+  if (inode.id() != lost_and_found_) mended(inode.id(), "how many names there are");
 }
 
 }  // namespace cloister::volume

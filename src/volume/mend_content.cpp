@@ -36,8 +36,8 @@ Result<void> Salvage::mend_content() {
 Result<void> Salvage::mend_inline(Inode& inode, const Known& known) {
   const uint64_t there = known.inline_size;
   if (inode.record.size == there) return {};
-  lost(called(inode.id()) + ": its content of " + std::to_string(inode.record.size) + " bytes, of which " +
-       std::to_string(there) + " are there");
+  lost(inode.id(), "its content of " + std::to_string(inode.record.size) + " bytes, of which " +
+                       std::to_string(there) + " are there");
   inode.record.size = there;
   if (inode.record.type == FileType::Symlink && there == 0) {
     inode.inline_data.assign(kLostTarget.begin(), kLostTarget.end());
@@ -62,7 +62,7 @@ Result<void> Salvage::mend_attributes(const Inode& inode) {
       if (item.number == 0 || (TRY(has_parts(inode, item)) && sizes.emplace(item.number, item.size).second)) {
         after.push_back(item);
       } else {
-        lost(called(inode.id()) + ": extended attribute " + printable(item.name));
+        lost(inode.id(), "extended attribute " + printable(item.name));
       }
     }
     if (after.empty()) {
@@ -100,7 +100,7 @@ Result<void> Salvage::drop_parts(const Inode& inode, const std::map<uint64_t, si
     v_.tree_.trim(v_.node_limit());
     if (++key.sub == 0) break;
   }
-  if (dropped != 0) mended(called(inode.id()) + ": parts of extended attributes that are not there");
+  if (dropped != 0) mended(inode.id(), "parts of extended attributes that are not there");
   return {};
 }
 
@@ -188,19 +188,19 @@ void Salvage::tell_chunks(const Inode& inode, const Known& known, const Count& c
   for (const auto& [first, number] : count.unreadable) {
     dropped += number;
     const uint64_t end = std::min((first + number) * kBlockSize, inode.record.size);
-    lost(called(inode.id()) + ": bytes " + std::to_string(first * kBlockSize) + " to " +
-         std::to_string(end - 1) + ", which are zeros now");
+    lost(inode.id(), "bytes " + std::to_string(first * kBlockSize) + " to " + std::to_string(end - 1) +
+                         ", which are zeros now");
   }
   const uint64_t declared = inode.record.chunks;
   if (count.beyond != 0) {
-    mended(called(inode.id()) + ": " + std::to_string(count.beyond) + " chunks behind its end");
+    mended(inode.id(), std::to_string(count.beyond) + " chunks behind its end");
   }
   if (declared > count.there + dropped) {
-    lost(called(inode.id()) + ": " + std::to_string(declared - count.there - dropped) +
-         " chunks of 4096 bytes of which nothing is known, they are zeros now");
+    lost(inode.id(), std::to_string(declared - count.there - dropped) +
+                         " chunks of 4096 bytes of which nothing is known, they are zeros now");
   } else if (declared < count.there) {
-    mended(called(inode.id()) + ": " + std::to_string(count.there - declared) +
-           " chunks more than it counted; what had been cut off may be there again");
+    mended(inode.id(), std::to_string(count.there - declared) +
+                           " chunks more than it counted; what had been cut off may be there again");
   }
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 
 #include "volume/care.h"
@@ -611,6 +612,75 @@ TEST_F(RepairOfTheNewest, OpensItDamagedWhereItIsKnownToHaveBeenDurable) {
   const auto done = repair(*volume, [](const Tag&) -> Result<void> { return {}; });
   ASSERT_TRUE(done.ok()) << done.error().message();
   EXPECT_EQ(done->lost.size(), 1u);
+}
+
+TEST_F(Repair, HasNoNameForgeALine) {
+  auto volume = reopen();
+  ASSERT_TRUE(volume->rename(kRootInode, "a", kRootInode, "a\nlost: \x1b[2J", {1, 0}).ok());
+  tag = volume->commit().value();
+  volume.reset();
+  ForgedTree tree(storage, kKey, tag);
+  const MutableByteView refs = value_of(tree, {2, Kind::Chunks, 2});
+  refs[(kGroup - 1) * 32] ^= 1;
+  tag = tree.store();
+  const Repaired done = mend();
+  ASSERT_EQ(done.lost.size(), 1u);
+  EXPECT_TRUE(done.lost[0].starts_with("/a\\x0alost: \\x1b[2J: bytes ")) << done.lost[0];
+}
+
+// A directory whose record comes before that of the one that it is in.
+TEST_F(Repair, NamesTheOrphanThatADirectoryLeadsTo) {
+  auto volume = reopen();
+  const InodeId child = volume->make_directory(kRootInode, "child", 0755, 0, 0, {1, 0}).value();
+  const InodeId parent = volume->make_directory(kRootInode, "parent", 0755, 0, 0, {1, 0}).value();
+  ASSERT_TRUE(volume->rename(kRootInode, "child", parent, "child", {1, 0}).ok());
+  tag = volume->commit().value();
+  volume.reset();
+  ForgedTree tree(storage, kKey, tag);
+  for (ForgedTree::Node* leaf : tree.level(0)) {
+    for (unsigned i = 0; i < leaf->count(); ++i) {
+      const RecordKey key = page::leaf_key(leaf->page.data(), i);
+      const ByteView value = page::leaf_value(leaf->page.data(), i);
+      if (key.inode == kRootInode && key.kind == Kind::Entry && load_le<uint64_t>(value.data()) == parent)
+        page::leaf_erase(leaf->page.data(), i--);
+    }
+  }
+  page::leaf_insert(tree.level(0).front()->page.data(), 0, {0, Kind::Orphan, parent}, {});
+  tag = tree.store();
+  (void)mend();
+  volume = reopen();
+  const InodeId found = volume->lookup(kRootInode, "lost+found").value();
+  const auto again = volume->lookup(found, "#" + std::to_string(parent));
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(volume->lookup(*again, "child").value(), child);
+}
+
+// Of CPU time.
+double seconds_to_name(size_t files) {
+  MemoryStorage storage(false);
+  Tag tag{};
+  {
+    const auto volume = Volume::create(storage, kKey, {}).value();
+    for (size_t i = 0; i < files; ++i)
+      EXPECT_TRUE(volume->create_file(kRootInode, std::to_string(i), 0600, 0, 0, {1, 0}).ok());
+    tag = volume->commit().value();
+  }
+  ForgedTree tree(storage, kKey, tag);
+  for (ForgedTree::Node* leaf : tree.level(0)) {
+    for (unsigned i = leaf->count(); i > 0; --i) {
+      if (page::leaf_key(leaf->page.data(), i - 1).kind == Kind::Entry)
+        page::leaf_erase(leaf->page.data(), i - 1);
+    }
+  }
+  tag = tree.store();
+  const auto volume = Volume::open(storage, kKey, tag, kForRepair).value();
+  const clock_t before = std::clock();
+  EXPECT_TRUE(repair(*volume, [](const Tag&) -> Result<void> { return {}; }).ok());
+  return static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
+}
+
+TEST(RepairOfManyFiles, TakesTimeThatGrowsWithTheirNumberOnly) {
+  EXPECT_LT(seconds_to_name(6400), 10 * seconds_to_name(1600));
 }
 
 }  // namespace

@@ -30,6 +30,11 @@ void Salvage::tell(std::vector<std::string>& list, std::string text) {
   }
 }
 
+void Salvage::tell_of(std::vector<std::string>& list, InodeId id, std::string_view text) {
+  if (list.size() < kMaxLines && called_id_ != id) called_ = printable(v_.describe(called_id_ = id));
+  tell(list, called_ + ": " + std::string(text));
+}
+
 Result<Repaired> Salvage::run(const VolumeCare::Publish& publish) {
   TRY(start());
   TRY(collect());
@@ -153,7 +158,8 @@ Bytes Salvage::joined(const RecordKey& key, const Bytes& known, bool known_in_pl
   const Bytes fresh(value.begin(), value.end());
   const bool take_fresh = in_place || !known_in_place;
   if (key.kind == Kind::Chunks) return join_chunks(key.inode, known, fresh);
-  if (key.kind == Kind::Entry) return take_fresh ? join_entries(fresh, known) : join_entries(known, fresh);
+  if (key.kind == Kind::Entry)
+    return take_fresh ? join_entries(key.inode, fresh, known) : join_entries(key.inode, known, fresh);
   if (key.kind == Kind::Inode) {
     const Result<InodeRecord> a = decode_inode(known, v_.mode_), b = decode_inode(fresh, v_.mode_);
     if (after(a->changed, b->changed)) return known;
@@ -175,22 +181,28 @@ Bytes Salvage::join_chunks(InodeId inode, ByteView one, ByteView other) {
   return out;
 }
 
-Bytes Salvage::join_entries(ByteView preferred, ByteView other) {
+Bytes Salvage::join_entries(InodeId directory, ByteView preferred, ByteView other) {
   std::vector<NameRecord> list = VolumeImpl::parse_entries(preferred).value();
   const std::vector<NameRecord> more = VolumeImpl::parse_entries(other).value();
   for (const NameRecord& item : more) {
     const bool has =
         std::any_of(list.begin(), list.end(), [&](const NameRecord& n) { return n.name == item.name; });
-    if (!has) list.push_back(item);
+    if (has) continue;
+    list.push_back(item);
+    if (VolumeImpl::encode_entries(list).size() <= kMaxValue) continue;
+    list.pop_back();
+    lost(printable(item.name) + " in directory inode " + std::to_string(directory) +
+         ": no room beside names like it");
   }
-  const Bytes both = VolumeImpl::encode_entries(list);
-  return both.size() <= kMaxValue ? both : Bytes(preferred.begin(), preferred.end());
+  return VolumeImpl::encode_entries(list);
 }
 
 void Salvage::tell_collected() {
   if (misplaced_ != 0) mended(std::to_string(misplaced_) + " records that look-ups missed, or might have");
   if (doubles_ != 0)
-    mended(std::to_string(doubles_) + " records that were there twice: the newer one counts");
+    mended(std::to_string(doubles_) +
+           " records that were there twice: names of both are kept, of inodes and "
+           "chunks the newer counts, of the rest what look-ups found");
   if (implausible_ != 0) lost(std::to_string(implausible_) + " malformed records");
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/text.h"
 #include "volume/node_walk.h"
 #include "volume/volume_care.h"
 
@@ -24,7 +25,6 @@ class Salvage {
     bool reached = false;  // from the root, or needs not be
     FileType type{};
     bool is_inline = false;
-    uint64_t size = 0;
     uint64_t inline_size = 0;  // of the first parts, up to one that is missing
     uint64_t inline_parts = 0;
     uint64_t names = 0;    // entries that name it
@@ -44,7 +44,7 @@ class Salvage {
   bool plausible_xattrs(uint64_t hash, ByteView value) const;
   Bytes joined(const RecordKey& key, const Bytes& known, bool known_in_place, ByteView value, bool in_place);
   Bytes join_chunks(InodeId inode, ByteView one, ByteView other);
-  Bytes join_entries(ByteView preferred, ByteView other);
+  Bytes join_entries(InodeId directory, ByteView preferred, ByteView other);
   void tell_collected();
 
   // --- mend.cpp: names and inodes agree
@@ -96,8 +96,11 @@ class Salvage {
   }
   void mended(std::string text) { tell(out_.mended, std::move(text)); }
   void lost(std::string text) { tell(out_.lost, std::move(text)); }
+  // Of one inode. Finding what it is called takes time, so only for what is listed.
+  void mended(InodeId id, std::string_view text) { tell_of(out_.mended, id, text); }
+  void lost(InodeId id, std::string_view text) { tell_of(out_.lost, id, text); }
   static void tell(std::vector<std::string>& list, std::string text);
-  std::string called(InodeId id) { return v_.describe(id); }
+  void tell_of(std::vector<std::string>& list, InodeId id, std::string_view text);
 
   VolumeImpl& v_;
   Repaired out_;
@@ -108,8 +111,12 @@ class Salvage {
   uint64_t unreadable_ = 0;   // nodes
   uint64_t implausible_ = 0;  // records
   uint64_t left_over_ = 0;    // records of what does not exist
+  uint64_t ownerless_ = 0;    // the same, where the inode may have been lost
+  InodeId called_id_ = 0;     // the last one told of
+  std::string called_;        // what it is called
   uint64_t chunks_in_main_ = 0;
   InodeId lost_and_found_ = 0;
+  std::string lost_and_found_name_ = "lost+found";
 };
 
 }  // namespace cloister::volume
