@@ -76,8 +76,9 @@ inline constexpr size_t kBodySize = 256;
 inline constexpr size_t kBodyOffset = 112;
 inline constexpr size_t kSaltOffset = 64;
 inline constexpr size_t kMacOffset = 96;
-// Behind a superblock whose writer ended in order: its blocks were durable. Not authenticated, because it
-// only forbids something: to take the state before when this one is damaged.
+// Behind a superblock whose writer ended in order: its blocks were durable. Not authenticated. It forbids
+// to take the state before when this one is damaged, and spares the next writer's first barrier: forged, it
+// costs what a loss of power takes, and who can forge it could take that anyway.
 inline constexpr size_t kDoneOffset = kBodyOffset + kBodySize;
 inline constexpr std::string_view kDone = "CLSTDONE";
 using SuperblockHead = ByteArray<kHeadSize>;
