@@ -61,11 +61,6 @@ class Tree {
   // Drops clean nodes, least recently used first, until at most `limit` nodes are cached.
   void trim(size_t limit);
 
-  // Calls `visit(ref)` for every node block of the tree (flushed), reading inner nodes only.
-  template <class F>
-  VolumeResult<void> each_node(F&& visit) {
-    return each_below({root_, {}}, height_ - 1, visit);
-  }
   // Calls `visit(page)` for the leaves that are reached by references for which `wanted` is true alone. While
   // it is asked, and by a visit that is done, nodes may be dropped.
   template <class Wanted, class Visit>
@@ -112,7 +107,6 @@ class Tree {
   };
   static constexpr uint64_t kTemporary = kMaxPlace;
 
-  VolumeResult<Node*> load(const Ref& ref, unsigned level, const KeyRange& range);
   // One that was in memory has been looked at, unless a forged tree leads to it by two ways: then whoever
   // goes from node to node must look again, or would go on for ever.
   enum class Look { Once, Always };
@@ -138,21 +132,6 @@ class Tree {
   VolumeResult<void> shrink(Path& path);
   VolumeResult<void> merge(Path& path, unsigned depth);
   VolumeResult<void> write_dirty(Node* node, uint8_t* slot, std::vector<Written>& written);
-
-  template <class F>
-  VolumeResult<void> each_below(const Below& at, unsigned level, F& visit) {
-    visit(at.ref);
-    if (level == 0) return {};
-    Node* node = TRY(load(at, level));
-    for (const Below& child : all_below(node, at.range)) {
-      if (level == 1) {
-        visit(child.ref);
-      } else {
-        TRY(each_below(child, level - 1, visit));
-      }
-    }
-    return {};
-  }
 
   template <class Wanted, class Visit>
   VolumeResult<void> each_leaf_below(const Below& at, unsigned level, Wanted& wanted, Visit& visit) {
