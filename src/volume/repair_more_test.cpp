@@ -202,5 +202,28 @@ TEST(RepairOfManyFiles, TakesTimeThatGrowsWithTheirNumberOnly) {
   EXPECT_LT(seconds_to_name(6400), 10 * seconds_to_name(1600));
 }
 
+// Nobody asks for the epochs in it any more.
+TEST(SurveyOfEpochs, ReadsNoPageThatAnotherTookThePlaceOf) {
+  MemoryStorage storage(false);
+  Tag tag = Volume::create(storage, kKey, {}).value()->tag();
+  for (int i = 0; i < 110; ++i) {
+    const auto volume = Volume::open(storage, kKey, tag, {}).value();
+    ASSERT_TRUE(volume->set_attributes(kRootInode, {.uid = i}, {i, 0}).ok());
+    tag = volume->commit().value();
+    ASSERT_TRUE(volume->acknowledge(tag).ok());
+  }
+  ASSERT_TRUE(survey(*Volume::open(storage, kKey, tag, kReadOnly).value()).ok());
+  Bytes& main = *storage.content(kMainName);
+  size_t changed = 0;
+  for (size_t at = 0; at < main.size(); at += kBlockSize) {
+    const auto page = decode_epoch_page(ByteView(main).subspan(at, kBlockSize));
+    if (!page.ok() || page->epochs.size() != 100) continue;
+    main[at + 2000] ^= 1;
+    ++changed;
+  }
+  ASSERT_GT(changed, 0u);
+  EXPECT_EQ(survey(*Volume::open(storage, kKey, tag, kReadOnly).value()).error().code(), Code::Integrity);
+}
+
 }  // namespace
 }  // namespace cloister::volume
