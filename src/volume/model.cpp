@@ -35,7 +35,8 @@ int Model::find(int directory, const std::string& name) const {
 void Model::visit_below(int directory, const std::string& path,
                         const std::function<void(const std::string&, const ModelNode&)>& visit) const {
   for (const auto& [name, child] : nodes_.at(directory).children) {
-    const std::string below = path + "/" + name;
+    std::string below = path;
+    below.append("/").append(name);
     visit(below, nodes_.at(child));
     visit_below(child, below, visit);
   }

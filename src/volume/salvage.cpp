@@ -155,7 +155,7 @@ Result<void> Salvage::take(const RecordKey& key, ByteView value, bool in_place) 
 
 Bytes Salvage::joined(const RecordKey& key, const Bytes& known, bool known_in_place, ByteView value,
                       bool in_place) {
-  const Bytes fresh(value.begin(), value.end());
+  Bytes fresh(value.begin(), value.end());
   const bool take_fresh = in_place || !known_in_place;
   if (key.kind == Kind::Chunks) return join_chunks(key.inode, known, fresh);
   if (key.kind == Kind::Entry)
