@@ -96,8 +96,7 @@ TEST_F(VolumeBarrier, SmallCommitsReuseTheirPlaces) {
   round();
   round();
   EXPECT_LE(memory.content(kMainName)->size(), before + before / 2);
-  ASSERT_TRUE(volume->verify_all().ok());
-  EXPECT_TRUE(survey(*volume)->problems.empty());
+  expect_no_fault(*volume);
   give_to_second_reader(memory, kKey, volume->tag(), "at the end");
 }
 

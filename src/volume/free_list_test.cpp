@@ -5,7 +5,6 @@
 
 #include <random>
 
-#include "volume/care.h"
 #include "volume/faulty_storage.h"
 #include "volume/memory_storage.h"
 #include "volume/second_reader.h"
@@ -81,12 +80,7 @@ class VolumeFreeList : public ::testing::Test {
     settle(volume);
   }
   size_t size() { return storage.content(kMainName)->size(); }
-  void expect_whole() {
-    auto volume = open(storage);
-    const auto verified = volume->verify_all();
-    EXPECT_TRUE(verified.ok()) << verified.error().message();
-    EXPECT_EQ(survey(*volume)->problems, std::vector<std::string>());
-  }
+  void expect_whole() { expect_no_fault(*open(storage)); }
 
   MemoryStorage storage{false};
   Tag tag{};

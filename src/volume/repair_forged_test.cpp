@@ -124,11 +124,8 @@ TEST(RepairOfAnything, EndsWithAVolumeWithoutFaults) {
     ASSERT_TRUE(done.ok()) << done.error().message();
     opened = Volume::open(storage, kKey, tag, {});
     ASSERT_TRUE(opened.ok()) << opened.error().message();
-    const auto seen = survey(**opened);
-    ASSERT_TRUE(seen.ok()) << seen.error().message();
-    EXPECT_TRUE(seen->problems.empty()) << seen->problems.front();
-    const auto verified = (*opened)->verify_all();
-    ASSERT_TRUE(verified.ok()) << verified.error().message();
+    expect_no_fault(**opened);
+    if (HasFatalFailure()) return;
     MemoryStorage other(false);
     const auto copy = Volume::create(other, test_key(1), {}).value();
     const auto copied = copy_volume(**opened, *copy);

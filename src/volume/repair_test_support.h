@@ -97,11 +97,26 @@ class Repair : public testing::Test {
   void expect_healthy() {
     auto opened = Volume::open(storage, kKey, tag, kReadOnly);
     ASSERT_TRUE(opened.ok()) << opened.error().message();
-    const auto seen = survey(**opened);
-    ASSERT_TRUE(seen.ok()) << seen.error().message();
-    EXPECT_TRUE(seen->problems.empty()) << seen->problems.front();
-    const auto verified = (*opened)->verify_all();
-    EXPECT_TRUE(verified.ok()) << verified.error().message();
+    expect_no_fault(**opened);
+  }
+  // The chunks of "a" that a leaf names.
+  static std::set<size_t> chunks_of(const ForgedTree::Node& leaf) {
+    std::set<size_t> out;
+    for (unsigned i = 0; i < leaf.count(); ++i) {
+      const RecordKey key = page::leaf_key(leaf.page.data(), i);
+      EXPECT_TRUE(key.inode == 2 && key.kind == Kind::Chunks);
+      out.insert(key.sub * kGroup + kGroup - 1);
+    }
+    return out;
+  }
+  // A node of references cannot be read: they are lost, and nothing else is.
+  void expect_lost_only(const std::set<size_t>& lost) {
+    const Repaired done = mend();
+    EXPECT_EQ(done.lost.size(), 2u);  // the node, and how many chunks that are
+    const auto volume = reopen();
+    expect_chunks(*volume, "a", lost);
+    expect_chunks(*volume, "b");
+    expect_small(*volume);
   }
   std::unique_ptr<Volume> reopen() { return std::move(Volume::open(storage, kKey, tag, {})).value(); }
 

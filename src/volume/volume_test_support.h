@@ -1,7 +1,9 @@
 // What the tests of volumes share.
 #pragma once
 
-#include "volume/volume.h"
+#include <gtest/gtest.h>
+
+#include "volume/care.h"
 
 namespace cloister::volume {
 
@@ -10,6 +12,15 @@ inline Key test_key(uint8_t byte) {
   Key key;
   key.expose().fill(byte);
   return key;
+}
+
+// Neither in the structure nor in a byte.
+inline void expect_no_fault(Volume& volume) {
+  const auto seen = survey(volume);
+  ASSERT_TRUE(seen.ok()) << seen.error().message();
+  EXPECT_TRUE(seen->problems.empty()) << seen->problems.front();
+  const auto verified = volume.verify_all();
+  ASSERT_TRUE(verified.ok()) << verified.error().message();
 }
 
 }  // namespace cloister::volume

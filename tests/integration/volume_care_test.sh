@@ -188,19 +188,7 @@ done
 
 # A key in a session, and in the environment.
 expect 0 'no faults' env CLOISTER_VOLUME_KEY="$(cat newkey)" "$cloister" volume fsck new --tag-file newtag
-cat >session.yml <<YAML
-name: care
-version: "0.3"
-services:
-  - name: app
-    image_name: app
-    mrenclaves: [$(printf '%064d' 1)]
-    command: app
-volumes:
-  - name: data
-    fspf_key: $(cat newkey)
-    fspf_tag: $(cat newtag)
-YAML
+volume_session "$(cat newkey)" "$(cat newtag)" >session.yml
 expect 0 'no faults' "$cloister" volume fsck new --session session.yml
 expect 2 'which volume' "$cloister" volume fsck new --session session.yml --session-volume other
 for command in create add get ls cat verify tag du fsck compact rekey mount unmount; do

@@ -57,19 +57,7 @@ umount mnt
 [ "$("$cloister" volume cat vol open --key-file key --tag-file tag)" = more ] || fail 'a file that stayed open is lost'
 
 # A key from the environment is not left there for programs that the mount starts, nor for /proc; also if it is not used.
-cat >session.yml <<YAML
-name: mounted
-version: "0.3"
-services:
-  - name: app
-    image_name: app
-    mrenclaves: [$(printf '%064d' 1)]
-    command: app
-volumes:
-  - name: data
-    fspf_key: $key
-    fspf_tag: $(cat tag)
-YAML
+volume_session "$key" "$(cat tag)" >session.yml
 taken_off() { umount mnt 2>/dev/null; }  # its server looks at the mount, too, for a moment
 for source in '' '--key-file key' '--session session.yml'; do
   # shellcheck disable=SC2086

@@ -11,6 +11,21 @@ wait_until() {  # until the command succeeds; a busy machine takes its time
   done
   fail "in vain for a minute: $*"
 }
+volume_session() {  # key, tag: a session that has the volume, on standard output
+  cat <<YAML
+name: volumes
+version: "0.3"
+services:
+  - name: app
+    image_name: app
+    mrenclaves: [$(printf '%064d' 1)]
+    command: app
+volumes:
+  - name: data
+    fspf_key: $1
+    fspf_tag: $2
+YAML
+}
 expect() {  # wanted exit code, words of the output, command…; the output is in `out` afterwards
   local want=$1 words=$2 code=0
   shift 2
