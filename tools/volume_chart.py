@@ -11,7 +11,7 @@ HEAD = "| target | sequential-write"
 PLAIN = "plain folder"
 COLOURS = ("#1b5e20", "#2e9d4e", "#c0392b", "#8e6bb0", "#d68910")
 BAR, GAP, LEFT, WIDTH, TOP = 11, 12, 150, 560, 62
-DECADES = 3  # the axis: 0.1 to 100 times
+DECADES = 4  # the axis: 0.1 to 1000 times
 
 
 def table(text):

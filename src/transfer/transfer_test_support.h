@@ -14,7 +14,7 @@
 namespace cloister::transfer {
 
 constexpr const char* kOnlyInLongTests =
-    "takes minutes and more than 4 GiB of disk, or a hundred thousand files: `./dev test --long` runs it "
+    "takes minutes and more than 4 GiB of disk, or 66 000 files: `./dev test --long` runs it "
     "(CLOISTER_LONG_TESTS=1)";
 
 class TransferTest : public ::testing::Test {

@@ -42,19 +42,13 @@ const crypto::Aes256Gcm& ForgedTree::key_of_epoch(uint32_t index) {
   return *key;
 }
 
-crypto::GcmNonce ForgedTree::nonce(const Ref& ref) const {
-  crypto::GcmNonce nonce;
-  store_le(nonce.data(), static_cast<uint32_t>(BlockType::Node));
-  store_le(nonce.data() + 4, ref.counter);
-  return nonce;
-}
-
 ForgedTree::Node ForgedTree::load(const Ref& ref, unsigned level) {
   Node node{ref, Bytes(kBlockSize), {}};
   crypto::GcmTag mac;
   std::memcpy(mac.data(), ref.digest.data(), mac.size());
   const ByteArray<48> bound = bind_block(opened_.superblock.id, {BlockType::Node, 0, level});
-  CLOISTER_CHECK(key_of_epoch(ref.epoch).open(nonce(ref), bound, block(ref.place), mac, node.page));
+  CLOISTER_CHECK(
+      key_of_epoch(ref.epoch).open(nonce_of(BlockType::Node, ref), bound, block(ref.place), mac, node.page));
   for (unsigned i = 0; level > 0 && i < node.count(); ++i) {
     const Ref below = load_ref(page::inner_reference(node.page.data(), i, kWidth), Mode::Encrypted);
     node.below.push_back(load(below, level - 1));
@@ -69,7 +63,8 @@ void ForgedTree::seal(Node& node) {
   }
   crypto::GcmTag mac;
   const ByteArray<48> bound = bind_block(opened_.superblock.id, {BlockType::Node, 0, node.level()});
-  key_of_epoch(node.ref.epoch).seal(nonce(node.ref), bound, node.page, block(node.ref.place), mac);
+  key_of_epoch(node.ref.epoch)
+      .seal(nonce_of(BlockType::Node, node.ref), bound, node.page, block(node.ref.place), mac);
   std::memcpy(node.ref.digest.data(), mac.data(), mac.size());
 }
 

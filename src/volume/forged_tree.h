@@ -50,7 +50,6 @@ class ForgedTree {
  private:
   Node load(const Ref& ref, unsigned level);
   void seal(Node& node);
-  crypto::GcmNonce nonce(const Ref& ref) const;
   const crypto::Aes256Gcm& key_of_epoch(uint32_t index);
   MutableByteView block(uint64_t place);
 

@@ -3,6 +3,7 @@
 // here agree.
 #pragma once
 
+#include "crypto/aes_gcm.h"
 #include "crypto/sha256.h"
 #include "volume/page.h"
 #include "volume/volume.h"
@@ -48,6 +49,12 @@ struct BlockName {
   uint64_t index = 0;  // chunk: its number in the file; node: its level
 };
 ByteArray<48> bind_block(const VolumeId& id, const BlockName& name);
+inline crypto::GcmNonce nonce_of(BlockType type, const Ref& ref) {
+  crypto::GcmNonce nonce;
+  store_le(nonce.data(), static_cast<uint32_t>(type));
+  store_le(nonce.data() + 4, ref.counter);
+  return nonce;
+}
 
 struct Superblock {
   Mode mode = Mode::Encrypted;

@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "volume/free_list.h"
 #include "volume/memory_storage.h"
 #include "volume/second_reader.h"
 #include "volume/volume_forger.h"
@@ -36,14 +37,31 @@ class Seen {
       repeated_ += !is_new && known->second != ref.digest;
       ASSERT_LT(ref.counter, kMostPerEpoch);
     }
+    const ByteView main = files.at(std::string(kMainName));
+    for (size_t slot = 0; slot < kSuperblockSlots; ++slot) look(main.subspan(slot * kBlockSize, kBlockSize));
   }
   size_t salts() const { return salts_.size(); }
   size_t blocks() const { return blocks_.size(); }
+  size_t lists() const { return lists_.size(); }
   size_t repeated() const { return repeated_; }
 
  private:
+  using Salted = std::map<Bytes, Bytes>;  // salt, and what was sealed under it with the nonce zero
+  void look(ByteView slot) {
+    if (as_text(slot.first(8)) != "CLSTFSPF") return;
+    add(superblocks_, slot.subspan(64, 32), slot.subspan(96, kDoneOffset - 96));
+    if (as_text(slot.subspan(kDoneOffset, kDone.size())) == kDone)
+      add(lists_, slot.subspan(kFreeListOffset, 32), slot.subspan(kFreeListOffset + 32));
+  }
+  void add(Salted& salted, ByteView salt, ByteView sealed) {
+    const auto [known, is_new] = salted.emplace(Bytes(salt.begin(), salt.end()), Bytes());
+    if (is_new) known->second.assign(sealed.begin(), sealed.end());
+    repeated_ += !std::equal(sealed.begin(), sealed.end(), known->second.begin(), known->second.end());
+  }
+
   std::set<ByteArray<32>> salts_;
   std::map<std::tuple<uint64_t, ByteArray<32>, uint64_t, BlockType>, ByteArray<32>> blocks_;
+  Salted superblocks_, lists_;
   size_t repeated_ = 0;
 };
 
@@ -59,7 +77,8 @@ class VolumeNonces : public ::testing::Test {
     ASSERT_TRUE(volume->commit().ok());
     seen.look(storage.snapshot());
   }
-  // Two commits, then the writer is killed: the files stay as they are.
+  // Two commits, then the writer is killed: the files stay as they are. What it says when it may end in order
+  // is looked at as well.
   Files live(const Files& start, uint8_t value) {
     storage.restore(start);
     storage.unlock();
@@ -69,6 +88,7 @@ class VolumeNonces : public ::testing::Test {
     change(static_cast<uint8_t>(value + 1));
     const Files killed = storage.snapshot();
     volume.reset();
+    seen.look(storage.snapshot());
     return killed;
   }
 
@@ -88,6 +108,7 @@ TEST_F(VolumeNonces, NoneRepeatsAfterAKillOrARestoredBackup) {
   live(second, 50);
   EXPECT_EQ(seen.salts(), 6u);  // of the volume's making and of each life
   EXPECT_GT(seen.blocks(), 11u * 40);
+  EXPECT_EQ(seen.lists(), 5u);
   EXPECT_EQ(seen.repeated(), 0u);
 }
 

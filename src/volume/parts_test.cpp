@@ -259,6 +259,15 @@ struct ValueForgery {
   std::function<void(VolumeForger&, const RecordKey& record, Xattr item)> forge;
 };
 
+// The attribute's record says something else.
+template <class F>
+auto saying(F change) {
+  return [change](VolumeForger& f, const RecordKey& r, Xattr item) {
+    change(item);
+    f.put(r, encode_xattrs({item}));
+  };
+}
+
 // Of a file that has another attribute, number + 1, and before a file that has a like one, number + 2.
 const ValueForgery kValueForgeries[] = {
     {"the first part is missing", false,
@@ -286,16 +295,8 @@ const ValueForgery kValueForgeries[] = {
        item.number = 0;
        f.put({r.inode + 9, r.kind, r.sub}, encode_xattrs({item}));
      }},
-    {"the parts are another inode's", false,
-     [](auto& f, auto& r, auto item) {
-       item.number += 2;
-       f.put(r, encode_xattrs({item}));
-     }},
-    {"the parts are another attribute's", true,
-     [](auto& f, auto& r, auto item) {
-       ++item.number;
-       f.put(r, encode_xattrs({item}));
-     }},
+    {"the parts are another inode's", false, saying([](Xattr& item) { item.number += 2; })},
+    {"the parts are another attribute's", true, saying([](Xattr& item) { ++item.number; })},
     {"the number was not given yet", false,
      [](auto& f, auto& r, auto item) {
        const uint64_t number = item.number + 1000;
@@ -307,31 +308,11 @@ const ValueForgery kValueForgeries[] = {
        f.put(r, encode_xattrs({item}));
      }},
     {"the attribute is gone", false, [](auto& f, auto& r, auto) { f.erase(r); }},
-    {"the size is smaller", false,
-     [](auto& f, auto& r, auto item) {
-       --item.size;
-       f.put(r, encode_xattrs({item}));
-     }},
-    {"the size is larger", false,
-     [](auto& f, auto& r, auto item) {
-       ++item.size;
-       f.put(r, encode_xattrs({item}));
-     }},
-    {"the size is one of small values", false,
-     [](auto& f, auto& r, auto item) {
-       item.size = 2048;
-       f.put(r, encode_xattrs({item}));
-     }},
-    {"the size cannot be", false,
-     [](auto& f, auto& r, auto item) {
-       item.size = 65537;
-       f.put(r, encode_xattrs({item}));
-     }},
-    {"the number cannot be", false,
-     [](auto& f, auto& r, auto item) {
-       item.number |= uint64_t{1} << 58;
-       f.put(r, encode_xattrs({item}));
-     }},
+    {"the size is smaller", false, saying([](Xattr& item) { --item.size; })},
+    {"the size is larger", false, saying([](Xattr& item) { ++item.size; })},
+    {"the size is one of small values", false, saying([](Xattr& item) { item.size = 2048; })},
+    {"the size cannot be", false, saying([](Xattr& item) { item.size = 65537; })},
+    {"the number cannot be", false, saying([](Xattr& item) { item.number |= uint64_t{1} << 58; })},
     {"the record is cut", false,
      [](auto& f, auto& r, auto item) {
        Bytes record = encode_xattrs({item});

@@ -13,7 +13,7 @@ namespace cloister::volume {
 namespace {
 
 const Key kKey = test_key(9);
-constexpr size_t kGroup = 60;  // chunks of a record
+constexpr size_t kGroup = group_count(Mode::Encrypted);  // chunks of a record
 constexpr OpenOptions kForRepair{.cache_size = 1u << 20, .for_repair = true};
 
 // Of the chunks of the large file, number `i`: the last of a record's.

@@ -15,7 +15,7 @@ namespace cloister::volume {
 
 namespace fs = std::filesystem;
 inline const Key kKey = test_key(9);
-inline constexpr size_t kGroup = 60;    // chunks of a record
+inline constexpr size_t kGroup = group_count(Mode::Encrypted);  // chunks of a record
 inline constexpr size_t kGroups = 220;  // of each file: with two of them the tree has three levels
 inline constexpr OpenOptions kForRepair{.cache_size = 1u << 20, .for_repair = true};
 inline constexpr OpenOptions kReadOnly{.read_only = true, .cache_size = 1u << 20};

@@ -2,14 +2,14 @@
 
 #include <algorithm>
 
-#include "volume/page.h"
+#include "volume/format.h"
 
 namespace cloister::volume {
 namespace {
 
 constexpr Timestamp kNow{1'700'000'000, 0};
-constexpr uint64_t kLargeChunks = 30'000;  // 117 MiB
-constexpr uint64_t kGroup = 60;            // chunks that one record names (mode 1)
+constexpr uint64_t kLargeChunks = 30'000;                  // 117 MiB
+constexpr uint64_t kGroup = group_count(Mode::Encrypted);  // chunks that one record names (mode 1)
 const std::string kModelName = "model";
 const std::string kBagName = "attributes";
 const TallModel::Recover kNever;

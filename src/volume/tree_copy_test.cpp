@@ -231,6 +231,9 @@ TEST_F(TreeCopy, LinksOnlyToWhatItWrote) {
 constexpr const char* kNoAttributes =
     "attributes can be made on ext4, XFS or Btrfs, or on Linux 6.6's tmpfs (set TMPDIR), but not in ";
 
+constexpr const char* kNoLongTargets =
+    "links of 4095 bytes can be made on ext4, Btrfs or tmpfs (set TMPDIR), but not in ";
+
 std::string attribute(const fs::path& path, const char* name) {
   static char value[kMaxXattrValue];
   const ssize_t size = ::lgetxattr(path.c_str(), name, value, sizeof(value));
@@ -282,7 +285,9 @@ TEST_F(TreeCopy, KeepsExtendedAttributesOfUsersBothWays) {
 
 TEST_F(TreeCopy, KeepsTheLongestTargetsAndLargestAttributesBothWays) {
   const std::string target(kMaxTarget, 't'), value(kMaxXattrValue, 'v');
-  fs::create_symlink(target, base / "in/link");
+  std::error_code refused;
+  fs::create_symlink(target, base / "in/link", refused);
+  if (refused) GTEST_SKIP() << kNoLongTargets << base;
   put(base / "in/file", "text");
   const bool can_hold = set(base / "in/file", "user.largest", value);
   MemoryStorage storage(false);
@@ -335,7 +340,8 @@ TEST_F(TreeCopy, CopiesFoldersOfAnyDepthBothWays) {
   auto out = copy_folder_out(**volume, base / "out");
   auto in = copy_folder_in(**again, base / "out");
   EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
-  EXPECT_EQ(std::system(("rm -rf " + (base / "out").native()).c_str()), 0);
+  ::setenv("CLOISTER_COPY_OUT", (base / "out").c_str(), 1);
+  EXPECT_EQ(std::system("rm -rf -- \"$CLOISTER_COPY_OUT\""), 0);
   ASSERT_TRUE(out.ok()) << out.error().message().substr(0, 100);
   ASSERT_TRUE(in.ok()) << in.error().message().substr(0, 100);
   EXPECT_EQ(in->folders, kDepth);

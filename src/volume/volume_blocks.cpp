@@ -10,13 +10,6 @@ namespace {
 constexpr uint64_t kEncryptionsPerEpoch = uint64_t{1} << 32;
 constexpr size_t kNodeKeys = 16;
 
-crypto::GcmNonce nonce_of(const BlockName& name, const Ref& ref) {
-  crypto::GcmNonce nonce;
-  store_le(nonce.data(), static_cast<uint32_t>(name.type));
-  store_le(nonce.data() + 4, ref.counter);
-  return nonce;
-}
-
 }  // namespace
 
 VolumeError VolumeImpl::poison(VolumeError error) {
@@ -61,7 +54,7 @@ void VolumeImpl::seal(const crypto::Aes256Gcm* key, const BlockName& name, const
     return;
   }
   crypto::GcmTag mac;
-  key->seal(nonce_of(name, ref), bound, {plain, kBlockSize}, {out, kBlockSize}, mac);
+  key->seal(nonce_of(name.type, ref), bound, {plain, kBlockSize}, {out, kBlockSize}, mac);
   std::memcpy(ref.digest.data(), mac.data(), mac.size());
 }
 
@@ -75,7 +68,7 @@ bool VolumeImpl::open_block(const crypto::Aes256Gcm* key, const BlockName& name,
   }
   crypto::GcmTag mac;
   std::memcpy(mac.data(), ref.digest.data(), mac.size());
-  return key->open(nonce_of(name, ref), bound, {block, kBlockSize}, mac, {block, kBlockSize});
+  return key->open(nonce_of(name.type, ref), bound, {block, kBlockSize}, mac, {block, kBlockSize});
 }
 
 VolumeResult<void> VolumeImpl::read_node(const Ref& ref, unsigned level, uint8_t* page) {

@@ -88,13 +88,10 @@ class Sealer {
     sealed_[ref.place] = true;
     if (epochs_.count(ref.epoch) == 0) ref.epoch = 0;
     ref.counter = ref.place;
-    crypto::GcmNonce nonce;
-    store_le(nonce.data(), static_cast<uint32_t>(name.type));
-    store_le(nonce.data() + 4, ref.counter);
     const Bytes plain(at(ref.place), at(ref.place) + kBlockSize);
     crypto::GcmTag mac;
     crypto::Aes256Gcm(derive_epoch_key(secret, epochs_[ref.epoch], label))
-        .seal(nonce, bind_block({}, name), plain, {at(ref.place), kBlockSize}, mac);
+        .seal(nonce_of(name.type, ref), bind_block({}, name), plain, {at(ref.place), kBlockSize}, mac);
     ref.digest = {};
     std::memcpy(ref.digest.data(), mac.data(), mac.size());
   }
@@ -167,10 +164,10 @@ void change(Volume& volume, InodeId directory, unsigned depth) {
     (void)volume.write(entry.inode, 18 * kBlockSize, Bytes(17 * kBlockSize, 1), {});
     (void)volume.write(entry.inode, 100, Bytes(10, 2), {});
     (void)volume.truncate(entry.inode, 5000, {});
-    (void)volume.set_xattr(entry.inode, "user.a", Bytes(1900, 3), false, false, {});
+    (void)volume.set_xattr(entry.inode, "user.a", Bytes(5000, 3), false, false, {});
     (void)volume.remove_xattr(entry.inode, "user.a", {});
     if (entry.type == FileType::Directory && depth < 3) change(volume, entry.inode, depth + 1);
-    (void)volume.rename(directory, entry.name, kRootInode, "other", {});
+    if (entry.inode % 2 == 0) (void)volume.rename(directory, entry.name, kRootInode, "other", {});
     (void)volume.unlink(directory, entry.name, {});
     (void)volume.remove_directory(directory, entry.name, {});
   }
