@@ -101,9 +101,11 @@ VolumeResult<uint64_t> VolumeCare::move_chunks(VolumeImpl& v, InodeId id, uint64
 VolumeResult<uint64_t> VolumeCare::move_nodes(VolumeImpl& v, uint64_t main_end) {
   uint64_t moved = 0;
   TRY(v.tree_.relocate([&](const Ref& ref) {
-    return ref.place >= main_end && ref.place < kMaxPlace && moved < kNodesPerRound && ++moved != 0;
+    const bool moves = ref.place >= main_end && ref.place < kMaxPlace && moved < kNodesPerRound;
+    moved += moves;
+    v.changed_ = v.changed_ || moves;  // also when a later node cannot be read
+    return moves;
   }));
-  if (moved != 0) v.changed_ = true;
   return moved;
 }
 
@@ -132,12 +134,6 @@ VolumeResult<uint64_t> VolumeCare::move_epoch_pages(VolumeImpl& v, uint64_t main
   return pages.size();
 }
 
-// One past the highest block that any openable state reaches.
-VolumeResult<uint64_t> VolumeCare::used_end(VolumeImpl& v) {
-  TRY(v.find_free_blocks());
-  return v.free_blocks_.end_without_tail(v.state_.blocks);
-}
-
 VolumeResult<uint64_t> VolumeCare::object_end(VolumeImpl& v, InodeId id) {
   uint64_t end = 0;
   RecordKey key{id, Kind::Chunks, 0};
@@ -161,10 +157,10 @@ Result<uint64_t> VolumeCare::shorten(StorageFile& file, uint64_t blocks) {
   return size - blocks * kBlockSize;
 }
 
-// Lowers the ends of objects, commits that, and cuts the host's files.
+// Lowers the ends of objects, commits that, and cuts the host's files: also those that an earlier compaction
+// or a discarded state left longer than their ends.
 Result<uint64_t> VolumeCare::cut_objects(VolumeImpl& v, const std::vector<InodeId>& files,
                                          const Publish& publish) {
-  std::vector<InodeId> shorter;
   for (const InodeId id : files) {
     TRY(lower(v.begin_change()));
     Inode* inode = TRY(lower(v.get(id)));
@@ -174,28 +170,27 @@ Result<uint64_t> VolumeCare::cut_objects(VolumeImpl& v, const std::vector<InodeI
     inode->free_slots.clear();
     inode->slots_searched = true;
     v.mark(*inode);
-    shorter.push_back(id);
   }
-  if (shorter.empty()) return uint64_t{0};
   TRY(settle(v, publish));
   uint64_t freed = 0;
-  for (const InodeId id : shorter) {
+  for (const InodeId id : files) {
     TRY(lower(v.make_room()));
     Inode* inode = TRY(lower(v.get(id)));
+    if (!inode->record.has_object) continue;
     StorageFile* object = TRY(lower(v.object_of(*inode, true)));
     freed += TRY(shorten(*object, inode->record.slots));
   }
   return freed;
 }
 
-// The same for volume.fspf. Nothing else changes.
+// The same for volume.fspf, of which every free place is known. Nothing else changes.
 Result<uint64_t> VolumeCare::cut_main(VolumeImpl& v, const Publish& publish) {
-  const uint64_t end = TRY(lower(used_end(v)));
-  if (end >= v.state_.blocks) return uint64_t{0};
-  v.state_.blocks = end;
-  TRY(lower(v.find_free_blocks()));
-  v.changed_ = true;
-  TRY(settle(v, publish));
+  const uint64_t end = v.free_blocks_.take_tail(v.state_.blocks);
+  if (end < v.state_.blocks) {
+    v.state_.blocks = end;
+    v.changed_ = true;
+    TRY(settle(v, publish));
+  }
   return shorten(*v.main_, v.state_.blocks);
 }
 
@@ -232,8 +227,10 @@ Result<Compacted> VolumeCare::compact_in_rounds(VolumeImpl& v, const Publish& pu
   Compacted out;
   const std::vector<InodeId> files = TRY(lower(files_with_chunks(v)));
   out.moved = TRY(move_in_rounds(v, files, publish));
+  const uint64_t generation = v.state_.generation;
   out.freed = TRY(cut_objects(v, files, publish));
-  out.moved += TRY(move_in_rounds(v, files, publish));
+  const bool left_gaps = v.state_.generation != generation;
+  if (left_gaps) out.moved += TRY(move_in_rounds(v, files, publish));
   out.freed += TRY(cut_main(v, publish));
   return out;
 }

@@ -40,6 +40,20 @@ constexpr size_t ref_size(Mode mode) { return mode == Mode::Encrypted ? 32 : 40;
 constexpr size_t group_count(Mode mode) { return kGroupBytes / ref_size(mode); }
 void store_ref(uint8_t* at, const Ref& ref, Mode mode);
 Ref load_ref(const uint8_t* at, Mode mode);
+// Calls `visit(InodeId, index, Ref)` for every chunk that a leaf names and that lies in volume.fspf.
+template <class F>
+void each_main_chunk(const uint8_t* leaf, Mode mode, F&& visit) {
+  const size_t width = ref_size(mode);
+  for (unsigned i = 0; i < page::count(leaf); ++i) {
+    const RecordKey key = page::leaf_key(leaf, i);
+    const ByteView refs = page::leaf_value(leaf, i);
+    for (size_t n = 0; key.kind == Kind::Chunks && (n + 1) * width <= refs.size(); ++n) {
+      const Ref ref = load_ref(refs.data() + n * width, mode);
+      const uint64_t index = key.sub * group_count(mode) + n;
+      if (ref.present && lies_in_main(index, ref)) visit(key.inode, index, ref);
+    }
+  }
+}
 
 // What a block is: part of the authenticated data of each.
 enum class BlockType : uint32_t { Node = 1, Chunk = 2 };

@@ -5,6 +5,7 @@
 
 #include <random>
 
+#include "volume/care.h"
 #include "volume/faulty_storage.h"
 #include "volume/memory_storage.h"
 #include "volume/second_reader.h"
@@ -119,6 +120,47 @@ TEST_F(VolumeFreeList, AWriterWithoutAListLooksForFreePlaces) {
   }
   EXPECT_EQ(size(), before);
   expect_whole();
+}
+
+// Any operation of the host fails once in a compaction, whose writer has committed before and ends in order;
+// the next one uses what it left free, and is killed before its commit.
+TEST_F(VolumeFreeList, ACompactionThatFailsLeavesNoPlaceFreeThatItsStateNeeds) {
+  const auto files = storage.snapshot();
+  const Tag before = tag;
+  bool whole = false;
+  uint64_t nth = 1;
+  for (; !whole && !HasFailure(); nth += 1 + nth / 8) {
+    SCOPED_TRACE("operation " + std::to_string(nth));
+    storage.restore(files);
+    tag = before;
+    Faults faults;
+    FaultyStorage faulty(storage, faults);
+    {
+      const auto volume = Volume::open(faulty, kKey, tag, {.cache_size = 1u << 20}).value();
+      change(*volume, 0);
+      faults.fail_at = faults.count + nth;
+      const auto publish = [&](const Tag& published) -> Result<void> {
+        tag = published;
+        return {};
+      };
+      whole = compact(*volume, publish).ok();
+    }
+    storage.unlock();
+    const Bytes left = *storage.content(kMainName);
+    {
+      const auto volume = open(storage);
+      for (int i = 0; i < 40; ++i) {
+        const InodeId file = volume->lookup(kRootInode, std::to_string(i * 8)).value();
+        EXPECT_TRUE(volume->write(file, 0, Bytes(40'000, 7), {}).ok());
+      }
+      ASSERT_TRUE(volume->commit().ok());
+    }
+    storage.unlock();
+    // Its superblock, which names what it wrote, is not there.
+    std::copy_n(left.begin(), kFirstBlock * kBlockSize, storage.content(kMainName)->begin());
+    expect_whole();
+  }
+  EXPECT_GT(nth, 100u);
 }
 
 // The state before may still be the one that the service names.

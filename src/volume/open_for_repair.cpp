@@ -9,20 +9,6 @@
 
 namespace cloister::volume {
 
-void VolumeCare::find_written(const VolumeImpl& v, const uint8_t* leaf, WrittenChunks& chunks) {
-  const size_t width = ref_size(v.mode_);
-  for (unsigned i = 0; i < page::count(leaf); ++i) {
-    const RecordKey key = page::leaf_key(leaf, i);
-    const ByteView refs = page::leaf_value(leaf, i);
-    for (size_t n = 0; key.kind == Kind::Chunks && (n + 1) * width <= refs.size(); ++n) {
-      const Ref ref = load_ref(refs.data() + n * width, v.mode_);
-      const uint64_t index = key.sub * group_count(v.mode_) + n;
-      if (ref.present && v.of_newest_commit(ref) && lies_in_main(index, ref))
-        chunks[key.inode].push_back({index, ref});
-    }
-  }
-}
-
 Result<bool> VolumeCare::chunk_opens(VolumeImpl& v, InodeId inode, const InodeRecord& record,
                                      const WrittenChunk& chunk) {
   const VolumeResult<Epoch> salt = v.epoch(chunk.ref.epoch);
@@ -46,12 +32,15 @@ Result<bool> VolumeCare::newest_commit_opens(VolumeImpl& v) {
       [&](const NodeWalk::Node& node) -> Result<void> {
         ++nodes;
         open = open && node.page != nullptr;
-        if (open && node.level == 0) find_written(v, node.page, chunks);
+        if (!open || node.level != 0) return {};
+        each_main_chunk(node.page, v.mode_, [&](InodeId inode, uint64_t index, const Ref& ref) {
+          if (v.of_newest_commit(ref)) chunks[inode].push_back({index, ref});
+        });
         return {};
       },
       fresh));
   if (!open || nodes > kOneBarrierBlocks) return false;
-  TRY(walk.run([&](const NodeWalk::Node& node) -> Result<void> {
+  const auto look_for_keys = [&](const NodeWalk::Node& node) -> Result<void> {
     for (unsigned i = 0; node.page != nullptr && node.level == 0 && i < page::count(node.page); ++i) {
       const RecordKey key = page::leaf_key(node.page, i);
       const auto written = chunks.find(key.inode);
@@ -61,7 +50,8 @@ Result<bool> VolumeCare::newest_commit_opens(VolumeImpl& v) {
         open = TRY(chunk_opens(v, key.inode, *record, written->second[n]));
     }
     return {};
-  }));
+  };
+  if (!chunks.empty()) TRY(walk.run(look_for_keys));
   return open && (v.state_.epochs == 0 || TRY(intact(v.epoch(v.state_.epochs - 1))));
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <optional>
 
@@ -22,10 +23,13 @@ class SpaceMap {
   // The first of `count` places side by side, found among the next few extents after the last one found.
   std::optional<uint64_t> take_run(uint64_t count);
   uint64_t size() const { return size_; }  // free places
-  // `end`, or where the free places that reach up to it begin.
-  uint64_t end_without_tail(uint64_t end) const {
+  // Takes the free places that reach up to `end`; where they begin, or `end`.
+  uint64_t take_tail(uint64_t end) {
     if (extents_.empty() || extents_.rbegin()->first != end) return end;
-    return extents_.rbegin()->second;
+    const uint64_t begin = extents_.rbegin()->second;
+    size_ -= end - begin;
+    extents_.erase(std::prev(extents_.end()));
+    return begin;
   }
   template <class F>
   void each(F&& visit) const {

@@ -43,7 +43,10 @@ TEST(SpaceMap, KnowsEveryPlaceOnce) {
     const uint64_t end = model.empty() ? 0 : *model.rbegin() + 1;
     uint64_t begin = end;
     while (model.contains(begin - 1)) --begin;
-    ASSERT_EQ(map.end_without_tail(end), begin) << step;
+    SpaceMap rest = map;
+    ASSERT_EQ(rest.take_tail(end), begin) << step;
+    ASSERT_EQ(rest.size(), model.size() - (end - begin)) << step;
+    ASSERT_EQ(rest.take_tail(end), end) << step;
   }
 }
 

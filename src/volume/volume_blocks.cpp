@@ -71,17 +71,20 @@ bool VolumeImpl::open_block(const crypto::Aes256Gcm* key, const BlockName& name,
   return key->open(nonce_of(name.type, ref), bound, {block, kBlockSize}, mac, {block, kBlockSize});
 }
 
+// Of reading what is to be `failed` when it is not as it must be. In the midst of a change whatever fails is
+// the end of it.
+VolumeError VolumeImpl::metadata_failure(const VolumeError& error, const VolumeError& failed) {
+  if (error.reason == Reason::Integrity) return poison(failed);
+  return changing_ != 0 ? poison(error) : error;
+}
+
 VolumeResult<void> VolumeImpl::read_node(const Ref& ref, unsigned level, uint8_t* page) {
   const VolumeError failed = damaged("Verification of the volume's metadata failed (block " +
                                      std::to_string(ref.place) + " of volume.fspf)");
   if (ref.place < kFirstBlock || ref.place >= state_.blocks) return poison(failed);
   const crypto::Aes256Gcm* key = mode_ == Mode::Encrypted ? TRY(node_key(ref.epoch)) : nullptr;
   VolumeResult<void> read = read_exactly(*main_, ref.place * kBlockSize, {page, kBlockSize});
-  if (!read.ok()) {
-    if (read.error().reason == Reason::Integrity) return poison(failed);
-    if (changing_ != 0) return poison(read.error());
-    return read;
-  }
+  if (!read.ok()) return metadata_failure(read.error(), failed);
   if (!open_block(key, {BlockType::Node, 0, level}, ref, page)) return poison(failed);
   return {};
 }
@@ -102,28 +105,37 @@ VolumeResult<Ref> VolumeImpl::write_node(unsigned level, const uint8_t* page) {
   return ref;
 }
 
+// Its epochs are all below `newer_first`: numbers fall from page to page, so that no forged list can be
+// followed for ever.
+VolumeResult<EpochPage> VolumeImpl::read_epoch_page(uint64_t block, const crypto::Digest& digest,
+                                                    uint64_t newer_first) {
+  const VolumeError failed = damaged("Verification of the volume's table of epochs failed");
+  uint8_t page[kBlockSize];
+  if (block < kFirstBlock || block >= state_.blocks) return poison(failed);
+  const VolumeResult<void> read = read_exactly(*main_, block * kBlockSize, page);
+  if (!read.ok()) return metadata_failure(read.error(), failed);
+  if (crypto::sha256(page) != digest) return poison(failed);
+  Result<EpochPage> decoded = decode_epoch_page(page);
+  if (!decoded.ok() || decoded->first >= newer_first) return poison(failed);
+  return std::move(decoded).value();
+}
+
 // Epoch pages form a list from the newest back; what has been read stays known.
 VolumeResult<Epoch> VolumeImpl::epoch(uint32_t index) {
   const VolumeError failed = damaged("Verification of the volume's table of epochs failed");
   const bool tail_in_memory = !epoch_tail_.epochs.empty();
   uint64_t block = tail_in_memory ? epoch_tail_.previous : state_.epoch_page;
   crypto::Digest digest = tail_in_memory ? epoch_tail_.previous_digest : state_.epoch_digest;
-  uint64_t newer_first = uint64_t{1} << 32;
+  uint64_t newer_first = kNoEpoch;
   auto known = epochs_.find(index);
   while (known == epochs_.end() && block != 0) {
-    uint8_t page[kBlockSize];
-    if (block < kFirstBlock || block >= state_.blocks) return poison(failed);
-    TRY(read_exactly(*main_, block * kBlockSize, page));
-    if (crypto::sha256(page) != digest) return poison(failed);
-    Result<EpochPage> decoded = decode_epoch_page(page);
-    // Numbers fall from page to page, so that no forged list can be followed for ever.
-    if (!decoded.ok() || decoded->first >= newer_first) return poison(failed);
-    newer_first = decoded->first;
-    for (size_t i = 0; i < decoded->epochs.size(); ++i) {
-      epochs_.emplace(decoded->first + static_cast<uint32_t>(i), decoded->epochs[i]);
+    const EpochPage page = TRY(read_epoch_page(block, digest, newer_first));
+    newer_first = page.first;
+    for (size_t i = 0; i < page.epochs.size(); ++i) {
+      epochs_.emplace(page.first + static_cast<uint32_t>(i), page.epochs[i]);
     }
-    block = decoded->previous;
-    digest = decoded->previous_digest;
+    block = page.previous;
+    digest = page.previous_digest;
     known = epochs_.find(index);
   }
   if (known == epochs_.end()) return poison(failed);
@@ -134,12 +146,7 @@ VolumeResult<Epoch> VolumeImpl::epoch(uint32_t index) {
 VolumeResult<void> VolumeImpl::load_epoch_tail() {
   if (state_.epochs == 0 || !epoch_tail_.epochs.empty()) return {};
   (void)TRY(epoch(state_.epochs - 1));
-  uint8_t page[kBlockSize];
-  TRY(read_exactly(*main_, state_.epoch_page * kBlockSize, page));
-  if (crypto::sha256(page) != state_.epoch_digest) {
-    return poison(damaged("Verification of the volume's table of epochs failed"));
-  }
-  epoch_tail_ = TRY(lift(decode_epoch_page(page)));
+  epoch_tail_ = TRY(read_epoch_page(state_.epoch_page, state_.epoch_digest, kNoEpoch));
   return {};
 }
 

@@ -1,4 +1,4 @@
-// What survey.cpp, compact.cpp and open_for_repair.cpp may see of a volume.
+// What the files that look after a volume (survey, compact, repair, node_walk) may see of one.
 #pragma once
 
 #include "volume/care.h"
@@ -38,7 +38,6 @@ class VolumeCare {
     Ref ref;
   };
   using WrittenChunks = std::map<InodeId, std::vector<WrittenChunk>>;
-  static void find_written(const VolumeImpl& v, const uint8_t* leaf, WrittenChunks& chunks);
   static Result<bool> chunk_opens(VolumeImpl& v, InodeId inode, const InodeRecord& record,
                                   const WrittenChunk& chunk);
 
@@ -48,7 +47,6 @@ class VolumeCare {
   static VolumeResult<uint64_t> move_chunks(VolumeImpl& v, InodeId id, uint64_t main_end);
   static VolumeResult<uint64_t> move_nodes(VolumeImpl& v, uint64_t main_end);
   static VolumeResult<uint64_t> move_epoch_pages(VolumeImpl& v, uint64_t main_end);
-  static VolumeResult<uint64_t> used_end(VolumeImpl& v);
   static VolumeResult<uint64_t> object_end(VolumeImpl& v, InodeId id);
   static Result<uint64_t> move_in_rounds(VolumeImpl& v, const std::vector<InodeId>& files,
                                          const Publish& publish);

@@ -40,7 +40,6 @@ VolumeResult<void> VolumeImpl::prepare_writes() {
 // mount begins with no free places. Its author may claim what is no place of volume.fspf.
 VolumeResult<void> VolumeImpl::load_free_list() {
   if (mode_ != Mode::Encrypted || for_repair_) return {};
-  places_known_ = true;
   Bytes list(kFreeListSize);
   const size_t got = TRY(lift(main_->read_at(states_.front().slot * kBlockSize + kFreeListOffset, list)));
   if (got != list.size()) return {};
@@ -185,7 +184,7 @@ void VolumeImpl::close() {
   if (!clear_gone_slots().ok() || !committed || mode_ != Mode::Encrypted) return;
   Bytes words(kBlockSize - kDoneOffset, 0);
   std::memcpy(words.data(), kDone.data(), kDone.size());
-  if (places_known_ && !changed_) {
+  if (!for_repair_) {
     ByteArray<32> salt;
     crypto::random_bytes(salt);
     seal_free_list(keys_, tag_, salt, unreached(), words.data() + kDone.size());
@@ -193,11 +192,12 @@ void VolumeImpl::close() {
   (void)main_->write_at(states_.back().slot * kBlockSize + kDoneOffset, words);
 }
 
-// What the newest state does not reach, and thus is free for who opens it.
+// What the newest committed state does not reach, and thus is free for who opens it. What a state still being
+// built has given up is not.
 std::vector<Extent> VolumeImpl::unreached() const {
   SpaceMap all = free_blocks_;
   for (const Freed& freed : freed_) {
-    if (freed.inode == 0) all.add(freed.place, freed.count);
+    if (freed.inode == 0 && freed.generation <= state_.generation) all.add(freed.place, freed.count);
   }
   std::vector<Extent> out;
   all.each([&](const Extent& extent) { out.push_back(extent); });

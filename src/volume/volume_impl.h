@@ -223,6 +223,9 @@ class VolumeImpl final : public Volume, private TreeIo {
   bool writer_went_on();
   VolumeResult<void> check_readable();
   VolumeResult<void> read_exactly(StorageFile& file, uint64_t offset, MutableByteView out);
+  VolumeError metadata_failure(const VolumeError& error, const VolumeError& failed);
+  static constexpr uint64_t kNoEpoch = uint64_t{1} << 32;
+  VolumeResult<EpochPage> read_epoch_page(uint64_t block, const crypto::Digest& digest, uint64_t newer_first);
   VolumeResult<Epoch> epoch(uint32_t index);
   VolumeResult<void> load_epoch_tail();
   VolumeResult<void> begin_epoch();
@@ -371,7 +374,6 @@ class VolumeImpl final : public Volume, private TreeIo {
 
   bool changed_ = false;
   bool prepared_ = false;
-  bool places_known_ = false;  // free_blocks_ is fit for a list (free_list.h)
   bool searched_ = false;
   unsigned changing_ = 0;
   std::optional<VolumeError> poisoned_;

@@ -96,7 +96,6 @@ Result<void> VolumeImpl::begin(Timestamp now) {
   slots_filled_ = true;
   names_unsynced_ = true;
   prepared_ = true;
-  places_known_ = true;
   fresh_block_ = kFirstBlock;
   tree_.start_empty();
   state_.next_inode = kRootInode;

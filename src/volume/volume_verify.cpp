@@ -12,18 +12,12 @@ VolumeResult<std::vector<uint64_t>> VolumeImpl::epoch_blocks() {
   const bool unwritten = state_.epoch_page == 0 && !epoch_tail_.epochs.empty();
   uint64_t page = unwritten ? epoch_tail_.previous : state_.epoch_page;
   crypto::Digest digest = unwritten ? epoch_tail_.previous_digest : state_.epoch_digest;
-  for (uint64_t newer_first = uint64_t{1} << 32; page != 0;) {
-    const VolumeError failed = damaged("Verification of the volume's table of epochs failed");
-    uint8_t block[kBlockSize];
-    if (page < kFirstBlock || page >= state_.blocks) return poison(failed);
+  for (uint64_t newer_first = kNoEpoch; page != 0;) {
+    const EpochPage found = TRY(read_epoch_page(page, digest, newer_first));
     out.push_back(page);
-    TRY(read_exactly(*main_, page * kBlockSize, block));
-    if (crypto::sha256(block) != digest) return poison(failed);
-    Result<EpochPage> decoded = decode_epoch_page(block);
-    if (!decoded.ok() || decoded->first >= newer_first) return poison(failed);
-    newer_first = decoded->first;
-    page = decoded->previous;
-    digest = decoded->previous_digest;
+    newer_first = found.first;
+    page = found.previous;
+    digest = found.previous_digest;
   }
   return out;
 }
@@ -48,15 +42,7 @@ VolumeResult<void> VolumeImpl::find_free_blocks() {
     return true;
   };
   TRY(tree_.each_leaf_where(node, [&](const uint8_t* leaf) -> VolumeResult<void> {
-    for (unsigned i = 0; i < page::count(leaf); ++i) {
-      const RecordKey key = page::leaf_key(leaf, i);
-      const ByteView refs = page::leaf_value(leaf, i);
-      const size_t width = ref_size(mode_);
-      for (size_t n = 0; key.kind == Kind::Chunks && (n + 1) * width <= refs.size(); ++n) {
-        const Ref ref = load_ref(refs.data() + n * width, mode_);
-        if (ref.present && lies_in_main(key.sub * group_count(mode_) + n, ref)) use(ref.place);
-      }
-    }
+    each_main_chunk(leaf, mode_, [&](InodeId, uint64_t, const Ref& ref) { use(ref.place); });
     return {};
   }));
   for (const uint64_t block : pages) use(block);
@@ -139,21 +125,12 @@ VolumeResult<void> VolumeImpl::verify_newest_commit() {
     return of_newest_commit(ref) && ++nodes <= kOneBarrierBlocks;
   };
   TRY(tree_.each_leaf_where(fresh_node, [&](const uint8_t* leaf) -> VolumeResult<void> {
-    for (unsigned i = 0; i < page::count(leaf); ++i) {
-      const RecordKey key = page::leaf_key(leaf, i);
-      const ByteView refs = page::leaf_value(leaf, i);
-      const size_t width = ref_size(mode_);
-      for (size_t n = 0; key.kind == Kind::Chunks && (n + 1) * width <= refs.size(); ++n) {
-        const Ref ref = load_ref(refs.data() + n * width, mode_);
-        const uint64_t index = key.sub * group_count(mode_) + n;
-        if (!ref.present || !of_newest_commit(ref) || !lies_in_main(index, ref)) continue;
-        if (chunks.size() == kOneBarrierBlocks) return too_large;
-        chunks.push_back({key.inode, index, ref});
-      }
-    }
+    each_main_chunk(leaf, mode_, [&](InodeId inode, uint64_t index, const Ref& ref) {
+      if (of_newest_commit(ref) && chunks.size() <= kOneBarrierBlocks) chunks.push_back({inode, index, ref});
+    });
     return {};
   }));
-  if (nodes > kOneBarrierBlocks) return too_large;
+  if (nodes > kOneBarrierBlocks || chunks.size() > kOneBarrierBlocks) return too_large;
   Chunk chunk;  // forgets its content
   for (const Written& item : chunks) {
     Inode* inode = TRY(get_regular(item.inode));
