@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "base/descriptor.h"
 
@@ -23,29 +25,56 @@ Result<void> write_all(int fd, ByteView content, const std::filesystem::path& pa
   return {};
 }
 
-Result<void> replace_file(const std::filesystem::path& path, ByteView content, mode_t mode) {
-  std::filesystem::path folder = path.parent_path();
-  if (folder.empty()) folder = ".";
-  std::string temporary = (folder / ("." + path.filename().string() + ".XXXXXX")).string();
-  const Descriptor file(::mkostemp(temporary.data(), O_CLOEXEC));  // 0600 from the start
-  if (file.get() < 0) return file_error(path, "create", errno);
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  return path.parent_path().empty() ? "." : path.parent_path();
+}
 
-  Result<void> written = write_all(file.get(), content, path);
-  if (written.ok() && mode != 0600 && ::fchmod(file.get(), mode) != 0) {
-    written = file_error(path, "set the mode of", errno);
-  }
-  if (written.ok() && ::fsync(file.get()) != 0) written = file_error(path, "sync", errno);
-  if (written.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
-    written = file_error(path, "replace", errno);
-  }
-  if (!written.ok()) {
-    ::unlink(temporary.c_str());
-    return written;
-  }
-  return sync_folder(folder);
+Result<void> replace_file(const std::filesystem::path& path, ByteView content, mode_t mode) {
+  StagedFile staged = TRY(StagedFile::write(path, content, mode));
+  return staged.replace();
 }
 
 }  // namespace
+
+StagedFile::StagedFile(StagedFile&& other) noexcept
+    : path_(std::move(other.path_)), temporary_(std::exchange(other.temporary_, {})) {}
+
+StagedFile::~StagedFile() {
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+Result<StagedFile> StagedFile::write(const std::filesystem::path& path, ByteView content, mode_t mode) {
+  StagedFile out(path);
+  std::string temporary = (folder_of(path) / ("." + path.filename().string() + ".XXXXXX")).string();
+  const Descriptor file(::mkostemp(temporary.data(), O_CLOEXEC));  // 0600 from the start
+  if (file.get() < 0) return file_error(path, "create", errno);
+  out.temporary_ = temporary;
+  TRY(write_all(file.get(), content, path));
+  if (mode != 0600 && ::fchmod(file.get(), mode) != 0) return file_error(path, "set the mode of", errno);
+  if (::fsync(file.get()) != 0) return file_error(path, "sync", errno);
+  return out;
+}
+
+Result<void> StagedFile::replace() {
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) return file_error(path_, "replace", errno);
+  temporary_.clear();
+  return sync_folder(folder_of(path_));
+}
+
+Result<bool> StagedFile::put() {
+  if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) == 0) {
+    temporary_.clear();
+  } else if (errno == EEXIST) {
+    return false;
+  } else if (errno != EINVAL) {
+    return file_error(path_, "create", errno);
+  } else if (::link(temporary_.c_str(), path_.c_str()) != 0) {  // as on NFS, which has no such rename
+    if (errno == EEXIST) return false;
+    return file_error(path_, "create", errno);
+  }
+  TRY(sync_folder(folder_of(path_)));
+  return true;
+}
 
 Error file_error(const std::filesystem::path& path, std::string_view what, int number) {
   Code code = Code::Unavailable;

@@ -45,6 +45,26 @@ class FileMemory {
   size_t size_ = 0, room_ = 0;
 };
 
+// A file whose content is durable, but which is not there yet: nobody finds it before replace() or put().
+// Given up, nothing of it stays.
+class StagedFile {
+ public:
+  // In the folder of `path`, which must exist. Denied, NotFound or Unavailable.
+  static Result<StagedFile> write(const std::filesystem::path& path, ByteView content, mode_t mode = 0600);
+  StagedFile(StagedFile&& other) noexcept;
+  StagedFile& operator=(StagedFile&&) = delete;
+  ~StagedFile();
+  // Atomically and durably, once. put() replaces nothing: false when something is there.
+  Result<void> replace();
+  Result<bool> put();
+
+ private:
+  explicit StagedFile(std::filesystem::path path) : path_(std::move(path)) {}
+
+  std::filesystem::path path_;
+  std::string temporary_;  // empty: it is at its place
+};
+
 // Replaces `path` atomically and durably; mode 0600. The folder must exist. Denied, NotFound or Unavailable.
 Result<void> write_private_file(const std::filesystem::path& path, ByteView content);
 // The same for what everybody may read (certificates, public keys); mode 0644 less the umask.

@@ -42,6 +42,25 @@ TEST_F(Files, ReplacesAFileWithWiderPermissionsAndLeavesNothingBeside) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
 }
 
+TEST_F(Files, AStagedFileIsNotThereBeforeItIsPutAndReplacesNothing) {
+  const std::filesystem::path path = folder_ / "key";
+  const auto stage = [&path](std::string_view text) {
+    return StagedFile::write(path, as_bytes(text)).value();
+  };
+  {
+    StagedFile first = stage("first");
+    StagedFile second = stage("second");
+    EXPECT_FALSE(std::filesystem::exists(path));
+    EXPECT_TRUE(second.put().value());
+    EXPECT_FALSE(first.put().value());
+  }
+  EXPECT_EQ(as_text(read_file(path, 100).value()), "second");
+  EXPECT_EQ(mode_of(path), 0600u);
+  stage("third").replace().value();
+  EXPECT_EQ(as_text(read_file(path, 100).value()), "third");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1) << "what was given up stays";
+}
+
 TEST_F(Files, PublicFileIsReadableByAll) {
   ASSERT_TRUE(write_public_file(folder_ / "root.pem", as_bytes("x")).ok());
   EXPECT_EQ(mode_of(folder_ / "root.pem"), 0644u);

@@ -70,6 +70,12 @@ uint64_t size_of_files(const fs::path& folder) {
   return total;
 }
 
+Result<volume::Key> fresh_key(const fs::path& file) {
+  std::optional<volume::Key> key = TRY(make_volume_key(file));
+  if (!key) return Error(Code::Denied, file.native() + " exists, and is not replaced");
+  return *std::move(key);
+}
+
 // One run of encryptedpush. What it has made disappears again unless it comes to its end.
 class Push {
  public:
@@ -130,8 +136,8 @@ class Push {
     session_.session = plan_.session;
     session_.service = plan_.service;
     session_.cas = TRY(cas::full_address(a_.cas));
-    values_.input_key = TRY(make_volume_key(session_.input_key_file()));
-    values_.output_key = TRY(make_volume_key(session_.output_key_file()));
+    values_.input_key = TRY(fresh_key(session_.input_key_file()));
+    values_.output_key = TRY(fresh_key(session_.output_key_file()));
     say(a_, "keys are in " + session_.folder.string());
     session_.input = TRY(make_volume(plan_.input, values_.input_key, true));
     session_.output = TRY(make_volume(plan_.output, values_.output_key, false));
@@ -161,7 +167,7 @@ class Push {
     const auto ids = TRY(volume_ids(folder));
     CLOISTER_CHECK(ids.size() == 1);
     out.id = ids[0];
-    fs::remove(folder / "volume.lock", error);  // says only who wrote
+    fs::remove(folder / volume::kLockName, error);  // says only who wrote
     return out;
   }
 

@@ -13,6 +13,8 @@
 #include "cli/volume_opening.h"
 #include "volume/care.h"
 #include "volume/directories_met.h"
+#include "volume/format.h"
+#include "volume/posix_storage.h"
 
 namespace cloister::cli {
 namespace {
@@ -221,7 +223,7 @@ Result<void> remove_partial(const fs::path& folder) {
   if (!fs::exists(fs::symlink_status(folder, problem))) return {};
   for (const auto& item : fs::directory_iterator(folder, problem)) {
     const std::string name = item.path().filename().native();
-    if (name != "volume.fspf" && name != "volume.lock" && name != "objects") {
+    if (name != volume::kMainName && name != volume::kLockName && name != "objects") {
       return Error(Code::InvalidArgument, folder.native() + " is in the way");
     }
   }

@@ -6,6 +6,7 @@
 #include "cli/volume_opening.h"
 #include "volume/directories_met.h"
 #include "volume/format.h"
+#include "volume/posix_storage.h"
 
 namespace cloister::cli {
 namespace {
@@ -13,33 +14,39 @@ namespace {
 namespace fs = std::filesystem;
 using volume::Volume;
 
-Result<void> create_with(const VolumeArguments& a, const volume::Key& key) {
-  const auto storage = TRY(volume::open_posix_storage(a.volume, true));
-  volume::CreateOptions options;
-  options.now = now();
-  Result<std::unique_ptr<Volume>> made = Volume::create(*storage, key, options);
-  if (!made.ok()) return std::move(made).error().within(a.volume);
-  Result<void> handed_over = hand_over(a, (*made)->tag());
-  if (handed_over.ok()) return {};
-  made->reset();
-  (void)storage->remove(volume::kMainName);
-  return handed_over;
+Result<void> put_key(const VolumeArguments& a, StagedFile& file) {
+  if (TRY(file.put())) return {};
+  return Error(Code::Unavailable, a.key_file + " was made by somebody else meanwhile",
+               "try again: it is used then");
 }
 
-// Of a failed attempt nothing stays: it would be in the way of the next one.
+// The volume, its tag, and last its key, which nobody can have used before. Of a failed attempt nothing stays
+// that would be in the way of the next one; what somebody else makes there does.
+Result<void> create_in(const VolumeArguments& a, volume::Storage& storage) {
+  KeyToBe key = TRY(load_or_stage_key(a));
+  volume::CreateOptions options;
+  options.now = now();
+  Result<std::unique_ptr<Volume>> made = Volume::create(storage, key.key, options);
+  if (!made.ok()) return std::move(made).error().within(a.volume);
+  Result<void> done = hand_over(a, (*made)->tag());
+  if (done.ok() && key.file) done = put_key(a, *key.file);
+  if (done.ok()) return {};
+  made->reset();
+  (void)storage.remove(volume::kMainName);
+  return done;
+}
+
 Result<void> create(const VolumeArguments& a) {
   std::error_code ignored;
   const bool new_folder = !fs::exists(fs::symlink_status(a.volume, ignored));
-  const bool new_key = makes_key(a);
-  const volume::Key key = TRY(load_or_make_key(a));
-  Result<void> created = create_with(a, key);
-  if (created.ok()) return {};
-  if (new_key) fs::remove(a.key_file, ignored);
-  if (new_folder) {
-    fs::remove(fs::path(a.volume) / "volume.lock", ignored);
-    fs::remove(a.volume, ignored);  // if it is empty
-  }
-  return created;
+  const auto storage = TRY(volume::open_posix_storage(a.volume, true));
+  Result<void> done = storage->lock_for_writing("cloister volume create");
+  const bool alone = done.ok();
+  done = alone ? create_in(a, *storage) : std::move(done).error().within(a.volume);
+  if (done.ok() || !new_folder) return done;
+  if (alone) fs::remove(fs::path(a.volume) / volume::kLockName, ignored);
+  fs::remove(a.volume, ignored);  // if it is empty
+  return done;
 }
 
 void tell(const volume::CopyTotals& totals) {

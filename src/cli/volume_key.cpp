@@ -4,7 +4,6 @@
 
 #include <sys/stat.h>
 
-#include "base/files.h"
 #include "base/text.h"
 #include "crypto/random.h"
 
@@ -59,14 +58,21 @@ Result<volume::Key> load_volume_key(const std::filesystem::path& file) {
   return key;
 }
 
-Result<volume::Key> make_volume_key(const std::filesystem::path& file) {
-  const volume::Key key(crypto::random_array<32>());
+volume::Key new_volume_key() { return volume::Key(crypto::random_array<32>()); }
+
+Result<StagedFile> stage_volume_key(const std::filesystem::path& file, const volume::Key& key) {
   const SecretBytes text([&key] {
     const std::string hex = to_hex(key.expose()) + "\n";
     return Bytes(hex.begin(), hex.end());
   }());
-  TRY(write_private_file(file, text.expose()));
-  return key;
+  return StagedFile::write(file, text.expose());
+}
+
+Result<std::optional<volume::Key>> make_volume_key(const std::filesystem::path& file) {
+  volume::Key key = new_volume_key();
+  StagedFile staged = TRY(stage_volume_key(file, key));
+  if (!TRY(staged.put())) return std::optional<volume::Key>();
+  return std::optional<volume::Key>(std::move(key));
 }
 
 }  // namespace cloister::cli

@@ -72,6 +72,8 @@ bool may_exist(const fs::path& path) {
   return fs::status(path, error).type() != fs::file_type::not_found;
 }
 
+bool makes_key(const VolumeArguments& a) { return !a.key_file.empty() && !may_exist(a.key_file); }
+
 Result<std::unique_ptr<Volume>> in_folder(Result<std::unique_ptr<Volume>> opened, const VolumeArguments& a) {
   if (!opened.ok()) return std::move(opened).error().within(a.volume);
   return opened;
@@ -104,12 +106,20 @@ Result<volume::Key> load_key(const VolumeArguments& a) {
                "give --key-file FILE or --session FILE, or set CLOISTER_VOLUME_KEY");
 }
 
-bool makes_key(const VolumeArguments& a) { return !a.key_file.empty() && !may_exist(a.key_file); }
-
 Result<volume::Key> load_or_make_key(const VolumeArguments& a) {
   if (!makes_key(a)) return load_key(a);
   (void)take_key_variable();
-  return make_volume_key(a.key_file);
+  std::optional<volume::Key> made = TRY(make_volume_key(a.key_file));
+  if (!made) return load_key(a);  // somebody was faster
+  return *std::move(made);
+}
+
+Result<KeyToBe> load_or_stage_key(const VolumeArguments& a) {
+  if (!makes_key(a)) return KeyToBe{TRY(load_key(a)), std::nullopt};
+  (void)take_key_variable();
+  KeyToBe out{new_volume_key(), std::nullopt};
+  out.file.emplace(TRY(stage_volume_key(a.key_file, out.key)));
+  return out;
 }
 
 Result<volume::Tag> wanted_tag(const VolumeArguments& a) {

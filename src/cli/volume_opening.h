@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/descriptor.h"
+#include "base/files.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "volume/posix_storage.h"
@@ -30,7 +31,12 @@ volume::Timestamp now();
 Result<volume::Key> load_key(const VolumeArguments& a);
 // A new volume's: the file's if it exists, else a fresh one written there.
 Result<volume::Key> load_or_make_key(const VolumeArguments& a);
-bool makes_key(const VolumeArguments& a);  // whether that would write one
+// The same, but a fresh one is in no file yet: `file` puts it there when there is a volume that has it.
+struct KeyToBe {
+  volume::Key key;
+  std::optional<StagedFile> file;
+};
+Result<KeyToBe> load_or_stage_key(const VolumeArguments& a);
 // --tag, else what --tag-file holds, else the session's.
 Result<volume::Tag> wanted_tag(const VolumeArguments& a);
 Result<OpenedVolume> open_volume(const VolumeArguments& a, bool read_only);

@@ -15,7 +15,6 @@
 namespace cloister::volume {
 namespace {
 
-constexpr const char* kLockName = "volume.lock";
 constexpr std::string_view kLockedHint = "wait until it ends, or open the volume read-only";
 
 Error system_error(std::string_view what, std::string_view name) {

@@ -13,6 +13,9 @@
 
 namespace cloister::volume {
 
+// The writer's lock, beside the volume: no part of it.
+inline constexpr const char* kLockName = "volume.lock";
+
 // NotFound when the folder does not exist and `create_folder` is false (its parent must exist).
 Result<std::unique_ptr<Storage>> open_posix_storage(const std::filesystem::path& folder,
                                                     bool create_folder = false);

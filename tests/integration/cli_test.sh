@@ -73,6 +73,14 @@ expect 2 'no tag: give --tag, --tag-file or --without-freshness' "$cloister" vol
 expect 1 'cannot open t.typo: No such file' "$cloister" volume verify vol "${key[@]}" --tag-file t.typo
 expect 1 'dir/missing: no such file' "$cloister" volume cat vol dir/missing "${key[@]}" --tag "$second"
 expect 2 'vol: there is a volume here already' "$cloister" volume create vol "${key[@]}"
+# Two that make one key: whoever fails takes no key away that the other's volume has.
+for round in $(seq 20); do
+  "$cloister" volume create "fails.$round" --key-file "shared.$round" --tag-file no/such/folder 2>/dev/null &
+  made=$("$cloister" volume create "made.$round" --key-file "shared.$round" 2>/dev/null) || made=
+  wait $! || true
+  [ -z "$made" ] || expect 0 'no faults' "$cloister" volume fsck "made.$round" --key-file "shared.$round" --tag "$made"
+  [ ! -e "fails.$round" ] || fail 'what failed is still there'
+done
 [ "$("$cloister" volume ls vol hello.txt "${key[@]}" --tag "$second" | awk '{print $1, $3}')" = '-0644 hello.txt' ] || fail 'ls of a file'
 expect 0 'hard links inside the folder' "$cloister" volume add --help
 expect 0 'set-id bits are not restored' "$cloister" volume get --help
