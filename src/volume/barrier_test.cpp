@@ -37,18 +37,23 @@ class VolumeBarrier : public ::testing::Test {
     EXPECT_TRUE(volume->acknowledge(tag).ok());
     return tag;
   }
-  // The cost of each of many commits of `change`; it gets a number.
+  // The cost of each of many commits of `change`, which gets a number. One in more than 64 may bring chunks
+  // of earlier ones home.
   void expect_small(const char* what, const std::function<void(unsigned)>& change) {
+    unsigned larger = 0;
     for (unsigned i = 0; i < 200; ++i) {
       change(i);
       const Faults before = faults;
       const Tag tag = volume->commit().value();
-      ASSERT_LE(faults.writes - before.writes, 3u) << what << ' ' << i;
-      ASSERT_EQ(faults.syncs - before.syncs, 1u) << what << ' ' << i;
+      const uint64_t syncs = faults.syncs - before.syncs, writes = faults.writes - before.writes;
       ASSERT_TRUE(volume->acknowledge(tag).ok());
-      ASSERT_EQ(faults.syncs - before.syncs, 1u) << what << ' ' << i;
-      ASSERT_LE(faults.writes - before.writes, 3u) << what << ' ' << i;
+      ASSERT_EQ(faults.syncs - before.syncs, syncs) << what << ' ' << i;
+      ASSERT_EQ(faults.writes - before.writes, writes) << what << ' ' << i;
+      if (syncs == 1 && writes <= 3) continue;
+      ASSERT_EQ(syncs, 2u) << what << ' ' << i << ": " << writes << " writes";
+      ++larger;
     }
+    EXPECT_LE(larger, 200u / 64) << what;
   }
   uint8_t first_byte(Volume& v, InodeId inode, uint64_t offset) {
     uint8_t byte = 0;

@@ -11,6 +11,7 @@ constexpr uint8_t kSuiteNone = 0;
 constexpr uint8_t kSuiteAes256Gcm = 1;
 constexpr uint8_t kFlagInline = 1;
 constexpr uint8_t kFlagObject = 2;
+constexpr uint8_t kFlagAway = 4;
 constexpr uint64_t kInMain = uint64_t{1} << 47;  // of a place that is stored
 constexpr uint32_t kOneBarrier = 1;
 constexpr uint16_t kInParts = 0xffff;  // in place of the size of an attribute's value
@@ -188,14 +189,15 @@ Result<EpochPage> decode_epoch_page(ByteView block) {
 
 Bytes encode_inode(const InodeRecord& r, Mode mode) {
   ByteWriter out;
-  const uint8_t flags =
-      static_cast<uint8_t>((r.is_inline ? kFlagInline : 0) | (r.has_object ? kFlagObject : 0));
+  const uint8_t flags = static_cast<uint8_t>(
+      (r.is_inline ? kFlagInline : 0) | (r.has_object ? kFlagObject : 0) | (r.away != 0 ? kFlagAway : 0));
   out.le(static_cast<uint8_t>(r.type)).le(flags).le(r.permissions).le(r.uid).le(r.gid).le(r.links);
   out.le(r.size).le(r.chunks);
   write_time(out, r.modified);
   write_time(out, r.changed);
   out.le(r.parent).le(r.type == FileType::Directory ? r.entries : r.slots);
   if (r.type == FileType::Regular && mode == Mode::Encrypted) out.bytes(r.key.expose());
+  if (r.away != 0) out.le(r.away);
   if (r.has_object) out.bytes(r.object);
   return out.take();
 }
@@ -205,7 +207,7 @@ Result<InodeRecord> decode_inode(ByteView bytes, Mode mode) {
   InodeRecord r;
   const uint8_t type = TRY(in.le<uint8_t>());
   const uint8_t flags = TRY(in.le<uint8_t>());
-  if (type < 1 || type > 3 || flags > (kFlagInline | kFlagObject)) {
+  if (type < 1 || type > 3 || flags > (kFlagInline | kFlagObject | kFlagAway)) {
     return Error(Code::Malformed, "inode record: bad type or flags");
   }
   r.type = static_cast<FileType>(type);
@@ -223,10 +225,12 @@ Result<InodeRecord> decode_inode(ByteView bytes, Mode mode) {
   const uint64_t number = TRY(in.le<uint64_t>());
   (r.type == FileType::Directory ? r.entries : r.slots) = number;
   if (r.type == FileType::Regular && mode == Mode::Encrypted) r.key = Key256(TRY(in.array<32>()));
+  if ((flags & kFlagAway) != 0) r.away = TRY(in.le<uint64_t>());
   if (r.has_object) r.object = TRY(in.array<16>());
   const bool link = r.type == FileType::Symlink;
   const bool sane = r.size <= kMaxFileSize && r.chunks < kMaxPlace && r.slots < kMaxPlace &&
-                    (!r.is_inline || r.size <= (link ? kMaxTarget : kInlineMax)) && (!link || r.is_inline);
+                    r.away < kMaxPlace && (!r.is_inline || r.size <= (link ? kMaxTarget : kInlineMax)) &&
+                    (!link || r.is_inline);
   if (!sane) return Error(Code::Malformed, "inode record: a number is out of range");
   TRY(in.expect_end());
   return r;

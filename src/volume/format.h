@@ -36,6 +36,10 @@ struct Ref {
 };
 // Whether chunk `index` is in volume.fspf; else it is in the file's object.
 inline bool lies_in_main(uint64_t index, const Ref& ref) { return index < kMainChunks || ref.in_main; }
+// Whether it is in volume.fspf although its file has an object for it.
+inline bool is_away(uint64_t index, const Ref& ref) {
+  return ref.present && ref.in_main && index >= kMainChunks;
+}
 constexpr size_t ref_size(Mode mode) { return mode == Mode::Encrypted ? 32 : 40; }
 constexpr size_t group_count(Mode mode) { return kGroupBytes / ref_size(mode); }
 void store_ref(uint8_t* at, const Ref& ref, Mode mode);
@@ -139,6 +143,7 @@ struct InodeRecord {
   InodeId parent = 0;    // directory: its parent; else where it was last linked, for messages only
   uint64_t entries = 0;  // directory
   uint64_t slots = 0;    // regular: blocks of the object, used or free
+  uint64_t away = 0;     // regular: of the chunks, how many is_away() tells; builds that did not count left 0
   Key256 key;            // regular, encrypted
   ByteArray<16> object{};
 };

@@ -131,6 +131,7 @@ Result<Bytes> Salvage::mend_group(Inode& inode, uint64_t group, const Bytes& ref
       ++count.there;
       const bool in_object = !lies_in_main(index, ref);
       count.in_object += in_object;
+      count.away += is_away(index, ref);
       if (in_object) count.slots = std::max(count.slots, ref.place + 1);
       std::memcpy(out.data() + at, refs.data() + at, width);
       end = at + width;
@@ -165,8 +166,9 @@ Result<void> Salvage::mend_chunks(Inode& inode, const Known& known) {
   }
   chunks_in_main_ += count.there - count.in_object;
   tell_chunks(inode, known, count);
-  if (inode.record.chunks != count.there) v_.mark(inode);
+  if (inode.record.chunks != count.there || inode.record.away != count.away) v_.mark(inode);
   inode.record.chunks = count.there;
+  inode.record.away = count.away;
   return mend_object(inode, count);
 }
 

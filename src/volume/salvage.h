@@ -71,7 +71,7 @@ class Salvage {
   Result<bool> has_parts(const Inode& inode, const Xattr& item);
   Result<void> drop_parts(const Inode& inode, const std::map<uint64_t, size_t>& sizes);
   struct Count {
-    uint64_t there = 0, in_object = 0, beyond = 0, slots = 0;
+    uint64_t there = 0, in_object = 0, away = 0, beyond = 0, slots = 0;
     std::vector<std::pair<uint64_t, uint64_t>> unreadable;  // runs of chunks: first, number
   };
   Result<void> mend_chunks(Inode& inode, const Known& known);

@@ -1,6 +1,6 @@
-// Free places of one file of the storage, as extents. What a mount frees it reuses. What earlier mounts freed
-// in volume.fspf a writer learns from the one before (free_list.h); when that is used up, and in objects, it
-// is found again by walking the tree once half of the file is unused (volume_verify.cpp).
+// Free places of one file of the storage, as extents. What a mount frees it reuses. What earlier mounts freed in
+// volume.fspf a writer learns from the one before (free_list.h); when that is used up and half of it is unused,
+// the tree is walked. In objects the file's references are, when that is worth it (volume_chunks.cpp).
 #pragma once
 
 #include <cstdint>

@@ -26,6 +26,7 @@ struct Known {
   bool below_root = false;      // and leads there
   uint64_t inline_parts = 0;
   uint64_t chunks = 0;
+  uint64_t away = 0;      // of these, in volume.fspf although the file has an object for them
   uint64_t beyond = 0;    // of these, behind the end of the file
   uint64_t no_place = 0;  // of these, where another is, or behind the end of the object
 };
@@ -94,6 +95,7 @@ class Surveyor {
       const Ref ref = load_ref(refs.data() + i * width, mode_);
       if (!ref.present) continue;
       ++known.chunks;
+      known.away += is_away(group * group_count(mode_) + i, ref);
       known.beyond += group * group_count(mode_) + i >= chunk_count(known.record);
       if (lies_in_main(group * group_count(mode_) + i, ref)) {
         use_block(ref.place);
@@ -167,6 +169,10 @@ class Surveyor {
     if (r.type == FileType::Regular && !r.is_inline && r.chunks != known.chunks) {
       problem(name(inode) + " counts " + std::to_string(r.chunks) + " chunks, there are " +
               std::to_string(known.chunks));
+    }
+    if (r.away > known.away) {
+      problem(name(inode) + " counts " + std::to_string(r.away) + " chunks in volume.fspf, there are " +
+              std::to_string(known.away));
     }
     if (known.no_place != 0) {
       problem(name(inode) + " has " + std::to_string(known.no_place) +

@@ -227,14 +227,14 @@ VolumeResult<uint64_t> VolumeImpl::take_block() {
   return state_.blocks++;
 }
 
-// So that a small commit is few writes. Without room side by side the file grows, unless a quarter of it is
+// So that a small commit is few writes. Without room side by side the file grows, unless an eighth of it is
 // free: then places are taken one by one.
 void VolumeImpl::reserve_blocks(uint64_t count) {
-  constexpr uint64_t kMost = 256;
+  constexpr uint64_t kMost = 64;
   if (count < 2 || count > kMost || compacting_) return;
   if (const std::optional<uint64_t> run = free_blocks_.take_run(count)) {
     reserved_ = *run;
-  } else if (free_blocks_.size() > state_.blocks / 4 + kMost || state_.blocks + count >= kMaxPlace) {
+  } else if (free_blocks_.size() > state_.blocks / 8 + 128 || state_.blocks + count >= kMaxPlace) {
     return;
   } else {
     reserved_ = state_.blocks;

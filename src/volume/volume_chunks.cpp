@@ -7,6 +7,7 @@ namespace cloister::volume {
 namespace {
 
 constexpr size_t kBatch = kMaxRun / kBlockSize;
+constexpr uint64_t kWalkedAtOnce = uint64_t{1} << 22;  // slots: 16 GiB, of 70 000 leaves
 constexpr uint64_t kReadRun = 64;  // 256 KiB: still in the second-level cache when it is decrypted
 
 void link_first(Chunk* chunk) {
@@ -21,6 +22,19 @@ void take_out(Chunk* chunk) {
   Chunk* next = chunk->sibling_next;
   (chunk->sibling_previous != nullptr ? chunk->sibling_previous->sibling_next : chunk->owner->chunks) = next;
   if (next != nullptr) next->sibling_previous = chunk->sibling_previous;
+}
+
+// A volume of an older build may have more chunks away than are counted.
+void uncount(Inode& inode, uint64_t index, const Ref& ref) {
+  if (ref.present && inode.record.chunks != 0) --inode.record.chunks;
+  if (is_away(index, ref) && inode.record.away != 0) --inode.record.away;
+  if (inode.record.away == 0) inode.away.clear();
+}
+
+// At least so many blocks of the object hold nothing.
+uint64_t unused_slots(const InodeRecord& r) {
+  const uint64_t used = r.chunks > r.away ? r.chunks - r.away : 0;
+  return r.slots > used ? r.slots - used : 0;
 }
 
 }  // namespace
@@ -78,8 +92,10 @@ Ref VolumeImpl::exchange_ref(Inode& inode, uint64_t index, const Ref& ref) {
   const size_t at = static_cast<size_t>(index % group_count(mode_)) * ref_size(mode_);
   if (at >= inode.refs.size()) inode.refs.resize(at + ref_size(mode_), 0);
   store_ref(inode.refs.data() + at, ref, mode_);
-  inode.record.chunks += (ref.present ? 1 : 0);
-  if (before.present && inode.record.chunks != 0) --inode.record.chunks;
+  inode.record.chunks += ref.present;
+  inode.record.away += is_away(index, ref);
+  if (is_away(index, ref)) inode.away.add(index, 1);
+  uncount(inode, index, before);
   inode.group_dirty = true;
   mark(inode);
   return before;
@@ -278,8 +294,68 @@ void VolumeImpl::free_chunk(Inode& inode, uint64_t index, const Ref& ref) {
   }
 }
 
+// When its chunk is gone from the file.
+void VolumeImpl::drop_ref(Inode& inode, uint64_t index, const Ref& ref) {
+  if (!ref.present) return;
+  free_chunk(inode, index, ref);
+  uncount(inode, index, ref);
+}
+
+// What earlier mounts freed, when that is worth the walk over all references of the file. Not in the midst of
+// a batch, whose places no reference names yet.
+VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
+  const uint64_t slots = inode.record.slots, unused = unused_slots(inode.record);
+  if (inode.slots_searched || unused < 256 + slots / 64) return {};
+  if (slots > kWalkedAtOnce && unused < slots / 2) return {};
+  return search_object(inode);
+}
+
+// Of a chunk in volume.fspf. None when it cannot be read: that is for who wants to know what it holds.
+VolumeResult<Chunk*> VolumeImpl::cached_if_intact(Inode& inode, uint64_t index, const Ref& ref) {
+  if (Chunk* chunk = chunks_.find(inode.id(), index)) return chunk;
+  const crypto::Aes256Gcm* key = mode_ == Mode::Encrypted ? TRY(chunk_key(inode, ref.epoch)) : nullptr;
+  Chunk* chunk = add_chunk(inode, index);
+  if (read_exactly(*main_, ref.place * kBlockSize, chunk->data).ok() &&
+      open_block(key, {BlockType::Chunk, inode.id(), index}, ref, chunk->data)) {
+    return chunk;
+  }
+  drop_chunk(chunk);
+  return static_cast<Chunk*>(nullptr);
+}
+
+// Small commits leave the slots of what they replace unused, and the file in pieces. Chunks that were away
+// for this go back there: marks at most `most` of them as changed, and says how many.
+VolumeResult<uint64_t> VolumeImpl::bring_home(Inode& inode, uint64_t most) {
+  const uint64_t many = std::min<uint64_t>(64 + inode.record.chunks / 512, 4096);
+  if (inode.record.away == 0 || unused_slots(inode.record) < many) return uint64_t{0};
+  const auto known = [&inode] { return std::min(inode.away.size(), inode.free_slots.size()); };
+  if (known() < many && !inode.slots_searched && inode.record.slots <= kWalkedAtOnce) {
+    TRY(search_object(inode));
+  }
+  if (known() < many) return uint64_t{0};
+  uint64_t marked = 0;
+  for (uint64_t left = std::min(known(), most); left != 0; --left) {
+    const uint64_t index = *inode.away.take();
+    const Ref ref = TRY(chunk_ref(inode, index));
+    Chunk* chunk = is_away(index, ref) ? TRY(cached_if_intact(inode, index, ref)) : nullptr;
+    if (chunk == nullptr) continue;
+    mark_chunk(chunk);
+    ++marked;
+  }
+  return marked;
+}
+
+VolumeResult<bool> VolumeImpl::bring_chunks_home() {
+  const uint64_t room = std::min<uint64_t>(cache_size_ / kBlockSize / 4, 1024);
+  uint64_t marked = 0;
+  for (size_t i = 0; marked < room && i < dirty_inodes_.size(); ++i) {
+    Inode* inode = inodes_.find(dirty_inodes_[i]);
+    if (inode != nullptr) marked += TRY(bring_home(*inode, room - marked));
+  }
+  return marked != 0;
+}
+
 VolumeResult<uint64_t> VolumeImpl::take_slot(Inode& inode) {
-  if (!inode.slots_searched) TRY(find_free_slots(inode));
   if (const std::optional<uint64_t> slot = inode.free_slots.take()) return *slot;
   if (inode.record.slots + 1 >= kMaxPlace) return VolumeError{Reason::NoSpace, "the file is full"};
   mark(inode);
@@ -287,6 +363,9 @@ VolumeResult<uint64_t> VolumeImpl::take_slot(Inode& inode) {
 }
 
 VolumeResult<void> VolumeImpl::place_batch(std::vector<BatchItem>& batch) {
+  for (const BatchItem& item : batch) {
+    if (!small_commit_) TRY(find_free_slots(*item.inode));
+  }
   for (BatchItem& item : batch) {
     TRY(load_group(*item.inode, item.index / group_count(mode_)));
     const Ref old = loaded_ref(*item.inode, item.index);

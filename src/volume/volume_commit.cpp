@@ -116,8 +116,8 @@ VolumeResult<void> VolumeImpl::write_epoch_page() {
 
 VolumeResult<void> VolumeImpl::write_everything() {
   constexpr size_t kSmallCommit = 64;  // chunks
-  small_commit_ =
-      mode_ == Mode::Encrypted && !compacting_ && dirty_chunks_ <= kSmallCommit && unsynced_objects_.empty();
+  const bool small = mode_ == Mode::Encrypted && !compacting_ && dirty_chunks_ <= kSmallCommit;
+  small_commit_ = small && !TRY(bring_chunks_home()) && unsynced_objects_.empty();
   if (small_commit_) reserve_blocks(dirty_chunks_);
   VolumeResult<void> flushed = flush_all_chunks();
   return_reserved();

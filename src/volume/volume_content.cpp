@@ -184,10 +184,7 @@ VolumeResult<void> VolumeImpl::shrink_chunks(Inode& inode, uint64_t size) {
     const uint64_t first = key.sub * per_group;
     const size_t from = keep > first ? static_cast<size_t>(keep - first) : 0;
     for (size_t i = from; (i + 1) * width <= refs.size(); ++i) {
-      const Ref ref = load_ref(refs.data() + i * width, mode_);
-      if (!ref.present) continue;
-      free_chunk(inode, first + i, ref);
-      if (inode.record.chunks != 0) --inode.record.chunks;
+      drop_ref(inode, first + i, load_ref(refs.data() + i * width, mode_));
     }
     if (from == 0) {
       TRY(erase_found(key));
@@ -202,10 +199,7 @@ VolumeResult<void> VolumeImpl::shrink_chunks(Inode& inode, uint64_t size) {
       if (!later || later->key.inode != inode.id() || later->key.kind != Kind::Chunks) break;
       const RecordKey later_key = later->key;
       for (size_t i = 0; (i + 1) * width <= later->value.size(); ++i) {
-        const Ref ref = load_ref(later->value.data() + i * width, mode_);
-        if (!ref.present) continue;
-        free_chunk(inode, later_key.sub * per_group + i, ref);
-        if (inode.record.chunks != 0) --inode.record.chunks;
+        drop_ref(inode, later_key.sub * per_group + i, load_ref(later->value.data() + i * width, mode_));
       }
       TRY(erase_found(later_key));
     }
@@ -216,7 +210,8 @@ VolumeResult<void> VolumeImpl::shrink_chunks(Inode& inode, uint64_t size) {
     inode.inline_data.clear();
     inode.inline_loaded = true;
     inode.inline_dirty = true;
-    inode.record.chunks = 0;
+    inode.record.chunks = inode.record.away = 0;
+    inode.away.clear();
   }
   return {};
 }

@@ -62,6 +62,7 @@ struct Inode {
   size_t dirty_chunks = 0;
   std::unique_ptr<StorageFile> object;
   SpaceMap free_slots;
+  SpaceMap away;  // chunks that were: of this mount's writes, or all after a search
   bool slots_searched = false;
   uint64_t read_end = 0;  // where the last read ended: tells sequential readers
   uint32_t key_epoch[2] = {0, 0};
@@ -310,8 +311,13 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> seal_batch(std::vector<BatchItem>& batch);
   void abandon_batch(const std::vector<BatchItem>& batch);
   VolumeResult<uint64_t> take_slot(Inode& inode);
+  VolumeResult<void> find_free_slots(Inode& inode);
+  VolumeResult<Chunk*> cached_if_intact(Inode& inode, uint64_t index, const Ref& ref);
+  VolumeResult<uint64_t> bring_home(Inode& inode, uint64_t most);
+  VolumeResult<bool> bring_chunks_home();
   bool is_fresh_chunk(uint64_t index, const Ref& ref) const;
   void free_chunk(Inode& inode, uint64_t index, const Ref& ref);
+  void drop_ref(Inode& inode, uint64_t index, const Ref& ref);
   VolumeError chunk_failure(const Inode& inode, uint64_t index);
 
   // --- volume_content.cpp
@@ -347,7 +353,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> verify_xattrs(const RecordKey& key, ByteView value, LargeValues& values);
   VolumeResult<void> find_free_blocks();
   VolumeResult<std::vector<uint64_t>> epoch_blocks();  // the blocks of the epoch pages
-  VolumeResult<void> find_free_slots(Inode& inode);
+  VolumeResult<void> search_object(Inode& inode);
 
   Storage& storage_;
   std::unique_ptr<StorageFile> main_;

@@ -65,9 +65,9 @@ VolumeResult<void> VolumeImpl::find_free_blocks() {
   return {};
 }
 
-VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
+// For free slots and chunks that are away.
+VolumeResult<void> VolumeImpl::search_object(Inode& inode) {
   inode.slots_searched = true;
-  if (inode.record.slots <= 2 * inode.record.chunks + 256) return {};
   if (inode.group_dirty) TRY(store_group(inode));
   uint64_t written = 0;
   if (inode.record.has_object) {
@@ -90,7 +90,9 @@ VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
     const size_t width = ref_size(mode_);
     for (size_t i = 0; (i + 1) * width <= record->value.size(); ++i) {
       const Ref ref = load_ref(record->value.data() + i * width, mode_);
-      if (ref.present && !lies_in_main(record->key.sub * group_count(mode_) + i, ref)) use(ref.place);
+      const uint64_t index = record->key.sub * group_count(mode_) + i;
+      if (ref.present && !lies_in_main(index, ref)) use(ref.place);
+      if (is_away(index, ref)) inode.away.add(index, 1);
     }
   }
   if (twice) return poison(damaged("The volume uses a block twice: `cloister volume fsck` tells more"));

@@ -1,0 +1,179 @@
+// Chunks of small commits come home, and files stay about as large as their content.
+#include <random>
+
+#include "volume/faulty_storage.h"
+#include "volume/forged_tree.h"
+#include "volume/memory_storage.h"
+#include "volume/second_reader.h"
+#include "volume/volume_forger.h"
+#include "volume/volume_test_support.h"
+
+namespace cloister::volume {
+namespace {
+
+const Key kKey = test_key(9);
+constexpr OpenOptions kSmallCache{.cache_size = 1u << 20};
+
+size_t size_of(MemoryStorage& storage) {
+  size_t size = 0;
+  for (const std::string& name : storage.names()) size += storage.content(name)->size();
+  return size;
+}
+
+// A volume with one file that was written in order.
+class VolumeHome : public ::testing::Test {
+ protected:
+  void start(uint64_t chunks) {
+    volume_ = Volume::create(faulty_, kKey, {}).value();
+    file_ = volume_->create_file(kRootInode, "database", 0644, 0, 0, {}).value();
+    volume_->write(file_, 0, Bytes(chunks * kBlockSize, 1), {}).value();
+    commit();
+  }
+  void commit() {
+    tag_ = volume_->commit().value();
+    volume_->acknowledge(tag_).value();
+  }
+  void mount_again() {
+    volume_.reset();
+    volume_ = Volume::open(faulty_, kKey, tag_, kSmallCache).value();
+  }
+  void write_chunk(uint64_t index) {
+    volume_->write(file_, index * kBlockSize, Bytes(kBlockSize, 2), {}).value();
+    commit();
+  }
+
+  MemoryStorage storage_{false};
+  Faults faults_;
+  FaultyStorage faulty_{storage_, faults_};
+  std::unique_ptr<Volume> volume_;
+  InodeId file_ = 0;
+  Tag tag_{};
+};
+
+TEST_F(VolumeHome, SmallCommitsLeaveLittleSpaceUnused) {
+  for (const unsigned mounts : {1u, 60u, 1000u}) {
+    SCOPED_TRACE(mounts);
+    storage_.restore({});
+    start(16384);
+    std::mt19937 random(mounts);
+    for (unsigned i = 0; i < 6000; ++i) {
+      if (i % (6000 / mounts) == 0) mount_again();
+      write_chunk(random() % 16384);
+    }
+    const Survey seen = survey(*volume_).value();
+    EXPECT_EQ(seen.slots, 16384 - kMainChunks);
+    EXPECT_LE(seen.slots - seen.used_slots, 64 + 16384 / 512 + 100);
+    EXPECT_LE(size_of(storage_), 16384 * kBlockSize * 1.035);  // 1.009 of it as it was written in order
+    expect_no_fault(*volume_);
+    give_to_second_reader(storage_, kKey, tag_, "at the end");
+  }
+}
+
+TEST_F(VolumeHome, WhatComesHomeIsThereAfterACrashAnywhere) {
+  start(400);
+  for (uint64_t i = 0; i < 78; ++i) write_chunk(100 + i);
+  mount_again();
+  const auto files = storage_.snapshot();
+  const Tag before = tag_;
+  for (uint64_t fail_at = 1;; ++fail_at) {
+    MemoryStorage memory;
+    memory.restore(files);
+    Faults faults{.fail_at = fail_at, .stay_broken = true, .changes_only = true};
+    FaultyStorage faulty(memory, faults);
+    Tag promised = before;
+    bool whole = true;
+    {
+      const auto volume = Volume::open(faulty, kKey, before, kSmallCache).value();
+      for (uint64_t i = 0; whole && i < 3; ++i) {
+        Result<Tag> tag = volume->write(file_, (200 + i) * kBlockSize, Bytes(kBlockSize, 2), {}).ok()
+                              ? volume->commit()
+                              : Result<Tag>(Error(Code::Unavailable, ""));
+        whole = tag.ok() && volume->acknowledge(*tag).ok();
+        if (tag.ok()) promised = *tag;
+      }
+    }
+    std::mt19937 random(static_cast<unsigned>(fail_at));
+    memory.crash([&] { return random() % 2 == 0; });
+    const auto opened = Volume::open(memory, kKey, promised, kSmallCache);
+    ASSERT_TRUE(opened.ok()) << "operation " << fail_at << ": " << opened.error().message();
+    expect_no_fault(**opened);
+    Bytes content(400 * kBlockSize);
+    ASSERT_TRUE((*opened)->read(file_, 0, content).ok());
+    for (uint64_t i = 0; i < 200; ++i) EXPECT_EQ(content[i * kBlockSize], i < 100 || i >= 178 ? 1 : 2) << i;
+    if (!whole) continue;
+    EXPECT_GE(survey(**opened)->used_slots, 400 - kMainChunks - 78 + 60) << "nothing came home";
+    break;
+  }
+}
+
+// It is nothing to the program that commits something else, and whoever reads it is told as before.
+TEST_F(VolumeHome, AChunkThatCannotBeReadStaysWhereItIs) {
+  start(400);
+  for (uint64_t i = 0; i < 60; ++i) write_chunk(100 + i);
+  mount_again();
+  for (const auto& [type, ref] : VolumeForger(*volume_).references()) {
+    if (!ref.in_main) continue;
+    (*storage_.content(kMainName))[ref.place * kBlockSize + 7] ^= 1;
+    break;
+  }
+  const uint64_t used = survey(*volume_)->used_slots;
+  for (uint64_t i = 0; i < 30; ++i) write_chunk(200 + i);
+  EXPECT_GT(survey(*volume_)->used_slots, used) << "nothing came home";
+  unsigned damaged = 0;
+  for (uint64_t i = 0; i < 60; ++i) {
+    mount_again();
+    uint8_t byte = 0;
+    const VolumeResult<size_t> got = volume_->read(file_, (100 + i) * kBlockSize, {&byte, 1});
+    damaged += !got.ok() && got.error().reason == Reason::Integrity;
+    if (got.ok()) EXPECT_EQ(byte, 2);
+  }
+  EXPECT_EQ(damaged, 1u);
+}
+
+TEST_F(VolumeHome, AFileOfSmallCommitsHasNoOtherHome) {
+  start(kMainChunks);
+  for (uint64_t i = 0; i < 500; ++i) write_chunk(kMainChunks + i);
+  EXPECT_EQ(storage_.names().size(), 1u);
+}
+
+// Builds before did not count what is away.
+TEST_F(VolumeHome, ACountThatIsTooLowIsNoFaultAndOneThatIsTooHighIs) {
+  start(400);
+  for (uint64_t i = 0; i < 40; ++i) write_chunk(100 + i);
+  const auto forge = [this](uint64_t away) {
+    volume_.reset();
+    ForgedTree tree(storage_, kKey, tag_);
+    tree.change_inode(file_, [&](InodeRecord& record) {
+      EXPECT_EQ(record.away, 40u);
+      record.away = away;
+    });
+    tag_ = tree.store();
+    mount_again();
+  };
+  const auto files = storage_.snapshot();
+  const Tag tag = tag_;
+  forge(1);
+  for (uint64_t i = 0; i < 200; ++i) write_chunk(100 + i);
+  expect_no_fault(*volume_);
+  volume_->truncate(file_, 0, {}).value();
+  commit();
+  expect_no_fault(*volume_);
+
+  volume_.reset();
+  storage_.restore(files);
+  tag_ = tag;
+  forge(41);
+  EXPECT_EQ(survey(*volume_)->problems.size(), 1u);
+  volume_.reset();
+  volume_ = Volume::open(storage_, kKey, tag_, {.cache_size = 1u << 20, .for_repair = true}).value();
+  const auto keep = [this](const Tag& fresh) -> Result<void> {
+    tag_ = fresh;
+    return {};
+  };
+  ASSERT_TRUE(repair(*volume_, keep).ok());
+  mount_again();
+  expect_no_fault(*volume_);
+}
+
+}  // namespace
+}  // namespace cloister::volume
