@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "base/text.h"
+
 namespace cloister::cli {
 
 int exit_code_of(const Error& error) {
@@ -24,8 +26,8 @@ int exit_code_of(const Error& error) {
 }
 
 int report(const Error& error) {
-  std::fprintf(stderr, "cloister: %s\n", error.message().c_str());
-  if (!error.hint().empty()) std::fprintf(stderr, "  %s\n", error.hint().c_str());
+  std::fprintf(stderr, "cloister: %s\n", printable(error.message()).c_str());
+  if (!error.hint().empty()) std::fprintf(stderr, "  %s\n", printable(error.hint()).c_str());
   return exit_code_of(error);
 }
 

@@ -18,7 +18,8 @@ namespace cloister::cli {
 enum ExitCode : int { kOk = 0, kFailed = 1, kUsage = 2, kIntegrity = 3, kRefused = 4, kUnavailable = 5 };
 int exit_code_of(const Error& error);
 
-// Prints `cloister: what failed` and, where there is one, `  what to do`; returns the exit code.
+// Prints `cloister: what failed` and, where there is one, `  what to do`; returns the exit code. Messages
+// hold names as files, volumes and servers have them: here, and not before, they become printable.
 int report(const Error& error);
 
 // What a command returns as its exit code, reported when it failed.

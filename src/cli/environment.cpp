@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/text.h"
 #include "cas/trust.h"
 #include "cli/amounts.h"
 #include "cli/cas_connection.h"
@@ -137,7 +138,7 @@ void announce_run(const host::RunOptions& options) {
     std::fprintf(stderr, "SCONE_MODE=%s\nSCONE_CONFIG_ID: %s\nCloister version: %s\nEnclave hash: %s\n",
                  hardware ? "hw" : "sim",
                  options.config_id.empty() ? "<not specified>" : options.config_id.c_str(), CLOISTER_VERSION,
-                 hash.ok() ? to_hex(hash.value()).c_str() : hash.error().message().c_str());
+                 hash.ok() ? to_hex(hash.value()).c_str() : printable(hash.error().message()).c_str());
   }
   if (!setting("PWD").empty())
     std::fputs("cloister: warning: CLOISTER_PWD is ignored: the session decides\n", stderr);

@@ -6,7 +6,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "base/text.h"
 #include "crypto/sha256.h"
 
 namespace cloister::cli {
@@ -127,7 +126,7 @@ Result<void> MountEndQuestion::answer(Deadline deadline) const {
   if (header[0] > 1 + static_cast<int>(Code::Internal) || size > kMostText) return gone;
   Bytes text(size);
   if (!receive_all(socket_, text, deadline).ok()) return gone;
-  return Error(static_cast<Code>(header[0] - 1), printable(as_text(text)))
+  return Error(static_cast<Code>(header[0] - 1), std::string(as_text(text)))
       .within("it is unmounted, but not committed");
 }
 

@@ -217,7 +217,7 @@ class Push {
       const auto deleted = transfer::delete_upload(a_.remote, *upload_, transfer_options(a_.insecure));
       std::fprintf(stderr, "cloister: the upload %s %s\n", upload_->url.c_str(),
                    deleted.ok() ? "was deleted again"
-                                : ("could not be deleted: " + deleted.error().message()).c_str());
+                                : ("could not be deleted: " + printable(deleted.error().message())).c_str());
     }
     std::error_code error;
     if (!session_.folder.empty()) fs::remove_all(session_.folder, error);

@@ -145,12 +145,7 @@ Result<void> look_at(const VolumeArguments& a, Volume& volume) {
   }
   tell_space(a, seen);
   std::fflush(stdout);
-  const Result<void> verified = volume.verify_all();
-  // It may say what a file is called, and a name could forge lines.
-  if (!verified.ok()) {
-    const Error& error = verified.error();
-    return Error(error.code(), printable(error.message()), error.hint());
-  }
+  TRY(volume.verify_all());
   std::printf("content: every byte verified, %llu bytes\n", static_cast<Number>(volume.usage().data_size));
   std::puts("no faults");
   return {};
@@ -188,7 +183,7 @@ Result<void> repair_volume(const VolumeArguments& a) {
     std::printf("state: opens, tag %s\n", to_hex(opened.volume->tag()).c_str());
     Result<void> seen = look_at(a, *opened.volume);
     if (seen.ok() || !is_fault(seen.error())) return seen;
-    std::printf("fault: %s\n", seen.error().message().c_str());
+    std::printf("fault: %s\n", printable(seen.error().message()).c_str());
   }
   const OpenedVolume opened = TRY(open_volume(a, key, {.for_repair = true}));
   const volume::Repaired done = TRY(volume::repair(

@@ -133,7 +133,7 @@ Result<void> cat(const VolumeArguments& a) {
   Bytes buffer(1 << 20);
   for (uint64_t offset = 0;;) {
     const volume::VolumeResult<size_t> count = opened.volume->read(at, offset, buffer);
-    if (!count.ok()) return static_cast<Error>(count.error()).within(printable(a.path));
+    if (!count.ok()) return static_cast<Error>(count.error()).within(a.path);
     if (*count == 0) return {};
     if (std::fwrite(buffer.data(), 1, *count, stdout) != *count) {
       return Error(Code::Unavailable, "cannot write to standard output");

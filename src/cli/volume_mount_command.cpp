@@ -150,11 +150,12 @@ Result<void> serve_volume(const MountArguments& a, std::function<void()> ready,
   options.publish = [&keeper](const volume::Tag& tag) { return keeper.hand_over(tag); };
   options.ready = std::move(ready);
   options.released = std::move(released);
-  options.log = [&a](std::string_view text) {
+  options.log = [&a](std::string_view message) {
+    const std::string text = printable(message);
     if (a.foreground) {
-      std::fprintf(stderr, "cloister: %.*s\n", static_cast<int>(text.size()), text.data());
+      std::fprintf(stderr, "cloister: %s\n", text.c_str());
     } else {
-      ::syslog(LOG_DAEMON | LOG_ERR, "%.*s", static_cast<int>(text.size()), text.data());
+      ::syslog(LOG_DAEMON | LOG_ERR, "%s", text.c_str());
     }
   };
   return fuse::serve(*opened->volume, options);

@@ -213,7 +213,7 @@ Result<volume::InodeId> walk(Volume& volume, std::string_view path) {
     path = slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
     if (name.empty()) continue;
     const volume::VolumeResult<volume::InodeId> found = volume.lookup(at, name);
-    if (!found.ok()) return static_cast<Error>(found.error()).within(printable(whole));
+    if (!found.ok()) return static_cast<Error>(found.error()).within(whole);
     at = *found;
   }
   return at;

@@ -102,6 +102,21 @@ expect 3 'volume.fspf is missing' "$cloister" volume verify other.vol "${key[@]}
 expect 3 'volume.fspf is not a regular file' "$cloister" volume verify damaged "${key[@]}" --tag-file damaged.tag
 rmdir damaged/volume.fspf && mkfifo damaged/volume.fspf
 expect 3 'volume.fspf is not a regular file' "$cloister" volume verify damaged "${key[@]}" --tag-file damaged.tag
+# Names in a volume are its author's or an attacker's choice: an error is one line that moves no cursor.
+name=$(printf 'a\nb\e[2Jc') && shown='a\x0ab\x1b[2Jc'
+mkdir named && head -c 100000 /dev/urandom >"named/$name"
+"$cloister" volume create named.vol "${key[@]}" --tag-file named.tag
+"$cloister" volume add named.vol named "${key[@]}" --tag-file named.tag 2>/dev/null
+opening=("${key[@]}" --tag-file named.tag)
+printf changed | dd of="$(find named.vol/objects -type f)" bs=1 seek=5000 conv=notrunc status=none
+expect 3 "of file /$shown failed" "$cloister" volume verify named.vol "${opening[@]}"
+expect 3 "cloister: $shown: Verification of" "$cloister" volume get named.vol named.out "${opening[@]}"
+expect 3 "cloister: $shown: Verification of" "$cloister" volume cat named.vol "$name" "${opening[@]}"
+[[ $out != *$'\e'* ]] || fail "it reaches the terminal: $out"
+expect 1 "cloister: dir/$shown: no such file" "$cloister" volume cat named.vol "dir/$name" "${opening[@]}"
+expect 3 "of file /$shown failed" "$cloister" volume fsck named.vol "${opening[@]}"
+expect 3 "fault: Verification of" "$cloister" volume fsck --repair named.vol "${opening[@]}"
+[[ $out == *"fault: "*"of file /$shown failed"*"lost: /$shown: bytes"* ]] || fail "repair says $out"
 expect 2 '' "$cloister" volume nonsense
 expect 2 '' "$cloister"
 expect 0 'cloister ' "$cloister" version
