@@ -5,10 +5,20 @@
 // where a network file system makes locks binding (SMB) everybody can still read the file.
 #pragma once
 
+#include "base/descriptor.h"
+
 namespace cloister {
 
-// Takes it for as long as `fd`, open for writing, or a duplicate of it is open. False: errno says why, EAGAIN
-// that somebody else holds it. True without a lock where the system has no such locks.
-bool lock_for_one_writer(int fd);
+class WriterLock {
+ public:
+  // Takes it for the file of `fd`, which is open for writing, and keeps a duplicate: the lock holds until
+  // both are closed. Success for a file that it has already; another one takes the first one's place. False:
+  // errno says why, EAGAIN that somebody else holds it. True without a lock where the system has no such
+  // locks.
+  bool take(int fd);
+
+ private:
+  Descriptor held_;
+};
 
 }  // namespace cloister

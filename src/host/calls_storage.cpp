@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "base/writer_lock.h"
 #include "host/process.h"
 #include "sgx/image.h"
 
@@ -57,18 +56,6 @@ std::string lock_text(const std::string& owner) {
   return owner + " (process " + std::to_string(getpid()) + ")\n";
 }
 
-// 0, or the negative errno. As the volume library does for those that open the folder outside.
-int64_t lock_main(StorageFolder& storage, int fd, const struct stat& named) {
-  struct stat locked {};
-  if (storage.main.valid() && fstat(storage.main.get(), &locked) == 0 && locked.st_dev == named.st_dev &&
-      locked.st_ino == named.st_ino)
-    return 0;
-  Descriptor main(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!main.valid() || !lock_for_one_writer(main.get())) return errno == EAGAIN ? -EBUSY : -errno;
-  storage.main = std::move(main);
-  return 0;
-}
-
 }  // namespace
 
 int64_t call_StorageBind(Call& call) {
@@ -112,9 +99,9 @@ int64_t call_StorageOpen(Call& call) {
   struct stat status {};
   if (fstat(file->get(), &status) != 0) return -errno;
   if (!S_ISREG(status.st_mode)) return -ELOOP;
-  if (name == "volume.fspf" && call.a[2] != kRead && storage->lock.valid()) {
-    if (const int64_t locked = lock_main(*storage, file->get(), status); locked != 0) return locked;
-  }
+  // As the volume library does for those that open the folder outside.
+  const bool lock = name == "volume.fspf" && call.a[2] != kRead && storage->lock.valid();
+  if (lock && !storage->main.take(file->get())) return errno == EAGAIN ? -EBUSY : -errno;
   if (call.a[2] == kCreateNew) storage->unsynced.insert(folder_part(name));
   return static_cast<int64_t>(call.process.files.add(std::move(file)));
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/descriptor.h"
+#include "base/writer_lock.h"
 #include "boundary/host_calls.h"
 #include "host/enclave.h"
 #include "host/runner.h"
@@ -27,7 +28,7 @@ struct StorageFolder {
   bool read_only = false;
   std::set<std::string> unsynced;  // folders with new names: "" or ending in '/'
   Descriptor lock;                 // volume.lock
-  Descriptor main;                 // volume.fspf, locked as well: the former may be removed meanwhile
+  WriterLock main;                 // volume.fspf, locked as well: the former may be removed meanwhile
 };
 
 // Sockets that the enclave asks about as one, by epoll. Keys are the enclave's.

@@ -112,7 +112,7 @@ class PosixStorage final : public Storage {
     if (::fstat(fd.get(), &status) != 0) return system_error("cannot stat", name);
     if (!S_ISREG(status.st_mode)) return not_a_file(name);
     const bool written = name == kMainName && mode != OpenMode::Read;
-    if (written && lock_.valid()) TRY(lock_main(fd.get(), status));
+    if (written && lock_.valid()) TRY(lock_main(fd.get()));
     if (create) unsynced_.insert(std::string(name.substr(0, name.size() - last.size())));
     // Some file systems never count links.
     const bool must_stay = written && status.st_nlink != 0;
@@ -175,17 +175,8 @@ class PosixStorage final : public Storage {
 
   // volume.lock is no part of the volume, and a clean-up takes it away while its writer lives; this file
   // stays.
-  Result<void> lock_main(int fd, const struct stat& named) {
-    struct stat locked {};
-    if (main_.valid() && ::fstat(main_.get(), &locked) == 0 && locked.st_dev == named.st_dev &&
-        locked.st_ino == named.st_ino)
-      return {};
-    Descriptor main(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
-    if (!main.valid()) return system_error("cannot open", kMainName);
-    if (lock_for_one_writer(main.get())) {
-      main_ = std::move(main);
-      return {};
-    }
+  Result<void> lock_main(int fd) {
+    if (main_.take(fd)) return {};
     if (errno != EAGAIN) return system_error("cannot lock", kMainName);
     return Error(Code::Unavailable,
                  "the volume is open for writing by another process, whose volume.lock was removed",
@@ -214,7 +205,7 @@ class PosixStorage final : public Storage {
 
   Descriptor folder_;
   Descriptor lock_;                 // volume.lock
-  Descriptor main_;                 // volume.fspf, locked as well
+  WriterLock main_;                 // volume.fspf, locked as well
   std::set<std::string> unsynced_;  // folders with new names: "" or ending in '/'
 };
 
