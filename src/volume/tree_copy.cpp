@@ -44,6 +44,13 @@ Error host_error(std::string_view what, const std::string& path) {
   }
 }
 
+// Right after open(2): where that failed, errno says why.
+Result<struct stat> status_of(const Descriptor& fd, const std::string& path) {
+  struct stat status {};
+  if (!fd.valid() || ::fstat(fd.get(), &status) != 0) return host_error("cannot open", path);
+  return status;
+}
+
 // Attributes of others (security, trusted, system) say who may do what on the machine they come from.
 bool for_users(std::string_view name) {
   return name.starts_with("user.") && name.size() > 5 && name.find('\0') == name.npos;
@@ -59,12 +66,9 @@ Result<T> at_path(VolumeResult<T> result, const std::string& path) {
 // open; one above them is opened again as the folder above one that is open, and must be the same then.
 class Way {
  public:
-  Result<void> enter(Descriptor fd, const std::string& path) {
-    struct stat status {};
-    if (!fd.valid() || ::fstat(fd.get(), &status) != 0) return host_error("cannot open", path);
+  void enter(Descriptor fd, const struct stat& status) {
     if (folders_.size() >= kMostOpen) folders_[folders_.size() - kMostOpen].fd = Descriptor();
     folders_.push_back({std::move(fd), status.st_dev, status.st_ino});
-    return {};
   }
   // Back to the one above. What was left is returned, still open.
   Result<Descriptor> leave(const std::string& path) {
@@ -129,7 +133,8 @@ class CopierIn : public Copier {
   using Copier::Copier;
 
   Result<void> copy(Descriptor fd, InodeId directory) {
-    TRY(enter(std::move(fd), directory));
+    const struct stat status = TRY(status_of(fd, path_));
+    TRY(enter(std::move(fd), directory, status));
     while (!levels_.empty()) {
       Level& level = levels_.back();
       if (level.next == level.names.size()) {
@@ -152,12 +157,10 @@ class CopierIn : public Copier {
     size_t path_size;
   };
 
-  Result<void> enter(Descriptor fd, InodeId inode) {
-    Level level{{}, 0, inode, {}, path_.size()};
-    if (::fstat(fd.get(), &level.status) != 0) return host_error("cannot open", path_);
-    level.names = TRY(list(fd.get(), path_));
-    TRY(way_.enter(std::move(fd), path_));
-    levels_.push_back(std::move(level));
+  Result<void> enter(Descriptor fd, InodeId inode, const struct stat& status) {
+    std::vector<std::string> names = TRY(list(fd.get(), path_));
+    way_.enter(std::move(fd), status);
+    levels_.push_back({std::move(names), 0, inode, status, path_.size()});
     return {};
   }
 
@@ -260,13 +263,12 @@ class CopierIn : public Copier {
 
   Result<void> subfolder(int fd, const std::string& name, InodeId directory, const std::string& path) {
     Descriptor below(::openat(fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    struct stat status {};
-    if (!below.valid() || ::fstat(below.get(), &status) != 0) return host_error("cannot open", path);
+    const struct stat status = TRY(status_of(below, path));
     const InodeId inode = TRY(at_path(volume_.make_directory(directory, name, 0700, owner(status.st_uid),
                                                              owner(status.st_gid), changed_now(status)),
                                       path));
     ++totals.folders;
-    return enter(std::move(below), inode);
+    return enter(std::move(below), inode, status);
   }
 
   Result<void> symlink(int fd, const std::string& name, InodeId directory, const std::string& path,
@@ -287,8 +289,7 @@ class CopierIn : public Copier {
 
   Result<void> file(int fd, const std::string& name, InodeId directory, const std::string& path) {
     const Descriptor in(::openat(fd, name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
-    struct stat status {};
-    if (!in.valid() || ::fstat(in.get(), &status) != 0) return host_error("cannot open", path);
+    const struct stat status = TRY(status_of(in, path));
     if (!S_ISREG(status.st_mode)) return Error(Code::InvalidArgument, path + " changed while it was copied");
     const Timestamp now = changed_now(status);
     const InodeId inode = TRY(at_path(
@@ -363,7 +364,8 @@ class CopierOut : public Copier {
     TRY(met_.enter(inode));
     Level level{inode, attributes, path_.size(), {}};
     TRY(read(level));
-    TRY(way_.enter(std::move(fd), path_));
+    const struct stat status = TRY(status_of(fd, path_));
+    way_.enter(std::move(fd), status);
     levels_.push_back(std::move(level));
     return {};
   }
