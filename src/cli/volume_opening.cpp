@@ -115,7 +115,10 @@ Result<volume::Key> load_or_make_key(const VolumeArguments& a) {
 }
 
 Result<KeyToBe> load_or_stage_key(const VolumeArguments& a) {
-  if (!makes_key(a)) return KeyToBe{TRY(load_key(a)), std::nullopt};
+  if (!makes_key(a)) {
+    volume::Key key = TRY(load_key(a));
+    return KeyToBe{std::move(key), std::nullopt};
+  }
   (void)take_key_variable();
   KeyToBe out{new_volume_key(), std::nullopt};
   out.file.emplace(TRY(stage_volume_key(a.key_file, out.key)));
