@@ -1,6 +1,6 @@
-// Free places of one file of the storage, as extents. What a mount frees it reuses. What earlier mounts freed in
-// volume.fspf a writer learns from the one before (free_list.h); when that is used up and half of it is unused,
-// the tree is walked. In objects the file's references are, when that is worth it (volume_chunks.cpp).
+// Free places of one file of the storage, as extents. What a mount frees it reuses. What earlier mounts freed
+// in volume.fspf a writer learns from the one before (free_list.h); when that is used up and half of it is
+// unused, the tree is walked. In objects a file's references are, when that is worth it (volume_chunks.cpp).
 #pragma once
 
 #include <cstdint>
