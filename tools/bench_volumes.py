@@ -29,6 +29,13 @@ def run(*words, **keywords):
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **keywords)
 
 
+def wait_for_mount(mountpoint):
+    for _ in range(400):
+        if os.path.ismount(mountpoint):
+            return
+        time.sleep(0.01)
+
+
 class Plain:
     """The host's own file system."""
     name = "plain folder"
@@ -97,6 +104,24 @@ class Mounted(Plain):
         run(f"{self.bin}/cloister", "volume", "unmount", self.mountpoint)
 
 
+class MountedWithoutFile(Mounted):
+    """Promises what the others do: nobody keeps the tags that it prints, so an older state is not told from the newest."""
+    name = "cloister, mounted, no tag kept"
+
+    def options(self):
+        return "--key-file", f"{self.base}/key"
+
+    def mount(self):
+        words = f"{self.bin}/cloister", "volume", "mount", self.store, self.mountpoint, *self.options()
+        self.server = subprocess.Popen([*words, "--without-freshness", "--foreground"], stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+        wait_for_mount(self.mountpoint)
+
+    def unmount(self):
+        super().unmount()
+        self.server.wait()
+
+
 class Gocryptfs(Plain):
     name = "gocryptfs"
     tools = ("gocryptfs",)
@@ -135,13 +160,10 @@ class Securefs(Plain):
 
     def mount(self):
         run("securefs", "mount", "-b", "--pass", "benchmark", self.store, self.mountpoint)
-        for _ in range(400):
-            if os.path.ismount(self.mountpoint):
-                return
-            time.sleep(0.01)
+        wait_for_mount(self.mountpoint)
 
 
-TARGETS = (Plain, Memory, Library, Mounted, Gocryptfs, Cryfs, Securefs)
+TARGETS = (Plain, Memory, Library, Mounted, MountedWithoutFile, Gocryptfs, Cryfs, Securefs)
 
 
 def server_seconds(target):
