@@ -251,7 +251,8 @@ void add_volume_mount_commands(CLI::App& group, const std::shared_ptr<VolumeArgu
   add_remark(
       sub,
       "A mount with --read-only shows the state that it was opened at. Beside a writer that state ends when\n"
-      "the writer has committed more: reading then fails as on damage. Mount it again at the new tag.");
+      "the writer has committed more: reading then fails as on damage. Mount it again at the new tag.\n"
+      "What belongs to user 0 in the volume, as all that `add` puts there, belongs to whoever mounts it.");
   sub->add_option("MOUNTPOINT", a->mountpoint, "An existing folder")->required();
   add_opening_options(sub, *shared);
   sub->add_flag("--read-only", a->read_only, "Change nothing");

@@ -8,6 +8,7 @@
 
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -47,13 +48,21 @@ mode_t type_bits(FileType type) {
   return S_IFREG;
 }
 
+// What belongs to 0 in the volume belongs to whoever mounts it, as it does to whoever copies it out
+// (tree_copy.h): programs in enclaves are 0, and an ordinary user could use nothing of 0. Root sees no
+// change.
+const uint32_t kUser = ::geteuid();
+const uint32_t kGroup = ::getegid();
+uint32_t outside(uint32_t id, uint32_t mounting) { return id == 0 ? mounting : id; }
+uint32_t inside(uint32_t id, uint32_t mounting) { return id == mounting ? 0 : id; }
+
 struct stat to_stat(InodeId inode, const Attributes& a) {
   struct stat out {};
   out.st_ino = inode;
   out.st_mode = type_bits(a.type) | a.permissions;
   out.st_nlink = a.links;
-  out.st_uid = a.uid;
-  out.st_gid = a.gid;
+  out.st_uid = outside(a.uid, kUser);
+  out.st_gid = outside(a.gid, kGroup);
   out.st_size = static_cast<off_t>(a.type == FileType::Directory ? 4096 : a.size);
   out.st_blksize = 4096;
   out.st_blocks = static_cast<blkcnt_t>((a.allocated + 511) / 512);
@@ -141,8 +150,8 @@ void op_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int w
   const volume::Timestamp time = (what & FUSE_SET_ATTR_CTIME) != 0 ? to_time(wanted->st_ctim) : now();
   volume::AttributeChange change;
   if ((what & FUSE_SET_ATTR_MODE) != 0) change.permissions = static_cast<uint16_t>(wanted->st_mode & 07777);
-  if ((what & FUSE_SET_ATTR_UID) != 0) change.uid = wanted->st_uid;
-  if ((what & FUSE_SET_ATTR_GID) != 0) change.gid = wanted->st_gid;
+  if ((what & FUSE_SET_ATTR_UID) != 0) change.uid = inside(wanted->st_uid, kUser);
+  if ((what & FUSE_SET_ATTR_GID) != 0) change.gid = inside(wanted->st_gid, kGroup);
   if ((what & FUSE_SET_ATTR_MTIME_NOW) != 0) {
     change.modified = time;
   } else if ((what & FUSE_SET_ATTR_MTIME) != 0) {
@@ -172,10 +181,10 @@ void op_readlink(fuse_req_t request, fuse_ino_t inode) {
 // --- names
 
 // In a directory with the set-group-id bit new files take its group, and new directories the bit too.
-VolumeResult<gid_t> group_for(Volume& volume, InodeId parent, const fuse_ctx& caller,
-                              mode_t* directory_mode) {
+VolumeResult<uint32_t> group_for(Volume& volume, InodeId parent, const fuse_ctx& caller,
+                                 mode_t* directory_mode) {
   const Attributes attributes = TRY(volume.attributes(parent));
-  if ((attributes.permissions & S_ISGID) == 0) return caller.gid;
+  if ((attributes.permissions & S_ISGID) == 0) return inside(caller.gid, kGroup);
   if (directory_mode != nullptr) *directory_mode |= S_ISGID;
   return attributes.gid;
 }
@@ -187,10 +196,11 @@ void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
   }
   FileSystem& fs = files(request);
   const fuse_ctx& caller = *fuse_req_ctx(request);
+  const uint32_t user = inside(caller.uid, kUser);
   answer_entry(request, fs.run([&](Volume& volume) -> VolumeResult<fuse_entry_param> {
-    const gid_t group = TRY(group_for(volume, parent, caller, nullptr));
+    const uint32_t group = TRY(group_for(volume, parent, caller, nullptr));
     const InodeId inode =
-        TRY(volume.create_file(parent, name, static_cast<uint16_t>(mode & 07777), caller.uid, group, now()));
+        TRY(volume.create_file(parent, name, static_cast<uint16_t>(mode & 07777), user, group, now()));
     return entry_of(fs, volume, inode);
   }));
 }
@@ -198,10 +208,11 @@ void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
 void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
   FileSystem& fs = files(request);
   const fuse_ctx& caller = *fuse_req_ctx(request);
+  const uint32_t user = inside(caller.uid, kUser);
   answer_entry(request, fs.run([&](Volume& volume) -> VolumeResult<fuse_entry_param> {
-    const gid_t group = TRY(group_for(volume, parent, caller, &mode));
-    const InodeId inode = TRY(
-        volume.make_directory(parent, name, static_cast<uint16_t>(mode & 07777), caller.uid, group, now()));
+    const uint32_t group = TRY(group_for(volume, parent, caller, &mode));
+    const InodeId inode =
+        TRY(volume.make_directory(parent, name, static_cast<uint16_t>(mode & 07777), user, group, now()));
     return entry_of(fs, volume, inode);
   }));
 }
@@ -209,9 +220,10 @@ void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
 void op_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
   FileSystem& fs = files(request);
   const fuse_ctx& caller = *fuse_req_ctx(request);
+  const uint32_t user = inside(caller.uid, kUser);
   answer_entry(request, fs.run([&](Volume& volume) -> VolumeResult<fuse_entry_param> {
-    const gid_t group = TRY(group_for(volume, parent, caller, nullptr));
-    const InodeId inode = TRY(volume.make_symlink(parent, name, target, caller.uid, group, now()));
+    const uint32_t group = TRY(group_for(volume, parent, caller, nullptr));
+    const InodeId inode = TRY(volume.make_symlink(parent, name, target, user, group, now()));
     return entry_of(fs, volume, inode);
   }));
 }
