@@ -222,6 +222,9 @@ Result<void> remove_partial(const fs::path& folder) {
       return Error(Code::InvalidArgument, folder.native() + " is in the way");
     }
   }
+  const auto storage = TRY(volume::open_posix_storage(folder));
+  Result<void> locked = storage->lock_for_writing("cloister volume rekey");
+  if (!locked.ok()) return std::move(locked).error().within(folder.native());  // another rekey is at work
   if (!problem) fs::remove_all(folder, problem);
   if (problem) return Error(Code::Denied, "cannot remove " + folder.native() + ": " + problem.message());
   return {};

@@ -9,31 +9,55 @@ namespace cloister::volume {
 namespace {
 
 constexpr size_t kPiece = 1u << 20;
-constexpr unsigned kMaxDepth = 4096;
 
 class Copier {
  public:
   Copier(Volume& from, Volume& to) : from_(from), to_(to), buffer_(kPiece) {}
 
-  VolumeResult<void> folder(InodeId source, InodeId target, unsigned depth) {
-    if (depth > kMaxDepth) return VolumeError{Reason::Invalid, "directories are nested too deeply"};
-    TRY(lift(met_.enter(source)));
-    uint64_t cookie = 0;
-    do {
-      std::vector<DirectoryEntry> entries;
-      cookie = TRY(from_.read_directory(source, cookie, 256, entries));
-      for (const DirectoryEntry& entry : entries) TRY(one(entry, target, depth));
-    } while (cookie != 0);
-    return attributes(source, target);
+  VolumeResult<void> copy() {
+    TRY(enter(kRootInode, kRootInode));
+    while (!levels_.empty()) {
+      Level& level = levels_.back();
+      if (level.next < level.entries.size()) {
+        const DirectoryEntry entry = std::move(level.entries[level.next++]);
+        TRY(one(entry, level.target));
+      } else if (level.cookie != 0) {
+        TRY(read(level));
+      } else {
+        TRY(attributes(level.source, level.target));
+        levels_.pop_back();
+      }
+    }
+    return {};
   }
 
  private:
-  VolumeResult<void> one(const DirectoryEntry& entry, InodeId target, unsigned depth) {
+  struct Level {  // a directory on the way from the root
+    InodeId source, target;
+    uint64_t cookie = 0;
+    std::vector<DirectoryEntry> entries;  // of which those from `next` on are to come
+    size_t next = 0;
+  };
+
+  VolumeResult<void> enter(InodeId source, InodeId target) {
+    TRY(lift(met_.enter(source)));
+    levels_.push_back({source, target, 0, {}, 0});
+    return read(levels_.back());
+  }
+
+  VolumeResult<void> read(Level& level) {
+    level.entries.clear();
+    level.next = 0;
+    level.cookie = TRY(from_.read_directory(level.source, level.cookie, 256, level.entries));
+    return {};
+  }
+
+  VolumeResult<void> one(const DirectoryEntry& entry, InodeId target) {
     const Attributes a = TRY(from_.attributes(entry.inode));
     if (entry.type == FileType::Directory) {
       const InodeId made =
           TRY(to_.make_directory(target, entry.name, a.permissions, a.uid, a.gid, a.changed));
-      return folder(entry.inode, made, depth + 1);
+      return enter(entry.inode, made);
     }
     if (const auto known = several_names_.find(entry.inode); known != several_names_.end()) {
       return to_.link(known->second, target, entry.name, a.changed);
@@ -89,13 +113,14 @@ class Copier {
   Bytes buffer_;
   std::map<InodeId, InodeId> several_names_;
   DirectoriesMet met_;
+  std::vector<Level> levels_;
 };
 
 }  // namespace
 
 Result<void> copy_volume(Volume& from, Volume& to) {
   TRY(lower(from.verify_tree()));
-  VolumeResult<void> copied = Copier(from, to).folder(kRootInode, kRootInode, 0);
+  VolumeResult<void> copied = Copier(from, to).copy();
   if (!copied.ok()) return static_cast<Error>(copied.error());
   return {};
 }

@@ -41,6 +41,8 @@ expect 0 '0 files' "$cloister" volume get deep DEEP.out --key-file key --tag-fil
 [ "$(find DEEP.out -mindepth 1 | wc -l)" = 5000 ] || fail 'folders are missing'
 [ "$("$cloister" volume ls deep --key-file key --tag-file deeptag | wc -l)" = 5000 ] || fail 'ls does not list all'
 expect 0 '0 total' "$cloister" volume du deep --key-file key --tag-file deeptag
+"$cloister" volume rekey deep deeper --key-file key --tag-file deeptag --new-key-file deeperkey --new-tag-file deepertag
+[ "$("$cloister" volume ls deeper --key-file deeperkey --tag-file deepertag | wc -l)" = 5000 ] || fail 'rekey does not copy all'
 
 # An object that a dead writer left behind is seen and removed; a foreign file is neither.
 mkdir -p vol/objects/ab
@@ -106,6 +108,10 @@ expect 2 'new exists' "$cloister" volume rekey vol new "${key[@]}" --new-key-fil
 mkdir third.partial && echo mine >third.partial/notes
 expect 2 'in the way' "$cloister" volume rekey vol third "${key[@]}" --new-key-file newkey
 [ -e third.partial/notes ] || fail 'rekey removed a foreign folder'
+mkdir other.partial
+expect 5 'other.partial: the volume is open for writing' flock other.partial/volume.lock \
+  "$cloister" volume rekey vol other "${key[@]}" --new-key-file newkey
+[ -e other.partial/volume.lock ] || fail 'rekey removed what another one is writing'
 
 cp key copied-key
 expect 2 'key that the volume has now' "$cloister" volume rekey vol fourth "${key[@]}" --new-key-file copied-key
