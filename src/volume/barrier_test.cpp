@@ -37,8 +37,8 @@ class VolumeBarrier : public ::testing::Test {
     EXPECT_TRUE(volume->acknowledge(tag).ok());
     return tag;
   }
-  // The cost of each of many commits of `change`, which gets a number. One in more than 64 may bring chunks
-  // of earlier ones home.
+  // The cost of each of many commits of `change`, which gets a number. When they have written 64 chunks, one
+  // may bring chunks of earlier ones home.
   void expect_small(const char* what, const std::function<void(unsigned)>& change) {
     unsigned larger = 0;
     for (unsigned i = 0; i < 200; ++i) {

@@ -54,24 +54,14 @@ VolumeResult<uint64_t> VolumeCare::move_chunks(VolumeImpl& v, InodeId id, uint64
   std::vector<Place> in_object;
   std::vector<uint64_t> moving;
   size_t coming_home = 0;  // from volume.fspf into the object
-  RecordKey key{id, Kind::Chunks, 0};
-  while (true) {
-    const std::optional<Tree::Record> record = TRY(v.tree_.lower_bound(key));
-    if (!record || record->key.inode != id || record->key.kind != Kind::Chunks) break;
-    const size_t width = ref_size(v.mode_);
-    for (size_t i = 0; (i + 1) * width <= record->value.size(); ++i) {
-      const Ref ref = load_ref(record->value.data() + i * width, v.mode_);
-      const uint64_t index = record->key.sub * group_count(v.mode_) + i;
-      if (!ref.present) continue;
-      if (!lies_in_main(index, ref)) {
-        in_object.push_back({index, ref.place});
-      } else if (ref.in_main || ref.place >= main_end) {
-        moving.push_back(index);
-        coming_home += ref.in_main;
-      }
+  TRY(v.each_chunk(id, [&](uint64_t index, const Ref& ref) {
+    if (!lies_in_main(index, ref)) {
+      in_object.push_back({index, ref.place});
+    } else if (ref.in_main || ref.place >= main_end) {
+      moving.push_back(index);
+      coming_home += ref.in_main;
     }
-    key.sub = record->key.sub + 1;
-  }
+  }));
   std::vector<bool> used(in_object.size() + coming_home, false);
   for (const Place& item : in_object) {
     if (item.place < used.size()) {
@@ -136,18 +126,10 @@ VolumeResult<uint64_t> VolumeCare::move_epoch_pages(VolumeImpl& v, uint64_t main
 
 VolumeResult<uint64_t> VolumeCare::object_end(VolumeImpl& v, InodeId id) {
   uint64_t end = 0;
-  RecordKey key{id, Kind::Chunks, 0};
-  while (true) {
-    const std::optional<Tree::Record> record = TRY(v.tree_.lower_bound(key));
-    if (!record || record->key.inode != id || record->key.kind != Kind::Chunks) return end;
-    const size_t width = ref_size(v.mode_);
-    for (size_t i = 0; (i + 1) * width <= record->value.size(); ++i) {
-      const Ref ref = load_ref(record->value.data() + i * width, v.mode_);
-      const uint64_t index = record->key.sub * group_count(v.mode_) + i;
-      if (ref.present && !lies_in_main(index, ref)) end = std::max(end, ref.place + 1);
-    }
-    key.sub = record->key.sub + 1;
-  }
+  TRY(v.each_chunk(id, [&](uint64_t index, const Ref& ref) {
+    if (!lies_in_main(index, ref)) end = std::max(end, ref.place + 1);
+  }));
+  return end;
 }
 
 Result<uint64_t> VolumeCare::shorten(StorageFile& file, uint64_t blocks) {

@@ -42,6 +42,8 @@ inline bool is_away(uint64_t index, const Ref& ref) {
 }
 constexpr size_t ref_size(Mode mode) { return mode == Mode::Encrypted ? 32 : 40; }
 constexpr size_t group_count(Mode mode) { return kGroupBytes / ref_size(mode); }
+// No file has references in a group of chunks above it.
+constexpr uint64_t last_group(Mode mode) { return kMaxFileSize / kBlockSize / group_count(mode); }
 void store_ref(uint8_t* at, const Ref& ref, Mode mode);
 Ref load_ref(const uint8_t* at, Mode mode);
 // Calls `visit(InodeId, index, Ref)` for every chunk that a leaf names and that lies in volume.fspf.

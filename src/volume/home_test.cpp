@@ -1,4 +1,5 @@
 // Chunks of small commits come home, and files stay about as large as their content.
+#include <algorithm>
 #include <random>
 
 #include "volume/faulty_storage.h"
@@ -13,6 +14,8 @@ namespace {
 
 const Key kKey = test_key(9);
 constexpr OpenOptions kSmallCache{.cache_size = 1u << 20};
+constexpr OpenOptions kForRepair{.cache_size = 1u << 20, .for_repair = true};
+constexpr size_t kGroup = group_count(Mode::Encrypted);
 
 size_t size_of(MemoryStorage& storage) {
   size_t size = 0;
@@ -165,7 +168,7 @@ TEST_F(VolumeHome, ACountThatIsTooLowIsNoFaultAndOneThatIsTooHighIs) {
   forge(41);
   EXPECT_EQ(survey(*volume_)->problems.size(), 1u);
   volume_.reset();
-  volume_ = Volume::open(storage_, kKey, tag_, {.cache_size = 1u << 20, .for_repair = true}).value();
+  volume_ = Volume::open(storage_, kKey, tag_, kForRepair).value();
   const auto keep = [this](const Tag& fresh) -> Result<void> {
     tag_ = fresh;
     return {};
@@ -173,6 +176,105 @@ TEST_F(VolumeHome, ACountThatIsTooLowIsNoFaultAndOneThatIsTooHighIs) {
   ASSERT_TRUE(repair(*volume_, keep).ok());
   mount_again();
   expect_no_fault(*volume_);
+}
+
+// What a repair has not found again looks free. Until its tag is kept the state before must stay as it is.
+TEST_F(VolumeHome, ARepairWritesOverNothing) {
+  start(400);
+  for (uint64_t i = 0; i < 60; ++i) write_chunk(100 + i);
+  for (uint64_t i = 0; i < 20; ++i) write_chunk(400 + i);
+  volume_.reset();
+  const uint64_t leaf = ForgedTree(storage_, kKey, tag_).record({file_, Kind::Chunks, 4}).leaf->ref.place;
+  uint8_t& byte = (*storage_.content(kMainName))[leaf * kBlockSize + 9];
+  byte ^= 1;
+  {
+    const auto volume = Volume::open(storage_, kKey, tag_, kForRepair).value();
+    const auto refuse = [](const Tag&) -> Result<void> { return Error(Code::Unavailable, "not kept"); };
+    EXPECT_FALSE(repair(*volume, refuse).ok());
+  }
+  (*storage_.content(kMainName))[leaf * kBlockSize + 9] ^= 1;
+  mount_again();
+  expect_no_fault(*volume_);
+}
+
+// Coming home is optional: nobody who writes elsewhere is told of damage that only it would meet.
+TEST_F(VolumeHome, DamageThatOnlyItMeetsLeavesCommitsAlone) {
+  for (const std::string what : {"short object", "missing object", "leaf"}) {
+    SCOPED_TRACE(what);
+    volume_.reset();
+    storage_.restore({});
+    start(1000);
+    for (uint64_t i = 0; i < 45; ++i) write_chunk(100 + i);
+    volume_.reset();
+    const std::vector<std::string> names = storage_.names();
+    const auto object = std::find_if(names.begin(), names.end(),
+                                     [](const std::string& name) { return name.starts_with("objects/"); });
+    if (what == "short object") {
+      storage_.content(*object)->resize(900 * kBlockSize);
+    } else if (what == "missing object") {
+      ASSERT_TRUE(storage_.remove(*object).ok());
+    } else {
+      const uint64_t leaf =
+          ForgedTree(storage_, kKey, tag_).record({file_, Kind::Chunks, 14}).leaf->ref.place;
+      (*storage_.content(kMainName))[leaf * kBlockSize + 9] ^= 1;
+    }
+    mount_again();
+    for (uint64_t i = 0; i < 60; ++i) write_chunk(200 + i);
+    mount_again();
+    EXPECT_FALSE(volume_->verify_all().ok());
+  }
+}
+
+// Nor is a commit refused because there is no room for what it could do without.
+TEST_F(VolumeHome, AFullDiskIsNotToldForIt) {
+  for (uint64_t room = 4; room <= 32; room += 4) {
+    SCOPED_TRACE(room);
+    volume_.reset();
+    storage_.restore({});
+    faults_ = {};
+    start(4000);
+    std::mt19937 random(3);
+    for (unsigned i = 0; i < 86; ++i) write_chunk(random() % 4000);
+    faults_.room = room;
+    for (unsigned i = 0; i < 20; ++i) {
+      write_chunk(random() % 4000);
+      *faults_.room += 5;  // for one small commit
+    }
+    faults_.room.reset();
+    expect_no_fault(*volume_);
+  }
+}
+
+TEST_F(VolumeHome, AMountLooksForNothingThatCannotCome) {
+  start(16384);
+  volume_->truncate(file_, 8000 * kBlockSize, {}).value();
+  commit();
+  for (uint64_t i = 0; i < 3; ++i) {
+    mount_again();
+    const uint64_t before = faults_.count;
+    write_chunk(100 + i);
+    EXPECT_LE(faults_.count - before, 20u);
+  }
+}
+
+// 2^64 - 1 as a group, which is followed by the first again, and groups whose chunk is 2^64 - 1.
+TEST_F(VolumeHome, GroupsThatNoFileCanHaveAreDamage) {
+  const uint64_t last = ~uint64_t{0};
+  for (const uint64_t group : {last, last / kGroup, last_group(Mode::Encrypted) + 1}) {
+    volume_.reset();
+    storage_.restore({});
+    start(400);
+    Bytes refs(kGroup * ref_size(Mode::Encrypted));
+    const Ref ref{.place = 9, .in_main = true, .present = true};
+    for (size_t i = 0; i < kGroup; ++i)
+      store_ref(refs.data() + i * refs.size() / kGroup, ref, Mode::Encrypted);
+    VolumeForger(*volume_).put({file_, Kind::Chunks, group}, refs);
+    commit();
+    for (uint64_t i = 0; i < 60; ++i) write_chunk(100 + i);
+    mount_again();
+    for (uint64_t i = 0; i < 60; ++i) write_chunk(200 + i);  // a walk gives up
+    EXPECT_FALSE(compact(*volume_, [](const Tag&) { return Result<void>(); }).ok());
+  }
 }
 
 }  // namespace

@@ -122,7 +122,7 @@ bool Salvage::plausible(const RecordKey& key, ByteView value) {
       return of_inode && key.sub >> kPartBits != 0 && !value.empty() && value.size() <= kValuePart;
     case Kind::Chunks:
       return of_inode && value.size() <= kGroupBytes && value.size() % ref_size(v_.mode_) == 0 &&
-             key.sub <= kMaxFileSize / kBlockSize / group_count(v_.mode_);
+             key.sub <= last_group(v_.mode_);
     case Kind::Orphan:
       return key.inode == 0 && value.empty();
   }

@@ -13,7 +13,7 @@ constexpr size_t kNodeKeys = 16;
 }  // namespace
 
 VolumeError VolumeImpl::poison(VolumeError error) {
-  if (poisoned_) return error;
+  if (poisoned_ || optional_) return error;
   if (error.reason == Reason::Integrity && writer_went_on())
     error.message += "; the writer has gone on since: open it again at the new tag";
   poisoned_ = error;
@@ -241,6 +241,20 @@ void VolumeImpl::reserve_blocks(uint64_t count) {
     state_.blocks += count;
   }
   reserved_end_ = reserved_ + count;
+}
+
+// So many, with zeros if need be. False when there is no room for them.
+bool VolumeImpl::make_free_blocks(uint64_t count) {
+  constexpr uint64_t kPiece = 64;
+  const Bytes zeros(kPiece * kBlockSize, 0);
+  while (free_blocks_.size() < count) {
+    const bool made =
+        state_.blocks + kPiece < kMaxPlace && main_->write_at(state_.blocks * kBlockSize, zeros).ok();
+    if (!made) return false;
+    free_blocks_.add(state_.blocks, kPiece);
+    state_.blocks += kPiece;
+  }
+  return true;
 }
 
 void VolumeImpl::return_reserved() {

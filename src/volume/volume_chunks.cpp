@@ -7,7 +7,7 @@ namespace cloister::volume {
 namespace {
 
 constexpr size_t kBatch = kMaxRun / kBlockSize;
-constexpr uint64_t kWalkedAtOnce = uint64_t{1} << 22;  // slots: 16 GiB, of 70 000 leaves
+constexpr uint64_t kWalkedAtOnce = uint64_t{1} << 20;  // slots: 4 GiB, of 17 500 leaves
 constexpr uint64_t kReadRun = 64;  // 256 KiB: still in the second-level cache when it is decrypted
 
 void link_first(Chunk* chunk) {
@@ -305,7 +305,7 @@ void VolumeImpl::drop_ref(Inode& inode, uint64_t index, const Ref& ref) {
 // a batch, whose places no reference names yet.
 VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
   const uint64_t slots = inode.record.slots, unused = unused_slots(inode.record);
-  if (inode.slots_searched || unused < 256 + slots / 64) return {};
+  if (inode.slots_searched || for_repair_ || unused < 256 + slots / 64) return {};
   if (slots > kWalkedAtOnce && unused < slots / 2) return {};
   return search_object(inode);
 }
@@ -323,36 +323,55 @@ VolumeResult<Chunk*> VolumeImpl::cached_if_intact(Inode& inode, uint64_t index, 
   return static_cast<Chunk*>(nullptr);
 }
 
-// Small commits leave the slots of what they replace unused, and the file in pieces. Chunks that were away
-// for this go back there: marks at most `most` of them as changed, and says how many.
-VolumeResult<uint64_t> VolumeImpl::bring_home(Inode& inode, uint64_t most) {
-  const uint64_t many = std::min<uint64_t>(64 + inode.record.chunks / 512, 4096);
-  if (inode.record.away == 0 || unused_slots(inode.record) < many) return uint64_t{0};
+// Marks chunks that are away as changed until `most` are, if `many` are away and there are free slots for
+// them.
+VolumeResult<void> VolumeImpl::mark_away(Inode& inode, uint64_t many, size_t most,
+                                         std::vector<Chunk*>& marked) {
+  (void)TRY(object_of(inode, true));
   const auto known = [&inode] { return std::min(inode.away.size(), inode.free_slots.size()); };
   if (known() < many && !inode.slots_searched && inode.record.slots <= kWalkedAtOnce) {
     TRY(search_object(inode));
   }
-  if (known() < many) return uint64_t{0};
-  uint64_t marked = 0;
-  for (uint64_t left = std::min(known(), most); left != 0; --left) {
+  const uint64_t count = std::min<uint64_t>(known(), most - marked.size());
+  // For metadata: at worst a leaf for every chunk.
+  if (known() < many || !make_free_blocks(count + count / 4 + 16)) return {};
+  for (uint64_t looked = 0; looked < count && !inode.away.empty(); ++looked) {
     const uint64_t index = *inode.away.take();
-    const Ref ref = TRY(chunk_ref(inode, index));
-    Chunk* chunk = is_away(index, ref) ? TRY(cached_if_intact(inode, index, ref)) : nullptr;
-    if (chunk == nullptr) continue;
-    mark_chunk(chunk);
-    ++marked;
+    const VolumeResult<Ref> ref = chunk_ref(inode, index);
+    if (!ref.ok() || !is_away(index, *ref)) continue;
+    const VolumeResult<Chunk*> chunk = cached_if_intact(inode, index, *ref);
+    if (!chunk.ok() || *chunk == nullptr || (*chunk)->dirty) continue;
+    mark_chunk(*chunk);
+    marked.push_back(*chunk);
+  }
+  return {};
+}
+
+// Small commits leave the slots of what they replace unused, and files in pieces. When those are many, the
+// chunks that are away for it go there with this commit, which could do without.
+VolumeResult<std::vector<Chunk*>> VolumeImpl::bring_chunks_home() {
+  std::vector<Chunk*> marked;
+  if (for_repair_) return marked;  // what a lost leaf names looks free
+  const size_t most = std::min<size_t>(cache_size_ / kBlockSize / 4, 1024);
+  for (size_t i = 0; marked.size() < most && i < dirty_inodes_.size(); ++i) {
+    Inode* inode = inodes_.find(dirty_inodes_[i]);
+    if (inode == nullptr || !inode->record.has_object) continue;
+    const uint64_t many = std::min<uint64_t>(64 + inode->record.chunks / 512, 4096);
+    if (inode->record.away < many || unused_slots(inode->record) < many) continue;
+    if (inode->group_dirty) TRY(store_group(*inode));
+    const Optional optional(*this);
+    (void)mark_away(*inode, many, most, marked);
   }
   return marked;
 }
 
-VolumeResult<bool> VolumeImpl::bring_chunks_home() {
-  const uint64_t room = std::min<uint64_t>(cache_size_ / kBlockSize / 4, 1024);
-  uint64_t marked = 0;
-  for (size_t i = 0; marked < room && i < dirty_inodes_.size(); ++i) {
-    Inode* inode = inodes_.find(dirty_inodes_[i]);
-    if (inode != nullptr) marked += TRY(bring_home(*inode, room - marked));
+// After a failure: those that have not moved are as they were.
+void VolumeImpl::leave_chunks_away(const std::vector<Chunk*>& marked) {
+  for (Chunk* chunk : marked) {
+    if (!chunk->dirty) continue;
+    chunk->owner->away.add(chunk->table_b, 1);
+    drop_chunk(chunk);
   }
-  return marked != 0;
 }
 
 VolumeResult<uint64_t> VolumeImpl::take_slot(Inode& inode) {

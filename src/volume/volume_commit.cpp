@@ -117,9 +117,16 @@ VolumeResult<void> VolumeImpl::write_epoch_page() {
 VolumeResult<void> VolumeImpl::write_everything() {
   constexpr size_t kSmallCommit = 64;  // chunks
   const bool small = mode_ == Mode::Encrypted && !compacting_ && dirty_chunks_ <= kSmallCommit;
-  small_commit_ = small && !TRY(bring_chunks_home()) && unsynced_objects_.empty();
+  std::vector<Chunk*> coming_home;
+  if (small) coming_home = TRY(bring_chunks_home());
+  small_commit_ = small && coming_home.empty() && unsynced_objects_.empty();
   if (small_commit_) reserve_blocks(dirty_chunks_);
   VolumeResult<void> flushed = flush_all_chunks();
+  if (!flushed.ok() && !poisoned_ && !coming_home.empty()) {
+    leave_chunks_away(coming_home);
+    small_commit_ = true;
+    flushed = flush_all_chunks();
+  }
   return_reserved();
   small_commit_ = false;
   if (!flushed.ok()) return flushed;

@@ -233,6 +233,7 @@ VolumeResult<uint64_t> VolumeImpl::seek_data(InodeId id, uint64_t offset) {
   for (bool found = false; !found;) {
     const std::optional<Tree::Record> record = TRY(tree_.lower_bound(key));
     if (!record || record->key.inode != id || record->key.kind != Kind::Chunks) break;
+    if (record->key.sub > last_group(mode_)) break;
     for (size_t i = 0; !found && (i + 1) * ref_size(mode_) <= record->value.size(); ++i) {
       const uint64_t at = record->key.sub * group_count(mode_) + i;
       found = at >= index && load_ref(record->value.data() + i * ref_size(mode_), mode_).present;

@@ -205,7 +205,20 @@ class VolumeImpl final : public Volume, private TreeIo {
    private:
     VolumeImpl& volume_;
   };
+  // Marks what need not be done: what fails is given up, and the volume goes on. Nothing in it changes a
+  // record.
+  class Optional {
+   public:
+    explicit Optional(VolumeImpl& volume) : volume_(volume) { volume_.optional_ = true; }
+    ~Optional() { volume_.optional_ = false; }
+    Optional(const Optional&) = delete;
+    Optional& operator=(const Optional&) = delete;
+
+   private:
+    VolumeImpl& volume_;
+  };
   friend class Changing;
+  friend class Optional;
   friend class NodeWalk;
   friend class Salvage;
   friend class VolumeCare;
@@ -239,6 +252,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   bool is_fresh(const Ref& ref) const;
   VolumeResult<uint64_t> take_block();
   void reserve_blocks(uint64_t count);
+  bool make_free_blocks(uint64_t count);
   void return_reserved();
   void free_block(const Ref& ref);
   void free_later(InodeId inode, uint64_t place);
@@ -294,6 +308,27 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<void> store_group(Inode& inode);
   VolumeResult<Ref> chunk_ref(Inode& inode, uint64_t index);
   Ref loaded_ref(const Inode& inode, uint64_t index) const;
+  // Calls `visit(index, ref)` for every chunk of a file that is no hole. What is not in the tree yet is not
+  // seen.
+  template <class F>
+  VolumeResult<void> each_chunk(InodeId inode, F&& visit) {
+    RecordKey key{inode, Kind::Chunks, 0};
+    while (true) {
+      const std::optional<Tree::Record> record = TRY(tree_.lower_bound(key));
+      if (!record || record->key.inode != inode || record->key.kind != Kind::Chunks) return {};
+      key = record->key;
+      if (key.sub > last_group(mode_)) {
+        return poison(damaged("The volume's metadata holds chunks of a file that none can have"));
+      }
+      const size_t width = ref_size(mode_);
+      for (size_t i = 0; (i + 1) * width <= record->value.size(); ++i) {
+        const Ref ref = load_ref(record->value.data() + i * width, mode_);
+        if (ref.present) visit(key.sub * group_count(mode_) + i, ref);
+      }
+      ++key.sub;
+      tree_.trim(node_limit());
+    }
+  }
   Ref exchange_ref(Inode& inode, uint64_t index, const Ref& ref);
   VolumeResult<StorageFile*> file_of(Inode& inode, uint64_t index, const Ref& ref, bool for_writing);
   VolumeResult<StorageFile*> object_of(Inode& inode, bool for_writing);
@@ -313,8 +348,9 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<uint64_t> take_slot(Inode& inode);
   VolumeResult<void> find_free_slots(Inode& inode);
   VolumeResult<Chunk*> cached_if_intact(Inode& inode, uint64_t index, const Ref& ref);
-  VolumeResult<uint64_t> bring_home(Inode& inode, uint64_t most);
-  VolumeResult<bool> bring_chunks_home();
+  VolumeResult<void> mark_away(Inode& inode, uint64_t many, size_t most, std::vector<Chunk*>& marked);
+  VolumeResult<std::vector<Chunk*>> bring_chunks_home();
+  void leave_chunks_away(const std::vector<Chunk*>& marked);
   bool is_fresh_chunk(uint64_t index, const Ref& ref) const;
   void free_chunk(Inode& inode, uint64_t index, const Ref& ref);
   void drop_ref(Inode& inode, uint64_t index, const Ref& ref);
@@ -382,6 +418,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   bool prepared_ = false;
   bool searched_ = false;
   unsigned changing_ = 0;
+  bool optional_ = false;
   std::optional<VolumeError> poisoned_;
   bool sealed_so_ = false;  // met a node that cannot be, though its MAC is right
 

@@ -82,19 +82,10 @@ VolumeResult<void> VolumeImpl::search_object(Inode& inode) {
     twice = twice || used[static_cast<size_t>(slot)];
     used[static_cast<size_t>(slot)] = true;
   };
-  RecordKey key{inode.id(), Kind::Chunks, 0};
-  while (true) {
-    const std::optional<Tree::Record> record = TRY(tree_.lower_bound(key));
-    if (!record || record->key.inode != inode.id() || record->key.kind != Kind::Chunks) break;
-    key.sub = record->key.sub + 1;
-    const size_t width = ref_size(mode_);
-    for (size_t i = 0; (i + 1) * width <= record->value.size(); ++i) {
-      const Ref ref = load_ref(record->value.data() + i * width, mode_);
-      const uint64_t index = record->key.sub * group_count(mode_) + i;
-      if (ref.present && !lies_in_main(index, ref)) use(ref.place);
-      if (is_away(index, ref)) inode.away.add(index, 1);
-    }
-  }
+  TRY(each_chunk(inode.id(), [&](uint64_t index, const Ref& ref) {
+    if (!lies_in_main(index, ref)) use(ref.place);
+    if (is_away(index, ref)) inode.away.add(index, 1);
+  }));
   if (twice) return poison(damaged("The volume uses a block twice: `cloister volume fsck` tells more"));
   if (beyond) return poison(damaged("an object of the volume is too short"));
   for (const Freed& freed : freed_) {
