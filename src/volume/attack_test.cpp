@@ -9,6 +9,7 @@
 #include <fstream>
 #include <functional>
 
+#include "volume/faulty_storage.h"
 #include "volume/memory_storage.h"
 #include "volume/posix_storage.h"
 #include "volume/second_reader.h"
@@ -47,9 +48,20 @@ void expect_integrity(const VolumeError& error) {
   EXPECT_TRUE(error.reason == Reason::Integrity || error.reason == Reason::Poisoned) << error.message;
 }
 
+// A storage that shows its bytes, and one that hands out copies of the same: either way of reading must find
+// the same.
+template <class F>
+std::string both_ways(Storage& storage, F&& read) {
+  Faults none;
+  FaultyStorage copies(storage, none);
+  const std::string copied = read(copies);
+  EXPECT_EQ(read(storage), copied);
+  return copied;
+}
+
 // "" when everything is as it must be, else the error, which must be of class Integrity; a wrong byte is a
 // test failure.
-std::string read_all(Storage& storage, const Tag& tag, const Content& content, const Key& key = kKey) {
+std::string read_one_way(Storage& storage, const Tag& tag, const Content& content, const Key& key) {
   auto opened = Volume::open(storage, key, tag, {.read_only = true});
   if (!opened.ok()) {
     EXPECT_EQ(opened.error().code(), Code::Integrity) << opened.error().message();
@@ -80,6 +92,10 @@ std::string read_all(Storage& storage, const Tag& tag, const Content& content, c
   if (verified.ok()) return "";
   EXPECT_EQ(verified.error().code(), Code::Integrity) << verified.error().message();
   return verified.error().message();
+}
+
+std::string read_all(Storage& storage, const Tag& tag, const Content& content, const Key& key = kKey) {
+  return both_ways(storage, [&](Storage& way) { return read_one_way(way, tag, content, key); });
 }
 
 class Attack : public ::testing::Test {
@@ -407,8 +423,11 @@ TEST(AttackOnParts, RefusesEveryPartZeroedSwappedOrPutInPlaceOfAnother) {
     Snapshot changed = files;
     change(changed["volume.fspf"].data());
     storage.restore(changed);
-    auto opened = Volume::open(storage, kKey, tag, {.read_only = true});
-    return !opened.ok() || !(*opened)->verify_all().ok();
+    const std::string seen = both_ways(storage, [&](Storage& way) {
+      auto opened = Volume::open(way, kKey, tag, {.read_only = true});
+      return !opened.ok() || !(*opened)->verify_all().ok() ? "refused" : "";
+    });
+    return !seen.empty();
   };
   std::vector<size_t> places;
   for (size_t at = 8 * kBlock; at < files.at("volume.fspf").size(); at += kBlock) {
@@ -544,8 +563,11 @@ TEST(AuthenticatedVolume, IsReproducibleAndDetectsChanges) {
       changed[name][at + 5] ^= 1;
       storage.restore(changed);
       ++blocks;
-      auto opened = Volume::open_authenticated(storage, root, {});
-      if (!opened.ok() || !(*opened)->verify_all().ok()) ++refused;
+      const std::string seen = both_ways(storage, [&](Storage& way) {
+        auto opened = Volume::open_authenticated(way, root, {});
+        return !opened.ok() || !(*opened)->verify_all().ok() ? "refused" : "";
+      });
+      if (!seen.empty()) ++refused;
     }
   }
   EXPECT_GE(refused, blocks - 12);  // unused slots, and what the first empty state left

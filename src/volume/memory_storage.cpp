@@ -5,10 +5,15 @@
 namespace cloister::volume {
 namespace {
 
-void apply(Bytes& content, uint64_t offset, ByteView data) {
-  const size_t end = static_cast<size_t>(offset) + data.size();
+MutableByteView grown(Bytes& content, uint64_t offset, size_t size) {
+  const size_t end = static_cast<size_t>(offset) + size;
   if (content.size() < end) content.resize(end);
-  if (!data.empty()) std::memcpy(content.data() + offset, data.data(), data.size());
+  return {content.data() + offset, size};
+}
+
+void apply(Bytes& content, uint64_t offset, ByteView data) {
+  const MutableByteView to = grown(content, offset, data.size());
+  if (!data.empty()) std::memcpy(to.data(), data.data(), data.size());
 }
 
 class MemoryFile final : public StorageFile {
@@ -37,6 +42,14 @@ class MemoryFile final : public StorageFile {
     return {};
   }
   Result<uint64_t> size() override { return uint64_t{file_->now.size()}; }
+  ByteView view(uint64_t offset, size_t size) override {
+    const Bytes& bytes = file_->now;
+    if (track_ || offset > bytes.size() || bytes.size() - offset < size) return {};
+    return ByteView(bytes).subspan(static_cast<size_t>(offset), size);
+  }
+  MutableByteView writable_view(uint64_t offset, size_t size) override {
+    return track_ ? MutableByteView() : grown(file_->now, offset, size);
+  }
 
  private:
   std::shared_ptr<MemoryStorage::File> file_;

@@ -1,6 +1,7 @@
 // Storage in memory, for tests and benchmarks. It remembers what was synced, so that a power cut can be
 // played: crash() forgets unsynced writes, all of them or a chosen part. Copying a MemoryStorage's files() is
-// a backup.
+// a backup. One that does not track durability gives views: nobody else has its memory, and it need not know
+// what is written when.
 #pragma once
 
 #include <functional>

@@ -112,7 +112,8 @@ Result<bool> Salvage::chunk_opens(Inode& inode, uint64_t index, const Ref& ref) 
       file.ok() ? v_.read_exactly(**file, ref.place * kBlockSize, block) : VolumeResult<void>(file.error());
   if (!TRY(intact(read))) return false;
   const crypto::Aes256Gcm* key = TRY(VolumeCare::key_or_none(v_, v_.chunk_key(inode, ref.epoch)));
-  const bool opens = key != nullptr && v_.open_block(key, {BlockType::Chunk, inode.id(), index}, ref, block);
+  const bool opens =
+      key != nullptr && v_.open_block(key, {BlockType::Chunk, inode.id(), index}, ref, block, block);
   wipe(block, sizeof block);
   return opens;
 }

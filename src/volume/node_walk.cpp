@@ -30,7 +30,7 @@ Result<bool> NodeWalk::read(const Ref& ref, unsigned level, uint8_t* page) {
       encrypted ? TRY(VolumeCare::key_or_none(v_, v_.node_key(ref.epoch))) : nullptr;
   if (encrypted && key == nullptr) return false;
   if (!TRY(intact(v_.read_exactly(*v_.main_, ref.place * kBlockSize, {page, kBlockSize})))) return false;
-  return v_.open_block(key, {BlockType::Node, 0, level}, ref, page) &&
+  return v_.open_block(key, {BlockType::Node, 0, level}, ref, page, page) &&
          page::well_formed(page, level, ref_size(v_.mode_));
 }
 

@@ -16,7 +16,7 @@ Result<bool> VolumeCare::chunk_opens(VolumeImpl& v, InodeId inode, const InodeRe
   Chunk content;  // forgets it
   if (!TRY(intact(v.read_exactly(*v.main_, chunk.ref.place * kBlockSize, content.data)))) return false;
   const crypto::Aes256Gcm key(derive_epoch_key(record.key, *salt, kChunkLabel));
-  return v.open_block(&key, {BlockType::Chunk, inode, chunk.index}, chunk.ref, content.data);
+  return v.open_block(&key, {BlockType::Chunk, inode, chunk.index}, chunk.ref, content.data, content.data);
 }
 
 // Chunks of which no inode record is left, and so no key, are not asked for: a repair drops them.

@@ -7,6 +7,9 @@ VolumeResult<uint8_t*> RunWriter::reserve(StorageFile& file, uint64_t offset) {
       used_ != 0 && &file == file_ && offset == offset_ + used_ && used_ + kBlockSize <= run_.size();
   if (!continues) {
     TRY(flush());
+    const MutableByteView stored = file.writable_view(offset, kBlockSize);
+    in_place_ = !stored.empty();
+    if (in_place_) return stored.data();
     file_ = &file;
     offset_ = offset;
     run_ = file.staging(kMaxRun);
@@ -20,6 +23,7 @@ VolumeResult<uint8_t*> RunWriter::reserve(StorageFile& file, uint64_t offset) {
 }
 
 void RunWriter::done() {
+  if (in_place_) return;
   if (staged_) std::memcpy(run_.data() + used_, block_, kBlockSize);
   used_ += kBlockSize;
 }

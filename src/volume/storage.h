@@ -1,5 +1,7 @@
 // Storage: the one folder of ciphertext that a volume lives in, seen through the fewest operations it needs.
 // Everything it returns is hostile: contents, sizes, absence. Names are ours ("volume.fspf", "objects/3f/…").
+// Bytes are copied out of and into it, because others can change and read the storage of most; a storage in
+// memory of this process alone saves the copies with views.
 // Implementations: PosixStorage (host), MemoryStorage and FaultyStorage (tests), the arena storage of the
 // kernel. Not thread-safe; the volume serialises.
 #pragma once
@@ -30,6 +32,16 @@ class StorageFile {
   // untrusted memory (write-only for the caller). Valid until the next call on this file.
   // The default returns an empty span: build it anywhere.
   virtual MutableByteView staging(size_t /*size*/) { return {}; }
+
+  // The stored bytes themselves, `size` of them at `offset`; empty: none are given, or there are not as many.
+  // Only of memory that nobody but this process can change: who checks bytes and uses them while others
+  // change them uses what was never checked. No less hostile than what read_at() gives. Valid until the next
+  // call that changes the file, by whichever of its StorageFiles.
+  virtual ByteView view(uint64_t /*offset*/, size_t /*size*/) { return {}; }
+  // The same to be written, instead of write_at: the file grows as needed, and the caller fills all of it.
+  // Only of memory that nobody but this process can change or read, because a cipher may read back what it
+  // wrote. The default: use staging() and write_at().
+  virtual MutableByteView writable_view(uint64_t /*offset*/, size_t /*size*/) { return {}; }
 };
 
 enum class OpenMode : uint8_t {

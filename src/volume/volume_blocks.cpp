@@ -45,6 +45,15 @@ VolumeResult<void> VolumeImpl::read_exactly(StorageFile& file, uint64_t offset, 
   return {};
 }
 
+// spare.size() bytes that are stored at `offset`: where they lie, if their storage shows them, else in
+// `spare`.
+VolumeResult<const uint8_t*> VolumeImpl::stored(StorageFile& file, uint64_t offset, MutableByteView spare) {
+  const ByteView view = file.view(offset, spare.size());
+  if (view.size() == spare.size()) return view.data();
+  TRY(read_exactly(file, offset, spare));
+  return static_cast<const uint8_t*>(spare.data());
+}
+
 void VolumeImpl::seal(const crypto::Aes256Gcm* key, const BlockName& name, const uint8_t* plain, uint8_t* out,
                       Ref& ref) const {
   const ByteArray<48> bound = bind_block(state_.id, name);
@@ -58,17 +67,19 @@ void VolumeImpl::seal(const crypto::Aes256Gcm* key, const BlockName& name, const
   std::memcpy(ref.digest.data(), mac.data(), mac.size());
 }
 
+// `sealed` may be `block` itself.
 bool VolumeImpl::open_block(const crypto::Aes256Gcm* key, const BlockName& name, const Ref& ref,
-                            uint8_t* block) const {
+                            const uint8_t* sealed, uint8_t* block) const {
   const ByteArray<48> bound = bind_block(state_.id, name);
   if (mode_ == Mode::AuthenticatedOnly) {
-    if (crypto::sha256({bound, ByteView(block, kBlockSize)}) == ref.digest) return true;
-    std::memset(block, 0, kBlockSize);
-    return false;
+    const bool right = crypto::sha256({bound, ByteView(sealed, kBlockSize)}) == ref.digest;
+    if (!right) std::memset(block, 0, kBlockSize);
+    if (right && sealed != block) std::memcpy(block, sealed, kBlockSize);
+    return right;
   }
   crypto::GcmTag mac;
   std::memcpy(mac.data(), ref.digest.data(), mac.size());
-  return key->open(nonce_of(name.type, ref), bound, {block, kBlockSize}, mac, {block, kBlockSize});
+  return key->open(nonce_of(name.type, ref), bound, {sealed, kBlockSize}, mac, {block, kBlockSize});
 }
 
 // Of reading what is to be `failed` when it is not as it must be. In the midst of a change whatever fails is
@@ -83,9 +94,9 @@ VolumeResult<void> VolumeImpl::read_node(const Ref& ref, unsigned level, uint8_t
                                      std::to_string(ref.place) + " of volume.fspf)");
   if (ref.place < kFirstBlock || ref.place >= state_.blocks) return poison(failed);
   const crypto::Aes256Gcm* key = mode_ == Mode::Encrypted ? TRY(node_key(ref.epoch)) : nullptr;
-  VolumeResult<void> read = read_exactly(*main_, ref.place * kBlockSize, {page, kBlockSize});
-  if (!read.ok()) return metadata_failure(read.error(), failed);
-  if (!open_block(key, {BlockType::Node, 0, level}, ref, page)) return poison(failed);
+  const VolumeResult<const uint8_t*> sealed = stored(*main_, ref.place * kBlockSize, {page, kBlockSize});
+  if (!sealed.ok()) return metadata_failure(sealed.error(), failed);
+  if (!open_block(key, {BlockType::Node, 0, level}, ref, *sealed, page)) return poison(failed);
   return {};
 }
 

@@ -138,9 +138,10 @@ VolumeResult<StorageFile*> VolumeImpl::object_of(Inode& inode, bool for_writing)
   return inode.object.get();
 }
 
-VolumeResult<void> VolumeImpl::open_chunk(Inode& inode, uint64_t index, const Ref& ref, uint8_t* block) {
+VolumeResult<void> VolumeImpl::open_chunk(Inode& inode, uint64_t index, const Ref& ref, const uint8_t* sealed,
+                                          uint8_t* block) {
   const crypto::Aes256Gcm* key = mode_ == Mode::Encrypted ? TRY(chunk_key(inode, ref.epoch)) : nullptr;
-  if (!open_block(key, {BlockType::Chunk, inode.id(), index}, ref, block))
+  if (!open_block(key, {BlockType::Chunk, inode.id(), index}, ref, sealed, block))
     return poison(chunk_failure(inode, index));
   return {};
 }
@@ -171,15 +172,16 @@ VolumeResult<void> VolumeImpl::read_chunks(Inode& inode, uint64_t first, uint64_
       continue;
     }
     VolumeResult<StorageFile*> file = file_of(inode, start, run[0], false);
-    VolumeResult<void> read =
-        file.ok() ? read_exactly(**file, run[0].place * kBlockSize, {to, run.size() * kBlockSize})
-                  : VolumeResult<void>(file.error());
-    if (!read.ok()) {
-      return fail(read.error().reason == Reason::Integrity ? poison(chunk_failure(inode, start))
-                                                           : read.error());
+    const VolumeResult<const uint8_t*> sealed =
+        file.ok() ? stored(**file, run[0].place * kBlockSize, {to, run.size() * kBlockSize})
+                  : VolumeResult<const uint8_t*>(file.error());
+    if (!sealed.ok()) {
+      return fail(sealed.error().reason == Reason::Integrity ? poison(chunk_failure(inode, start))
+                                                             : sealed.error());
     }
     for (size_t i = 0; i < run.size(); ++i) {
-      VolumeResult<void> opened = open_chunk(inode, start + i, run[i], to + i * kBlockSize);
+      VolumeResult<void> opened =
+          open_chunk(inode, start + i, run[i], *sealed + i * kBlockSize, to + i * kBlockSize);
       if (!opened.ok()) return fail(opened.error());
     }
   }
@@ -316,7 +318,7 @@ VolumeResult<Chunk*> VolumeImpl::cached_if_intact(Inode& inode, uint64_t index, 
   const crypto::Aes256Gcm* key = mode_ == Mode::Encrypted ? TRY(chunk_key(inode, ref.epoch)) : nullptr;
   Chunk* chunk = add_chunk(inode, index);
   if (read_exactly(*main_, ref.place * kBlockSize, chunk->data).ok() &&
-      open_block(key, {BlockType::Chunk, inode.id(), index}, ref, chunk->data)) {
+      open_block(key, {BlockType::Chunk, inode.id(), index}, ref, chunk->data, chunk->data)) {
     return chunk;
   }
   drop_chunk(chunk);

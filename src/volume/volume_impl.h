@@ -237,6 +237,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   bool writer_went_on();
   VolumeResult<void> check_readable();
   VolumeResult<void> read_exactly(StorageFile& file, uint64_t offset, MutableByteView out);
+  VolumeResult<const uint8_t*> stored(StorageFile& file, uint64_t offset, MutableByteView spare);
   VolumeError metadata_failure(const VolumeError& error, const VolumeError& failed);
   static constexpr uint64_t kNoEpoch = uint64_t{1} << 32;
   VolumeResult<EpochPage> read_epoch_page(uint64_t block, const crypto::Digest& digest, uint64_t newer_first);
@@ -248,7 +249,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   VolumeResult<const crypto::Aes256Gcm*> chunk_key(Inode& inode, uint32_t epoch_index);
   void seal(const crypto::Aes256Gcm* key, const BlockName& name, const uint8_t* plain, uint8_t* out,
             Ref& ref) const;
-  bool open_block(const crypto::Aes256Gcm* key, const BlockName& name, const Ref& ref, uint8_t* block) const;
+  bool open_block(const crypto::Aes256Gcm* key, const BlockName& name, const Ref& ref, const uint8_t* sealed,
+                  uint8_t* block) const;
   bool is_fresh(const Ref& ref) const;
   VolumeResult<uint64_t> take_block();
   void reserve_blocks(uint64_t count);
@@ -332,7 +334,8 @@ class VolumeImpl final : public Volume, private TreeIo {
   Ref exchange_ref(Inode& inode, uint64_t index, const Ref& ref);
   VolumeResult<StorageFile*> file_of(Inode& inode, uint64_t index, const Ref& ref, bool for_writing);
   VolumeResult<StorageFile*> object_of(Inode& inode, bool for_writing);
-  VolumeResult<void> open_chunk(Inode& inode, uint64_t index, const Ref& ref, uint8_t* block);
+  VolumeResult<void> open_chunk(Inode& inode, uint64_t index, const Ref& ref, const uint8_t* sealed,
+                                uint8_t* block);
   VolumeResult<void> read_chunks(Inode& inode, uint64_t first, uint64_t count, uint8_t* out);
   VolumeResult<Chunk*> cached(Inode& inode, uint64_t index, uint64_t read_ahead);
   Chunk* add_chunk(Inode& inode, uint64_t index);

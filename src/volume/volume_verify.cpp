@@ -128,7 +128,7 @@ VolumeResult<void> VolumeImpl::verify_newest_commit() {
   for (const Written& item : chunks) {
     Inode* inode = TRY(get_regular(item.inode));
     TRY(read_exactly(*main_, item.ref.place * kBlockSize, chunk.data));
-    TRY(open_chunk(*inode, item.index, item.ref, chunk.data));
+    TRY(open_chunk(*inode, item.index, item.ref, chunk.data, chunk.data));
   }
   if (state_.epochs != 0) (void)TRY(epoch(state_.epochs - 1));
   return {};
