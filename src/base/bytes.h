@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -33,16 +34,17 @@ requires std::is_trivially_copyable_v<T> ByteView object_bytes(const T& object) 
   return {reinterpret_cast<const uint8_t*>(&object), sizeof(T)};
 }
 
+// One access each, which compilers do not always make of a loop over bytes.
+static_assert(std::endian::native == std::endian::little);
 template <class Int>
 Int load_le(const uint8_t* p) {
-  Int value = 0;
-  for (size_t i = sizeof(Int); i-- > 0;)
-    value = static_cast<Int>((value << (sizeof(Int) > 1 ? 8 : 0)) | p[i]);
+  Int value;
+  std::memcpy(&value, p, sizeof(Int));
   return value;
 }
 template <class Int>
 void store_le(uint8_t* p, Int value) {
-  for (size_t i = 0; i < sizeof(Int); ++i) p[i] = static_cast<uint8_t>(value >> (8 * i));
+  std::memcpy(p, &value, sizeof(Int));
 }
 template <class Int>
 Int load_be(const uint8_t* p) {
