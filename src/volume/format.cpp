@@ -12,15 +12,11 @@ constexpr uint8_t kSuiteAes256Gcm = 1;
 constexpr uint8_t kFlagInline = 1;
 constexpr uint8_t kFlagObject = 2;
 constexpr uint8_t kFlagAway = 4;
-constexpr uint64_t kInMain = uint64_t{1} << 47;  // of a place that is stored
 constexpr uint32_t kOneBarrier = 1;
 constexpr uint16_t kInParts = 0xffff;  // in place of the size of an attribute's value
 
 void store48(uint8_t* at, uint64_t value) {
   for (int i = 0; i < 6; ++i) at[i] = static_cast<uint8_t>(value >> (8 * i));
-}
-uint64_t load48(const uint8_t* at) {
-  return load_le<uint32_t>(at) | (static_cast<uint64_t>(load_le<uint16_t>(at + 4)) << 32);
 }
 
 void write_time(ByteWriter& out, const Timestamp& time) {
@@ -49,24 +45,6 @@ void store_ref(uint8_t* at, const Ref& ref, Mode mode) {
     std::memcpy(at, ref.digest.data(), 32);
     store48(at + 32, (ref.place + 1) | (ref.in_main ? kInMain : 0));
   }
-}
-
-Ref load_ref(const uint8_t* at, Mode mode) {
-  Ref ref;
-  const uint64_t stored = load48(at + (mode == Mode::Encrypted ? 26 : 32));
-  const uint64_t place = stored & ~kInMain;
-  if (place == 0) return ref;
-  ref.in_main = (stored & kInMain) != 0;
-  ref.present = true;
-  ref.place = place - 1;
-  if (mode == Mode::Encrypted) {
-    std::memcpy(ref.digest.data(), at, 16);
-    ref.epoch = load_le<uint32_t>(at + 16);
-    ref.counter = load48(at + 20);
-  } else {
-    std::memcpy(ref.digest.data(), at, 32);
-  }
-  return ref;
 }
 
 ByteArray<48> bind_block(const VolumeId& id, const BlockName& name) {

@@ -45,7 +45,31 @@ constexpr size_t group_count(Mode mode) { return kGroupBytes / ref_size(mode); }
 // No file has references in a group of chunks above it.
 constexpr uint64_t last_group(Mode mode) { return kMaxFileSize / kBlockSize / group_count(mode); }
 void store_ref(uint8_t* at, const Ref& ref, Mode mode);
-Ref load_ref(const uint8_t* at, Mode mode);
+inline constexpr uint64_t kInMain = uint64_t{1} << 47;  // of a place that is stored
+
+inline uint64_t load48(const uint8_t* at) {
+  return load_le<uint32_t>(at) | (static_cast<uint64_t>(load_le<uint16_t>(at + 4)) << 32);
+}
+
+// Inline, so that only those parts are read that the caller uses: chunks have theirs read several times.
+inline Ref load_ref(const uint8_t* at, Mode mode) {
+  Ref ref;
+  const uint64_t stored = load48(at + (mode == Mode::Encrypted ? 26 : 32));
+  const uint64_t place = stored & ~kInMain;
+  if (place == 0) return ref;
+  ref.in_main = (stored & kInMain) != 0;
+  ref.present = true;
+  ref.place = place - 1;
+  if (mode == Mode::Encrypted) {
+    std::memcpy(ref.digest.data(), at, 16);
+    ref.epoch = load_le<uint32_t>(at + 16);
+    ref.counter = load48(at + 20);
+  } else {
+    std::memcpy(ref.digest.data(), at, 32);
+  }
+  return ref;
+}
+
 // Calls `visit(InodeId, index, Ref)` for every chunk that a leaf names and that lies in volume.fspf.
 template <class F>
 void each_main_chunk(const uint8_t* leaf, Mode mode, F&& visit) {

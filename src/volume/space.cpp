@@ -30,15 +30,6 @@ void SpaceMap::add(uint64_t start, uint64_t count) {
   extents_.insert(next, std::move(grown));
 }
 
-std::optional<uint64_t> SpaceMap::take() {
-  if (extents_.empty()) return std::nullopt;
-  const auto first = extents_.begin();
-  const uint64_t place = first->second++;
-  --size_;
-  if (first->second == first->first) extents_.erase(first);
-  return place;
-}
-
 std::optional<uint64_t> SpaceMap::take_run(uint64_t count) {
   constexpr size_t kLooks = 64;
   auto extent = extents_.upper_bound(cursor_);

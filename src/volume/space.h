@@ -18,8 +18,15 @@ class SpaceMap {
  public:
   // Adding what is already free changes nothing: a forged tree may name one place twice.
   void add(uint64_t start, uint64_t count);
-  // The lowest free place.
-  std::optional<uint64_t> take();
+  // The lowest free place. Inline, because every chunk takes one and an optional is returned through memory.
+  std::optional<uint64_t> take() {
+    if (extents_.empty()) return std::nullopt;
+    const auto first = extents_.begin();
+    const uint64_t place = first->second++;
+    --size_;
+    if (first->second == first->first) extents_.erase(first);
+    return place;
+  }
   // The first of `count` places side by side, found among the next few extents after the last one found.
   std::optional<uint64_t> take_run(uint64_t count);
   uint64_t size() const { return size_; }  // free places

@@ -110,7 +110,8 @@ VolumeResult<void> VolumeImpl::write_chunked(Inode& inode, uint64_t offset, Byte
       std::vector<BatchItem> batch;
       batch.reserve(whole);
       for (uint64_t i = 0; i < whole; ++i) {
-        batch.push_back({&inode, index + i, data.data() + done + i * kBlockSize, nullptr, {}, false});
+        // Not by a temporary, which would be read again before its stores are done.
+        batch.emplace_back(&inode, index + i, data.data() + done + i * kBlockSize, nullptr, Ref{}, false);
       }
       TRY(write_batch(batch));
       if (inode.chunks != nullptr) drop_chunks(inode, index, index + whole);
