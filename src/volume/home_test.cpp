@@ -245,6 +245,34 @@ TEST_F(VolumeHome, AFullDiskIsNotToldForIt) {
   }
 }
 
+// A host may have made holes of the places where nothing is, as a file system of its own kind does.
+TEST_F(VolumeHome, AFullDiskIsNotToldForItWhenItsPlacesAreHoles) {
+  for (uint64_t room = 4; room <= 200; room += 4) {
+    SCOPED_TRACE(room);
+    volume_.reset();
+    storage_.restore({});
+    faults_ = {};
+    start(4000);
+    const auto scattered = [](uint64_t i) { return 100 + i * 37; };  // each in another record of references
+    for (uint64_t i = 0; i < 86; ++i) write_chunk(scattered(i));
+    for (const std::string& name : storage_.names()) {
+      for (uint64_t i = 0; name != kMainName && i < 86; ++i) {
+        std::fill_n(storage_.content(name)->begin() +
+                        static_cast<ptrdiff_t>((scattered(i) - kMainChunks) * kBlockSize),
+                    kBlockSize, 0);
+      }
+    }
+    for (auto& [name, blocks] : faults_.taken) blocks.clear();
+    faults_.room = room;
+    for (uint64_t i = 0; i < 8; ++i) {
+      write_chunk(50 + i);
+      *faults_.room += 5;
+    }
+    faults_.room.reset();
+    expect_no_fault(*volume_);
+  }
+}
+
 TEST_F(VolumeHome, AMountLooksForNothingThatCannotCome) {
   start(16384);
   volume_->truncate(file_, 8000 * kBlockSize, {}).value();
