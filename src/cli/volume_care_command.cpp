@@ -216,6 +216,9 @@ Result<void> compact_volume(const VolumeArguments& a) {
 Result<void> remove_partial(const fs::path& folder) {
   std::error_code problem;
   if (!fs::exists(fs::symlink_status(folder, problem))) return {};
+  if (fs::is_symlink(folder, problem)) {
+    return Error(Code::InvalidArgument, folder.native() + " is in the way");
+  }
   for (const auto& item : fs::directory_iterator(folder, problem)) {
     const std::string name = item.path().filename().native();
     if (name != volume::kMainName && name != volume::kLockName && name != "objects") {

@@ -72,7 +72,11 @@ bool may_exist(const fs::path& path) {
   return fs::status(path, error).type() != fs::file_type::not_found;
 }
 
-bool makes_key(const VolumeArguments& a) { return !a.key_file.empty() && !may_exist(a.key_file); }
+// A link that leads nowhere is no place for one.
+bool makes_key(const VolumeArguments& a) {
+  std::error_code error;
+  return !a.key_file.empty() && fs::symlink_status(a.key_file, error).type() == fs::file_type::not_found;
+}
 
 Result<std::unique_ptr<Volume>> in_folder(Result<std::unique_ptr<Volume>> opened, const VolumeArguments& a) {
   if (!opened.ok()) return std::move(opened).error().within(a.volume);

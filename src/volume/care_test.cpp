@@ -166,8 +166,9 @@ TEST(VolumeSurvey, NeedsNoMemoryForSlotsThatAreOnlyClaimed) {
   EXPECT_TRUE(seen->problems.empty()) << seen->problems.front();
 }
 
-// What is in use cannot be beyond the end: a host that says so is refused, and nothing is written over.
-TEST(VolumeWriter, RefusesAFileThatEndsBeforeWhatIsInUse) {
+// What is in use cannot be beyond the end: whoever reads it is told. Who writes something else is not, and
+// what is free there is not believed: nothing is written over.
+TEST(VolumeWriter, WritesOverNothingInAFileThatEndsBeforeWhatIsInUse) {
   MemoryStorage storage(false);
   auto volume = Volume::create(storage, kKey, {}).value();
   const InodeId file = volume->create_file(kRootInode, "a", 0644, 0, 0, {}).value();
@@ -182,9 +183,15 @@ TEST(VolumeWriter, RefusesAFileThatEndsBeforeWhatIsInUse) {
   }
   auto opened = Volume::open(storage, kKey, tag, kSmallCache);
   ASSERT_TRUE(opened.ok()) << opened.error().message();
-  EXPECT_EQ((*opened)->write(file, 50 * kBlockSize, Bytes(20 * kBlockSize, 2), {}).error().reason,
+  ASSERT_TRUE((*opened)->write(file, 50 * kBlockSize, Bytes(20 * kBlockSize, 2), {}).ok());
+  ASSERT_TRUE((*opened)->commit().ok());
+  Bytes seen(70 * kBlockSize);
+  ASSERT_TRUE((*opened)->read(file, 0, seen).ok());
+  Bytes wanted(seen.size(), 1);
+  std::fill(wanted.begin() + 50 * kBlockSize, wanted.end(), 2);
+  EXPECT_TRUE(seen == wanted);
+  EXPECT_EQ((*opened)->read(file, 80 * kBlockSize, MutableByteView(seen).first(1)).error().reason,
             Reason::Integrity);
-  EXPECT_FALSE((*opened)->commit().ok());
 }
 
 TEST(VolumeSurvey, SeesThatAnObjectIsMissing) {

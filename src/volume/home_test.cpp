@@ -225,6 +225,43 @@ TEST_F(VolumeHome, DamageThatOnlyItMeetsLeavesCommitsAlone) {
   }
 }
 
+TEST_F(VolumeHome, DamageThatOnlyASearchMeetsLeavesLargeWritesAlone) {
+  start(2400);
+  volume_->truncate(file_, 2000 * kBlockSize, {}).value();
+  commit();
+  volume_.reset();
+  for (const std::string& name : storage_.names()) {
+    if (name != kMainName) storage_.content(name)->resize((2000 - kMainChunks - 1) * kBlockSize);
+  }
+  mount_again();
+  volume_->write(file_, 50 * kBlockSize, Bytes(100 * kBlockSize, 2), {}).value();
+  commit();
+  mount_again();
+  Bytes seen(1999 * kBlockSize), wanted(seen.size(), 1);
+  std::fill_n(wanted.begin() + 50 * kBlockSize, 100 * kBlockSize, 2);
+  volume_->read(file_, 0, seen).value();
+  EXPECT_TRUE(seen == wanted);
+}
+
+// A record that is no group of references is no reason to forget the one before.
+TEST_F(VolumeHome, AMalformedGroupTakesNothingAway) {
+  start(400);
+  const auto two_groups = [](uint64_t i) { return (i % 2 == 0 ? 1 : 4) * kGroup + i / 2; };
+  for (uint64_t i = 0; i < 78; ++i) write_chunk(two_groups(i));
+  const RecordKey key{file_, Kind::Chunks, 4};
+  Bytes group = VolumeForger(*volume_).records().at(key);
+  group.resize(kGroupBytes + ref_size(Mode::Encrypted), 0);
+  VolumeForger(*volume_).put(key, group);
+  commit();
+  mount_again();
+  for (uint64_t i = 39; i < 45; ++i) write_chunk(kGroup + i);
+  mount_again();
+  Bytes seen(4 * kGroup * kBlockSize), wanted(seen.size(), 1);
+  std::fill_n(wanted.begin() + kGroup * kBlockSize, 45 * kBlockSize, 2);
+  volume_->read(file_, 0, seen).value();
+  EXPECT_TRUE(seen == wanted);
+}
+
 // Nor is a commit refused because there is no room for what it could do without.
 TEST_F(VolumeHome, AFullDiskIsNotToldForIt) {
   for (uint64_t room = 4; room <= 32; room += 4) {

@@ -18,7 +18,8 @@ void apply(Bytes& content, uint64_t offset, ByteView data) {
 
 class MemoryFile final : public StorageFile {
  public:
-  MemoryFile(std::shared_ptr<MemoryStorage::File> file, bool track) : file_(std::move(file)), track_(track) {}
+  MemoryFile(std::shared_ptr<MemoryStorage::File> file, bool track, uint64_t largest)
+      : file_(std::move(file)), track_(track), largest_(largest) {}
 
   Result<size_t> read_at(uint64_t offset, MutableByteView out) override {
     const Bytes& bytes = file_->now;
@@ -28,6 +29,7 @@ class MemoryFile final : public StorageFile {
     return take;
   }
   Result<void> write_at(uint64_t offset, ByteView data) override {
+    if (!fits(offset, data.size())) return Error(Code::Unavailable, "the file would be too large");
     apply(file_->now, offset, data);
     if (track_) file_->unsynced.emplace_back(offset, Bytes(data.begin(), data.end()));
     return {};
@@ -48,12 +50,15 @@ class MemoryFile final : public StorageFile {
     return ByteView(bytes).subspan(static_cast<size_t>(offset), size);
   }
   MutableByteView writable_view(uint64_t offset, size_t size) override {
-    return track_ ? MutableByteView() : grown(file_->now, offset, size);
+    return track_ || !fits(offset, size) ? MutableByteView() : grown(file_->now, offset, size);
   }
 
  private:
+  bool fits(uint64_t offset, size_t size) const { return offset <= largest_ && size <= largest_ - offset; }
+
   std::shared_ptr<MemoryStorage::File> file_;
   bool track_;
+  uint64_t largest_;
 };
 
 }  // namespace
@@ -65,7 +70,7 @@ Result<std::unique_ptr<StorageFile>> MemoryStorage::open(std::string_view name, 
     found = files_.emplace(std::string(name), std::make_shared<File>()).first;
   }
   if (found == files_.end()) return Error(Code::NotFound, "no file " + std::string(name));
-  return std::unique_ptr<StorageFile>(std::make_unique<MemoryFile>(found->second, track_));
+  return std::unique_ptr<StorageFile>(std::make_unique<MemoryFile>(found->second, track_, largest_));
 }
 
 Result<void> MemoryStorage::remove(std::string_view name) {

@@ -24,7 +24,10 @@ class MemoryStorage final : public Storage {
   };
   using Files = std::map<std::string, std::shared_ptr<File>, std::less<>>;
 
-  explicit MemoryStorage(bool track_durability = true) : track_(track_durability) {}
+  static constexpr uint64_t kNoLimit = ~uint64_t{0};
+  // No file grows beyond `largest` bytes: writing there fails, as it does on a disk that has an end.
+  explicit MemoryStorage(bool track_durability = true, uint64_t largest = kNoLimit)
+      : track_(track_durability), largest_(largest) {}
 
   Result<std::unique_ptr<StorageFile>> open(std::string_view name, OpenMode mode) override;
   Result<void> remove(std::string_view name) override;
@@ -41,6 +44,7 @@ class MemoryStorage final : public Storage {
 
  private:
   bool track_;
+  uint64_t largest_;
   Files files_;
   std::string owner_;
 };

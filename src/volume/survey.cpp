@@ -96,7 +96,8 @@ class Surveyor {
       if (!ref.present) continue;
       ++known.chunks;
       known.away += is_away(group * group_count(mode_) + i, ref);
-      known.beyond += group * group_count(mode_) + i >= chunk_count(known.record);
+      known.beyond +=
+          group > last_group(mode_) || group * group_count(mode_) + i >= chunk_count(known.record);
       if (lies_in_main(group * group_count(mode_) + i, ref)) {
         use_block(ref.place);
       } else if (ref.place >= slots_.size() || slots_[ref.place]) {

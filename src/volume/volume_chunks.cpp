@@ -7,7 +7,6 @@ namespace cloister::volume {
 namespace {
 
 constexpr size_t kBatch = kMaxRun / kBlockSize;
-constexpr uint64_t kWalkedAtOnce = uint64_t{1} << 20;  // slots: 4 GiB, of 17 500 leaves
 constexpr uint64_t kReadRun = 64;  // 256 KiB: still in the second-level cache when it is decrypted
 
 void link_first(Chunk* chunk) {
@@ -50,6 +49,7 @@ VolumeResult<void> VolumeImpl::load_group(Inode& inode, uint64_t group) {
   if (inode.group == group) return {};
   if (inode.group_dirty) TRY(store_group(inode));
   const std::optional<ByteView> value = TRY(tree_.find({inode.id(), Kind::Chunks, group}));
+  inode.group = Inode::kNoGroup;
   inode.refs.clear();
   if (value) {
     if (value->size() > kGroupBytes || value->size() % ref_size(mode_) != 0) {
@@ -94,7 +94,7 @@ Ref VolumeImpl::exchange_ref(Inode& inode, uint64_t index, const Ref& ref) {
   store_ref(inode.refs.data() + at, ref, mode_);
   inode.record.chunks += ref.present;
   inode.record.away += is_away(index, ref);
-  if (is_away(index, ref)) inode.away.add(index, 1);
+  if (is_away(index, ref)) inode.note_away(index);
   uncount(inode, index, before);
   inode.group_dirty = true;
   mark(inode);
@@ -309,7 +309,10 @@ VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
   const uint64_t slots = inode.record.slots, unused = unused_slots(inode.record);
   if (inode.slots_searched || for_repair_ || unused < 256 + slots / 64) return {};
   if (slots > kWalkedAtOnce && unused < slots / 2) return {};
-  return search_object(inode);
+  if (inode.group_dirty) TRY(store_group(inode));
+  const Optional optional(*this);
+  (void)search_object(inode);
+  return {};
 }
 
 // Of a chunk in volume.fspf. None when it cannot be read: that is for who wants to know what it holds.
@@ -335,8 +338,8 @@ VolumeResult<void> VolumeImpl::mark_away(Inode& inode, uint64_t many, size_t mos
     TRY(search_object(inode));
   }
   const uint64_t count = std::min<uint64_t>(known(), most - marked.size());
-  // For metadata: at worst a leaf for every chunk.
-  if (known() < many || !make_free_blocks(count + count / 4 + 16)) return {};
+  // For metadata: at worst a leaf and a node above it for every chunk that is marked.
+  if (known() < many || !make_free_blocks(2 * (marked.size() + count) + 16)) return {};
   for (uint64_t looked = 0; looked < count && !inode.away.empty(); ++looked) {
     const uint64_t index = *inode.away.take();
     const VolumeResult<Ref> ref = chunk_ref(inode, index);

@@ -111,7 +111,10 @@ VolumeResult<void> VolumeImpl::write_chunked(Inode& inode, uint64_t offset, Byte
       batch.reserve(whole);
       for (uint64_t i = 0; i < whole; ++i) {
         // Not by a temporary, which would be read again before its stores are done.
-        batch.emplace_back(&inode, index + i, data.data() + done + i * kBlockSize, nullptr, Ref{}, false);
+        BatchItem& item = batch.emplace_back();
+        item.inode = &inode;
+        item.index = index + i;
+        item.data = data.data() + done + i * kBlockSize;
       }
       TRY(write_batch(batch));
       if (inode.chunks != nullptr) drop_chunks(inode, index, index + whole);

@@ -184,7 +184,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if ((data[0] & 0x80) != 0) {
     Sealer sealer(main);
     const Superblock sealed = sealer.seal(height, (data[0] & 0x40) != 0 && blocks > 1);
-    MemoryStorage place(false);
+    constexpr uint64_t kDisk = 64 << 20;
+    MemoryStorage place(false, kDisk);
     place.restore({{"volume.fspf", main}});
     const bool writes = (data[0] & 0x20) != 0;
     auto opened = Volume::open(place, Key(), sealer.tag(sealed), {.read_only = !writes});

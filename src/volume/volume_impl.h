@@ -43,6 +43,9 @@ struct Chunk {
   ~Chunk() { wipe(data, kBlockSize); }
 };
 
+// Blocks of objects, and chunks that are away: 4 GiB, which 17 500 leaves name.
+inline constexpr uint64_t kWalkedAtOnce = uint64_t{1} << 20;
+
 struct Inode {
   uint64_t table_a = 0;  // id
   uint64_t table_b = 0;
@@ -71,6 +74,9 @@ struct Inode {
 
   static constexpr uint64_t kNoGroup = ~uint64_t{0};
   uint64_t id() const { return table_a; }
+  void note_away(uint64_t index) {
+    if (away.size() < kWalkedAtOnce) away.add(index, 1);
+  }
   ~Inode() {
     if (!inline_data.empty()) wipe(inline_data.data(), inline_data.size());
   }

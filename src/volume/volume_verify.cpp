@@ -84,7 +84,7 @@ VolumeResult<void> VolumeImpl::search_object(Inode& inode) {
   };
   TRY(each_chunk(inode.id(), [&](uint64_t index, const Ref& ref) {
     if (!lies_in_main(index, ref)) use(ref.place);
-    if (is_away(index, ref)) inode.away.add(index, 1);
+    if (is_away(index, ref)) inode.note_away(index);
   }));
   if (twice) return poison(damaged("The volume uses a block twice: `cloister volume fsck` tells more"));
   if (beyond) return poison(damaged("an object of the volume is too short"));
@@ -147,8 +147,9 @@ VolumeResult<void> VolumeImpl::verify_inode(InodeId id) {
     const std::optional<Tree::Record> record = TRY(tree_.lower_bound(key));
     if (!record || record->key.inode != id || record->key.kind != Kind::Chunks) return {};
     const uint64_t first = record->key.sub * per_group;
+    const bool none_can_have = record->key.sub > last_group(mode_);
     key.sub = record->key.sub + 1;
-    if (first >= chunk_count)
+    if (none_can_have || first >= chunk_count)
       return poison(damaged("The volume's metadata holds chunks beyond the end of a file"));
     TRY(read_chunks(*inode, first, std::min<uint64_t>(per_group, chunk_count - first), content.data()));
   }

@@ -73,6 +73,9 @@ expect 2 'no tag: give --tag, --tag-file or --without-freshness' "$cloister" vol
 expect 1 'cannot open t.typo: No such file' "$cloister" volume verify vol "${key[@]}" --tag-file t.typo
 expect 1 'dir/missing: no such file' "$cloister" volume cat vol dir/missing "${key[@]}" --tag "$second"
 expect 2 'vol: there is a volume here already' "$cloister" volume create vol "${key[@]}"
+ln -s nowhere/key link.key
+expect 1 'cannot open link.key' "$cloister" volume create linked --key-file link.key
+[ ! -e linked ] || fail 'a volume without a key is left'
 # Two that make one key: whoever fails takes no key away that the other's volume has.
 for round in $(seq 20); do
   "$cloister" volume create "fails.$round" --key-file "shared.$round" --tag-file no/such/folder 2>/dev/null &

@@ -108,6 +108,9 @@ expect 2 'new exists' "$cloister" volume rekey vol new "${key[@]}" --new-key-fil
 mkdir third.partial && echo mine >third.partial/notes
 expect 2 'in the way' "$cloister" volume rekey vol third "${key[@]}" --new-key-file newkey
 [ -e third.partial/notes ] || fail 'rekey removed a foreign folder'
+ln -s vol fifth.partial
+expect 2 'in the way' "$cloister" volume rekey vol fifth "${key[@]}" --new-key-file newkey
+rm fifth.partial
 mkdir other.partial
 expect 5 'other.partial: the volume is open for writing' flock other.partial/volume.lock \
   "$cloister" volume rekey vol other "${key[@]}" --new-key-file newkey
