@@ -120,8 +120,8 @@ Result<volume::Key> load_or_make_key(const VolumeArguments& a) {
 
 Result<KeyToBe> load_or_stage_key(const VolumeArguments& a) {
   if (!makes_key(a)) {
-    volume::Key key = TRY(load_key(a));
-    return KeyToBe{std::move(key), std::nullopt};
+    const volume::Key key = TRY(load_key(a));
+    return KeyToBe{key, std::nullopt};
   }
   (void)take_key_variable();
   KeyToBe out{new_volume_key(), std::nullopt};
