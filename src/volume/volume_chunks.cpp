@@ -338,8 +338,10 @@ VolumeResult<void> VolumeImpl::mark_away(Inode& inode, uint64_t many, size_t mos
     TRY(search_object(inode));
   }
   const uint64_t count = std::min<uint64_t>(known(), most - marked.size());
-  // For metadata: at worst a leaf and a node above it for every chunk that is marked.
-  if (known() < many || !make_free_blocks(2 * (marked.size() + count) + 16)) return {};
+  // For metadata: at worst a leaf for every chunk that is marked, and the nodes above, of which there are
+  // few.
+  const uint64_t all = marked.size() + count;
+  if (known() < many || !make_free_blocks(all + std::min(all, state_.live_blocks / 16) + 16)) return {};
   for (uint64_t looked = 0; looked < count && !inode.away.empty(); ++looked) {
     const uint64_t index = *inode.away.take();
     const VolumeResult<Ref> ref = chunk_ref(inode, index);
