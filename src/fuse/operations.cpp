@@ -51,8 +51,14 @@ mode_t type_bits(FileType type) {
 // What belongs to 0 in the volume belongs to whoever mounts it, as it does to whoever copies it out
 // (tree_copy.h): programs in enclaves are 0, and an ordinary user could use nothing of 0. Root sees no
 // change.
-const uint32_t kUser = ::geteuid();
-const uint32_t kGroup = ::getegid();
+uint32_t mounting_user() {
+  static const uint32_t id = ::geteuid();
+  return id;
+}
+uint32_t mounting_group() {
+  static const uint32_t id = ::getegid();
+  return id;
+}
 uint32_t outside(uint32_t id, uint32_t mounting) { return id == 0 ? mounting : id; }
 uint32_t inside(uint32_t id, uint32_t mounting) { return id == mounting ? 0 : id; }
 
@@ -61,8 +67,8 @@ struct stat to_stat(InodeId inode, const Attributes& a) {
   out.st_ino = inode;
   out.st_mode = type_bits(a.type) | a.permissions;
   out.st_nlink = a.links;
-  out.st_uid = outside(a.uid, kUser);
-  out.st_gid = outside(a.gid, kGroup);
+  out.st_uid = outside(a.uid, mounting_user());
+  out.st_gid = outside(a.gid, mounting_group());
   out.st_size = static_cast<off_t>(a.type == FileType::Directory ? 4096 : a.size);
   out.st_blksize = 4096;
   out.st_blocks = static_cast<blkcnt_t>((a.allocated + 511) / 512);
@@ -150,8 +156,8 @@ void op_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int w
   const volume::Timestamp time = (what & FUSE_SET_ATTR_CTIME) != 0 ? to_time(wanted->st_ctim) : now();
   volume::AttributeChange change;
   if ((what & FUSE_SET_ATTR_MODE) != 0) change.permissions = static_cast<uint16_t>(wanted->st_mode & 07777);
-  if ((what & FUSE_SET_ATTR_UID) != 0) change.uid = inside(wanted->st_uid, kUser);
-  if ((what & FUSE_SET_ATTR_GID) != 0) change.gid = inside(wanted->st_gid, kGroup);
+  if ((what & FUSE_SET_ATTR_UID) != 0) change.uid = inside(wanted->st_uid, mounting_user());
+  if ((what & FUSE_SET_ATTR_GID) != 0) change.gid = inside(wanted->st_gid, mounting_group());
   if ((what & FUSE_SET_ATTR_MTIME_NOW) != 0) {
     change.modified = time;
   } else if ((what & FUSE_SET_ATTR_MTIME) != 0) {
@@ -184,7 +190,7 @@ void op_readlink(fuse_req_t request, fuse_ino_t inode) {
 VolumeResult<uint32_t> group_for(Volume& volume, InodeId parent, const fuse_ctx& caller,
                                  mode_t* directory_mode) {
   const Attributes attributes = TRY(volume.attributes(parent));
-  if ((attributes.permissions & S_ISGID) == 0) return inside(caller.gid, kGroup);
+  if ((attributes.permissions & S_ISGID) == 0) return inside(caller.gid, mounting_group());
   if (directory_mode != nullptr) *directory_mode |= S_ISGID;
   return attributes.gid;
 }
@@ -196,7 +202,7 @@ void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
   }
   FileSystem& fs = files(request);
   const fuse_ctx& caller = *fuse_req_ctx(request);
-  const uint32_t user = inside(caller.uid, kUser);
+  const uint32_t user = inside(caller.uid, mounting_user());
   answer_entry(request, fs.run([&](Volume& volume) -> VolumeResult<fuse_entry_param> {
     const uint32_t group = TRY(group_for(volume, parent, caller, nullptr));
     const InodeId inode =
@@ -208,7 +214,7 @@ void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
 void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
   FileSystem& fs = files(request);
   const fuse_ctx& caller = *fuse_req_ctx(request);
-  const uint32_t user = inside(caller.uid, kUser);
+  const uint32_t user = inside(caller.uid, mounting_user());
   answer_entry(request, fs.run([&](Volume& volume) -> VolumeResult<fuse_entry_param> {
     const uint32_t group = TRY(group_for(volume, parent, caller, &mode));
     const InodeId inode =
@@ -220,7 +226,7 @@ void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
 void op_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
   FileSystem& fs = files(request);
   const fuse_ctx& caller = *fuse_req_ctx(request);
-  const uint32_t user = inside(caller.uid, kUser);
+  const uint32_t user = inside(caller.uid, mounting_user());
   answer_entry(request, fs.run([&](Volume& volume) -> VolumeResult<fuse_entry_param> {
     const uint32_t group = TRY(group_for(volume, parent, caller, nullptr));
     const InodeId inode = TRY(volume.make_symlink(parent, name, target, user, group, now()));
