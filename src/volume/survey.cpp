@@ -94,11 +94,11 @@ class Surveyor {
     for (size_t i = 0; (i + 1) * width <= refs.size(); ++i) {
       const Ref ref = load_ref(refs.data() + i * width, mode_);
       if (!ref.present) continue;
+      const uint64_t index = group * group_count(mode_) + i;
       ++known.chunks;
-      known.away += is_away(group * group_count(mode_) + i, ref);
-      known.beyond +=
-          group > last_group(mode_) || group * group_count(mode_) + i >= chunk_count(known.record);
-      if (lies_in_main(group * group_count(mode_) + i, ref)) {
+      known.away += is_away(index, ref);
+      known.beyond += group > last_group(mode_) || index >= chunk_count(known.record);
+      if (lies_in_main(index, ref)) {
         use_block(ref.place);
       } else if (ref.place >= slots_.size() || slots_[ref.place]) {
         ++known.no_place;

@@ -13,7 +13,7 @@ constexpr size_t kNodeKeys = 16;
 }  // namespace
 
 VolumeError VolumeImpl::poison(VolumeError error) {
-  if (poisoned_ || optional_) return error;
+  if (poisoned_ || attempting_) return error;
   if (error.reason == Reason::Integrity && writer_went_on())
     error.message += "; the writer has gone on since: open it again at the new tag";
   poisoned_ = error;
@@ -257,6 +257,7 @@ void VolumeImpl::reserve_blocks(uint64_t count) {
 // So many, with zeros if need be. False when there is no room for them.
 bool VolumeImpl::make_free_blocks(uint64_t count) {
   constexpr uint64_t kPiece = 64;
+  if (free_blocks_.size() >= count) return true;
   const Bytes zeros(kPiece * kBlockSize, 0);
   while (free_blocks_.size() < count) {
     const bool made =

@@ -310,22 +310,9 @@ VolumeResult<void> VolumeImpl::find_free_slots(Inode& inode) {
   if (inode.slots_searched || for_repair_ || unused < 256 + slots / 64) return {};
   if (slots > kWalkedAtOnce && unused < slots / 2) return {};
   if (inode.group_dirty) TRY(store_group(inode));
-  const Optional optional(*this);
+  const Attempt attempt(*this);
   (void)search_object(inode);
   return {};
-}
-
-// Of a chunk in volume.fspf. None when it cannot be read: that is for who wants to know what it holds.
-VolumeResult<Chunk*> VolumeImpl::cached_if_intact(Inode& inode, uint64_t index, const Ref& ref) {
-  if (Chunk* chunk = chunks_.find(inode.id(), index)) return chunk;
-  const crypto::Aes256Gcm* key = mode_ == Mode::Encrypted ? TRY(chunk_key(inode, ref.epoch)) : nullptr;
-  Chunk* chunk = add_chunk(inode, index);
-  if (read_exactly(*main_, ref.place * kBlockSize, chunk->data).ok() &&
-      open_block(key, {BlockType::Chunk, inode.id(), index}, ref, chunk->data, chunk->data)) {
-    return chunk;
-  }
-  drop_chunk(chunk);
-  return static_cast<Chunk*>(nullptr);
 }
 
 // Marks chunks that are away as changed until `most` are, if `many` are away and there are free slots for
@@ -346,8 +333,8 @@ VolumeResult<void> VolumeImpl::mark_away(Inode& inode, uint64_t many, size_t mos
     const uint64_t index = *inode.away.take();
     const VolumeResult<Ref> ref = chunk_ref(inode, index);
     if (!ref.ok() || !is_away(index, *ref)) continue;
-    const VolumeResult<Chunk*> chunk = cached_if_intact(inode, index, *ref);
-    if (!chunk.ok() || *chunk == nullptr || (*chunk)->dirty) continue;
+    const VolumeResult<Chunk*> chunk = cached(inode, index, 1);
+    if (!chunk.ok() || (*chunk)->dirty) continue;
     mark_chunk(*chunk);
     marked.push_back(*chunk);
   }
@@ -366,7 +353,7 @@ VolumeResult<std::vector<Chunk*>> VolumeImpl::bring_chunks_home() {
     const uint64_t many = std::min<uint64_t>(64 + inode->record.chunks / 512, 4096);
     if (inode->record.away < many || unused_slots(inode->record) < many) continue;
     if (inode->group_dirty) TRY(store_group(*inode));
-    const Optional optional(*this);
+    const Attempt attempt(*this);
     (void)mark_away(*inode, many, most, marked);
   }
   return marked;

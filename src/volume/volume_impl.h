@@ -213,18 +213,18 @@ class VolumeImpl final : public Volume, private TreeIo {
   };
   // Marks what need not be done: what fails is given up, and the volume goes on. Nothing in it changes a
   // record.
-  class Optional {
+  class Attempt {
    public:
-    explicit Optional(VolumeImpl& volume) : volume_(volume) { volume_.optional_ = true; }
-    ~Optional() { volume_.optional_ = false; }
-    Optional(const Optional&) = delete;
-    Optional& operator=(const Optional&) = delete;
+    explicit Attempt(VolumeImpl& volume) : volume_(volume) { volume_.attempting_ = true; }
+    ~Attempt() { volume_.attempting_ = false; }
+    Attempt(const Attempt&) = delete;
+    Attempt& operator=(const Attempt&) = delete;
 
    private:
     VolumeImpl& volume_;
   };
   friend class Changing;
-  friend class Optional;
+  friend class Attempt;
   friend class NodeWalk;
   friend class Salvage;
   friend class VolumeCare;
@@ -356,7 +356,6 @@ class VolumeImpl final : public Volume, private TreeIo {
   void abandon_batch(const std::vector<BatchItem>& batch);
   VolumeResult<uint64_t> take_slot(Inode& inode);
   VolumeResult<void> find_free_slots(Inode& inode);
-  VolumeResult<Chunk*> cached_if_intact(Inode& inode, uint64_t index, const Ref& ref);
   VolumeResult<void> mark_away(Inode& inode, uint64_t many, size_t most, std::vector<Chunk*>& marked);
   VolumeResult<std::vector<Chunk*>> bring_chunks_home();
   void leave_chunks_away(const std::vector<Chunk*>& marked);
@@ -427,7 +426,7 @@ class VolumeImpl final : public Volume, private TreeIo {
   bool prepared_ = false;
   bool searched_ = false;
   unsigned changing_ = 0;
-  bool optional_ = false;
+  bool attempting_ = false;
   std::optional<VolumeError> poisoned_;
   bool sealed_so_ = false;  // met a node that cannot be, though its MAC is right
 
