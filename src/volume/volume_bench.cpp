@@ -39,18 +39,18 @@ struct Fixture {
     storage.reset();
     if (!folder.empty()) std::filesystem::remove_all(folder);
   }
-  void fill() {
+  void fill(uint64_t size = kFile) {
     const Bytes data(kPiece, 1);
-    for (uint64_t at = 0; at < kFile; at += kPiece) volume->write(file, at, data, {}).value();
+    for (uint64_t at = 0; at < size; at += kPiece) volume->write(file, at, data, {}).value();
     commit();
   }
   // In a folder: what the volume takes, of the file's size.
-  double space() const {
+  double space(uint64_t content) const {
     uint64_t size = 0;
     for (const auto& item : std::filesystem::recursive_directory_iterator(folder)) {
       if (item.is_regular_file()) size += item.file_size();
     }
-    return static_cast<double>(size) / kFile;
+    return static_cast<double>(size) / static_cast<double>(content);
   }
   void commit() {
     const Tag tag = volume->commit().value();
@@ -132,9 +132,9 @@ void sequential_read(benchmark::State& state) {
 }
 BENCHMARK(sequential_read)->ArgName("folder")->Arg(0)->Arg(1)->Unit(benchmark::kMillisecond);
 
-uint64_t scattered(uint64_t& seed) {
+uint64_t scattered(uint64_t& seed, uint64_t size = kFile) {
   seed = seed * 6364136223846793005u + 1442695040888963407u;
-  return (seed >> 33) % (kFile / 4096) * 4096;
+  return (seed >> 33) % (size / 4096) * 4096;
 }
 
 void random_read_4k(benchmark::State& state) {
@@ -174,17 +174,24 @@ BENCHMARK(small_files)->ArgName("size")->Arg(1000)->Arg(4096)->Unit(benchmark::k
 
 void write_4k_and_commit(benchmark::State& state) {
   Fixture fixture(true);
-  fixture.fill();
-  state.counters["space_in_order"] = fixture.space();
+  const uint64_t size = static_cast<uint64_t>(state.range(0)) << 20;
+  fixture.fill(size);
+  state.counters["space_in_order"] = fixture.space(size);
   const Bytes data(4096, 5);
   uint64_t seed = 1;
   for (auto _ : state) {
-    fixture.volume->write(fixture.file, scattered(seed), data, {}).value();
+    fixture.volume->write(fixture.file, scattered(seed, size), data, {}).value();
     fixture.commit();
   }
-  state.counters["space"] = fixture.space();
+  state.counters["space"] = fixture.space(size);
 }
-BENCHMARK(write_4k_and_commit)->Iterations(20'000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(write_4k_and_commit)
+    ->ArgName("MiB")
+    ->Arg(64)
+    ->Arg(256)
+    ->Arg(512)
+    ->Iterations(20'000)
+    ->Unit(benchmark::kMicrosecond);
 
 // Without a tag what the newest commit wrote is read again: here 60 files of 64 KiB.
 void open_newest(benchmark::State& state) {
