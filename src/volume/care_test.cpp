@@ -18,7 +18,6 @@ namespace cloister::volume {
 namespace {
 
 const Key kKey = test_key(5);
-constexpr OpenOptions kSmallCache{.cache_size = 1u << 20};
 
 struct Life {
   std::unique_ptr<Volume> volume;
@@ -60,12 +59,6 @@ Life worn(Storage& storage, unsigned seed) {
   }
   settle(life);
   return life;
-}
-
-size_t size_of(MemoryStorage& storage) {
-  size_t size = 0;
-  for (const std::string& name : storage.names()) size += storage.content(name)->size();
-  return size;
 }
 
 TEST(VolumeSurvey, FindsNoFaultAfterRandomOperations) {

@@ -18,7 +18,6 @@ namespace cloister::volume {
 namespace {
 
 const Key kKey = test_key(9);
-constexpr OpenOptions kSmallCache{.cache_size = 1u << 20};
 constexpr OpenOptions kReading{.read_only = true};
 constexpr size_t kWidth = ref_size(Mode::Encrypted);
 

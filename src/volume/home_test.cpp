@@ -13,20 +13,15 @@ namespace cloister::volume {
 namespace {
 
 const Key kKey = test_key(9);
-constexpr OpenOptions kSmallCache{.cache_size = 1u << 20};
-constexpr OpenOptions kForRepair{.cache_size = 1u << 20, .for_repair = true};
 constexpr size_t kGroup = group_count(Mode::Encrypted);
-
-size_t size_of(MemoryStorage& storage) {
-  size_t size = 0;
-  for (const std::string& name : storage.names()) size += storage.content(name)->size();
-  return size;
-}
 
 // A volume with one file that was written in order.
 class VolumeHome : public ::testing::Test {
  protected:
   void start(uint64_t chunks) {
+    volume_.reset();
+    storage_.restore({});
+    faults_ = {};
     volume_ = Volume::create(faulty_, kKey, {}).value();
     file_ = volume_->create_file(kRootInode, "database", 0644, 0, 0, {}).value();
     volume_->write(file_, 0, Bytes(chunks * kBlockSize, 1), {}).value();
@@ -56,7 +51,6 @@ class VolumeHome : public ::testing::Test {
 TEST_F(VolumeHome, SmallCommitsLeaveLittleSpaceUnused) {
   for (const unsigned mounts : {1u, 60u, 1000u}) {
     SCOPED_TRACE(mounts);
-    storage_.restore({});
     start(16384);
     std::mt19937 random(mounts);
     for (unsigned i = 0; i < 6000; ++i) {
@@ -201,8 +195,6 @@ TEST_F(VolumeHome, ARepairWritesOverNothing) {
 TEST_F(VolumeHome, DamageThatOnlyItMeetsLeavesCommitsAlone) {
   for (const std::string what : {"short object", "missing object", "leaf"}) {
     SCOPED_TRACE(what);
-    volume_.reset();
-    storage_.restore({});
     start(1000);
     for (uint64_t i = 0; i < 45; ++i) write_chunk(100 + i);
     volume_.reset();
@@ -266,9 +258,6 @@ TEST_F(VolumeHome, AMalformedGroupTakesNothingAway) {
 TEST_F(VolumeHome, AFullDiskIsNotToldForIt) {
   for (uint64_t room = 4; room <= 32; room += 4) {
     SCOPED_TRACE(room);
-    volume_.reset();
-    storage_.restore({});
-    faults_ = {};
     start(4000);
     std::mt19937 random(3);
     for (unsigned i = 0; i < 86; ++i) write_chunk(random() % 4000);
@@ -286,9 +275,6 @@ TEST_F(VolumeHome, AFullDiskIsNotToldForIt) {
 TEST_F(VolumeHome, AFullDiskIsNotToldForItWhenItsPlacesAreHoles) {
   for (uint64_t room = 4; room <= 200; room += 4) {
     SCOPED_TRACE(room);
-    volume_.reset();
-    storage_.restore({});
-    faults_ = {};
     start(4000);
     const auto scattered = [](uint64_t i) { return 100 + i * 37; };  // each in another record of references
     for (uint64_t i = 0; i < 86; ++i) write_chunk(scattered(i));
@@ -326,8 +312,6 @@ TEST_F(VolumeHome, AMountLooksForNothingThatCannotCome) {
 TEST_F(VolumeHome, GroupsThatNoFileCanHaveAreDamage) {
   const uint64_t last = ~uint64_t{0};
   for (const uint64_t group : {last, last / kGroup, last_group(Mode::Encrypted) + 1}) {
-    volume_.reset();
-    storage_.restore({});
     start(400);
     Bytes refs(kGroup * ref_size(Mode::Encrypted));
     const Ref ref{.place = 9, .in_main = true, .present = true};

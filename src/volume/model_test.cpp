@@ -22,7 +22,6 @@ constexpr size_t kUnacknowledged = 7;
 unsigned times() { return std::getenv("CLOISTER_LONG_TESTS") != nullptr ? 64 : 1; }
 
 const Key kKey = test_key(3);
-constexpr OpenOptions kSmallCache{.cache_size = 1u << 20};
 
 // Half of the volumes lie in a storage that shows its bytes, the others in one that copies them.
 bool copies(unsigned seed) { return seed % 2 == 0; }

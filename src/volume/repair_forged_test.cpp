@@ -14,7 +14,6 @@ namespace {
 
 const Key kKey = test_key(9);
 constexpr size_t kGroup = group_count(Mode::Encrypted);  // chunks of a record
-constexpr OpenOptions kForRepair{.cache_size = 1u << 20, .for_repair = true};
 
 // Of the chunks of the large file, number `i`: the last of a record's.
 constexpr size_t index_of(size_t i) { return (i + 1) * kGroup - 1; }

@@ -158,8 +158,7 @@ TEST_F(Repair, NamesTheOrphanThatADirectoryLeadsTo) {
   tag = tree.store();
   (void)mend();
   volume = reopen();
-  const InodeId found = volume->lookup(kRootInode, "lost+found").value();
-  const auto again = volume->lookup(found, "#" + std::to_string(parent));
+  const auto again = found_again(*volume, parent);
   ASSERT_TRUE(again.ok());
   EXPECT_EQ(volume->lookup(*again, "child").value(), child);
 }

@@ -214,11 +214,10 @@ TEST_F(Repair, NamesWhatHasNoNameAndWhatIsAboveItself) {
   tag = tree.store();
   (void)mend();
   volume = reopen();
-  const InodeId found = volume->lookup(kRootInode, "lost+found").value();
-  const auto again = volume->lookup(found, "#" + std::to_string(folder));
+  const auto again = found_again(*volume, folder);
   ASSERT_TRUE(again.ok());
   ASSERT_TRUE(volume->lookup(*again, "small").ok());
-  ASSERT_TRUE(volume->lookup(found, "#" + std::to_string(inner)).ok());
+  ASSERT_TRUE(found_again(*volume, inner).ok());
 }
 
 TEST_F(Repair, MakesARootDirectoryWhereItsRecordIsLost) {
@@ -227,8 +226,7 @@ TEST_F(Repair, MakesARootDirectoryWhereItsRecordIsLost) {
   EXPECT_EQ(Volume::open(storage, kKey, tag, {}).error().code(), Code::Integrity);
   EXPECT_FALSE(mend().lost.empty());
   const auto volume = reopen();
-  const InodeId found = volume->lookup(kRootInode, "lost+found").value();
-  EXPECT_TRUE(volume->lookup(found, "#3").ok());  // "b"
+  EXPECT_TRUE(found_again(*volume, 3).ok());  // "b"
   EXPECT_TRUE(volume->create_file(kRootInode, "new", 0600, 0, 0, {1, 0}).ok());
 }
 

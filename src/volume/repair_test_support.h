@@ -17,7 +17,6 @@ namespace fs = std::filesystem;
 inline const Key kKey = test_key(9);
 inline constexpr size_t kGroup = group_count(Mode::Encrypted);  // chunks of a record
 inline constexpr size_t kGroups = 220;  // of each file: with two of them the tree has three levels
-inline constexpr OpenOptions kForRepair{.cache_size = 1u << 20, .for_repair = true};
 inline constexpr OpenOptions kReadOnly{.read_only = true, .cache_size = 1u << 20};
 
 // Of the chunks that are there, number `i`: the last of every second record's.
@@ -55,6 +54,11 @@ class Repair : public testing::Test {
   }
   static void put(Volume& volume, InodeId inode, size_t index, uint8_t version) {
     ASSERT_TRUE(volume.write(inode, index * kBlockSize, chunk(index, version), {1, 0}).ok());
+  }
+  // What a repair found without a name and put into lost+found.
+  static VolumeResult<InodeId> found_again(Volume& volume, InodeId inode) {
+    const InodeId folder = volume.lookup(kRootInode, "lost+found").value();
+    return volume.lookup(folder, "#" + std::to_string(inode));
   }
   // "": every chunk is there, but those in `lost` are zeros.
   static void expect_chunks(Volume& volume, const std::string& name, const std::set<size_t>& lost = {}) {

@@ -32,7 +32,6 @@ constexpr uint64_t kPoints = 24;
 uint64_t step_over(uint64_t operations) { return std::max<uint64_t>(operations / (kPoints * times()), 1); }
 
 const Key kKey = test_key(9);
-constexpr OpenOptions kSmallCache{.cache_size = 1u << 20};
 constexpr OpenOptions kReader{.read_only = true, .cache_size = 1u << 20};
 
 struct State {

@@ -4,8 +4,19 @@
 #include <gtest/gtest.h>
 
 #include "volume/care.h"
+#include "volume/memory_storage.h"
 
 namespace cloister::volume {
+
+inline constexpr OpenOptions kSmallCache{.cache_size = 1u << 20};
+inline constexpr OpenOptions kForRepair{.cache_size = 1u << 20, .for_repair = true};
+
+// Bytes of all its files.
+inline size_t size_of(MemoryStorage& storage) {
+  size_t size = 0;
+  for (const std::string& name : storage.names()) size += storage.content(name)->size();
+  return size;
+}
 
 // Any one key will do.
 inline Key test_key(uint8_t byte) {
